@@ -1,0 +1,160 @@
+package gust
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Runtime says how the node talks to a function's program.
+type Runtime string
+
+const (
+	// RuntimeGo is a Go program built by Gust that speaks the Lambda Runtime
+	// API (aws-lambda-go).
+	RuntimeGo Runtime = "go"
+	// RuntimeProvided is an executable named bootstrap that speaks the Lambda
+	// Runtime API.
+	RuntimeProvided Runtime = "provided"
+	// RuntimeHTTP is a program that serves HTTP on $PORT (Cloud Run's
+	// container contract).
+	RuntimeHTTP Runtime = "http"
+)
+
+// Runtimes lists every runtime that this version carries out.
+var Runtimes = []Runtime{RuntimeGo, RuntimeProvided, RuntimeHTTP}
+
+// App is what one manifest declares. It is deployed, planned and removed as a
+// whole.
+type App struct {
+	Name      string               `json:"name"`
+	Functions map[string]*Function `json:"functions,omitempty"`
+	Routes    []Route              `json:"routes,omitempty"`
+}
+
+// FunctionNames returns the names of the app's functions in order.
+func (a *App) FunctionNames() []string { return slices.Sorted(maps.Keys(a.Functions)) }
+
+// Function is one declared function. Once the catalog has given it a Version
+// it is never changed again; readers share it without copying.
+type Function struct {
+	// Name is unique in an account and region, over all apps.
+	Name string `json:"name"`
+	// App is the app that owns the name.
+	App string `json:"app"`
+	// Version counts the changes of this function from 1, and is 0 until the
+	// catalog has accepted it. It never goes back, not even when the function
+	// is removed and declared anew.
+	Version uint64 `json:"version,omitempty"`
+	// Modified is when the catalog accepted this version.
+	Modified time.Time `json:"modified,omitzero"`
+
+	Description string  `json:"description,omitempty"`
+	Runtime     Runtime `json:"runtime"`
+	// Artifact names the built code, a zip.
+	Artifact Digest `json:"artifact"`
+	// Command is what an http function runs, argv in its code folder; empty
+	// means ["./bootstrap"]. Other runtimes have none.
+	Command []string `json:"command,omitempty"`
+	// Ready is the path that answers 2xx or 3xx when an http function is
+	// ready; empty means that accepting a TCP connection is enough.
+	Ready string `json:"ready,omitempty"`
+
+	// Memory is the limit in bytes, 128 MB to 10,240 MB in steps of 1 MB.
+	Memory int64 `json:"memory"`
+	// Timeout bounds one invocation, 1 s to 15 min.
+	Timeout time.Duration `json:"timeout"`
+	// Ephemeral is the size of /tmp in bytes, 512 MB to 10,240 MB.
+	Ephemeral int64 `json:"ephemeral_storage"`
+	// Env is added to the environment variables; reserved names are refused.
+	Env map[string]string `json:"env,omitempty"`
+	// CPU is how cores are shared out; see CPUMode.
+	CPU CPUMode `json:"cpu"`
+	// Network is what the function may reach: only NetworkNone for now.
+	Network Network `json:"network"`
+	// Idle is how long an unused environment is kept, 0 to 24 h.
+	Idle        time.Duration `json:"idle"`
+	Concurrency Concurrency   `json:"concurrency,omitzero"`
+}
+
+// CPUMode says how an environment's CPU time is bounded.
+type CPUMode string
+
+const (
+	// CPUShared gives shares in proportion to memory, which matter only while
+	// others want the cores too.
+	CPUShared CPUMode = "shared"
+	// CPUStrict caps at Lambda's quota: 1,769 MB of memory is one core.
+	CPUStrict CPUMode = "strict"
+)
+
+// Network says what an environment can reach beside the Runtime API.
+type Network string
+
+// NetworkNone is a network namespace that holds the Runtime API alone.
+const NetworkNone Network = "none"
+
+// Concurrency bounds how a function scales.
+type Concurrency struct {
+	// Reserved both guarantees and caps the invocations at once; nil means the
+	// function shares what nobody reserved. 0 turns the function off.
+	Reserved *int `json:"reserved,omitempty"`
+	// Provisioned environments are started at deploy and never reclaimed.
+	Provisioned int `json:"provisioned,omitempty"`
+	// PerEnvironment is how many invocations one environment serves at once,
+	// 1 to 1,000; 0 means the runtime's default (1; 80 for http).
+	PerEnvironment int `json:"per_environment,omitempty"`
+	// Queue lets invocations over the limit wait instead of failing at once.
+	Queue Queue `json:"queue,omitzero"`
+}
+
+// Queue is a short bounded wait for a place. Its zero value is no queue.
+type Queue struct {
+	// Size is how many may wait, at most 10,000.
+	Size int `json:"size"`
+	// Wait is how long one may wait, at most 1 min.
+	Wait time.Duration `json:"wait"`
+}
+
+// PerEnvironment is how many invocations one environment of f serves at once.
+func (f *Function) PerEnvironment() int {
+	switch {
+	case f.Concurrency.PerEnvironment > 0:
+		return f.Concurrency.PerEnvironment
+	case f.Runtime == RuntimeHTTP:
+		return DefaultHTTPPerEnvironment
+	default:
+		return 1
+	}
+}
+
+// Equal reports whether f and g declare the same thing; who accepted them, and
+// when, does not count.
+func (f *Function) Equal(g *Function) bool {
+	a, b := f.Concurrency.Reserved, g.Concurrency.Reserved
+	return f.Name == g.Name && f.App == g.App && f.Description == g.Description &&
+		f.Runtime == g.Runtime && f.Artifact == g.Artifact &&
+		slices.Equal(f.Command, g.Command) && f.Ready == g.Ready &&
+		f.Memory == g.Memory && f.Timeout == g.Timeout && f.Ephemeral == g.Ephemeral &&
+		maps.Equal(f.Env, g.Env) && f.CPU == g.CPU && f.Network == g.Network && f.Idle == g.Idle &&
+		(a == b || a != nil && b != nil && *a == *b) &&
+		f.Concurrency.Provisioned == g.Concurrency.Provisioned &&
+		f.Concurrency.PerEnvironment == g.Concurrency.PerEnvironment &&
+		f.Concurrency.Queue == g.Concurrency.Queue
+}
+
+// Route sends users' HTTP requests to a function.
+type Route struct {
+	// App owns the route.
+	App string `json:"app"`
+	// Method is an upper-case HTTP method, or "*" for any.
+	Method string `json:"method"`
+	// Path is absolute. A segment {name} matches one segment, a last segment
+	// {name...} matches the rest.
+	Path string `json:"path"`
+	// Function is the name of the function that answers.
+	Function string `json:"function"`
+}
+
+// Key is the route as a manifest writes it: "GET /orders/{id}".
+func (r Route) Key() string { return r.Method + " " + r.Path }
