@@ -1,0 +1,163 @@
+package scale
+
+import (
+	"slices"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// want notes that fn needs another environment, if it does.
+func (s *Scaler) want(fn *function) {
+	if !fn.wants && fn.needs() > 0 {
+		fn.wants = true
+		s.wanting = append(s.wanting, fn)
+	}
+}
+
+// needs is how many starts would serve what waits and what is provisioned,
+// beyond those under way.
+func (fn *function) needs() int {
+	if fn.decl == nil {
+		return 0
+	}
+	waiting := slots(fn.decl, fn.waiting.len()) - fn.starting
+	return max(waiting, fn.decl.Concurrency.Provisioned-fn.envs, 0)
+}
+
+// start starts what is wanted, one a function in turn, while starts are left.
+// What may not start now is wanted again at the next event or tick.
+func (s *Scaler) start(now time.Time) {
+	for len(s.wanting) > 0 && s.starting < s.limits.Starts {
+		fn := s.wanting[0]
+		s.wanting = slices.Delete(s.wanting, 0, 1)
+		fn.wants = false
+		if fn.needs() == 0 {
+			continue
+		}
+		if err := s.mayStart(now, fn); err != nil {
+			s.cannotStart(fn, err)
+			continue
+		}
+		s.startOne(now, fn)
+		s.want(fn)
+	}
+}
+
+// cannotStart refuses what waits for a start that cannot be, unless an
+// environment that is there will take it.
+func (s *Scaler) cannotStart(fn *function, err error) {
+	if fn.envs > 0 {
+		return
+	}
+	for t := fn.waiting.pop(); t != nil; t = fn.waiting.pop() {
+		s.unadmit(fn)
+		s.refuse(t, err)
+	}
+}
+
+func (s *Scaler) startOne(now time.Time, fn *function) {
+	cause := fn.next
+	switch {
+	case fn.waiting.len() == 0:
+		cause = gust.ColdProvisioned
+	case cause == "":
+		cause = gust.ColdScaleOut
+	}
+	fn.next = ""
+	e := &Env{Function: fn.decl, Cause: cause, State: Starting, Since: now, Memory: s.expected(fn), fn: fn}
+	s.envs[e] = struct{}{}
+	s.memory += e.Memory
+	s.starting++
+	fn.starting++
+	fn.envs++
+	s.do(Action{Op: Start, Env: e})
+}
+
+// started takes e out of the count of those that start.
+func (s *Scaler) started(fn *function, e *Env) {
+	s.starting--
+	if !e.retiring {
+		fn.starting--
+	}
+}
+
+// retire lets e get no more work, when all of its version go.
+func (s *Scaler) retire(e *Env) {
+	if e.retiring {
+		return
+	}
+	e.retiring, e.free = true, false
+	if e.Load == 0 && e.State != Starting {
+		s.stop(e)
+	}
+}
+
+// retireOne takes e out of the current environments of fn.
+func (s *Scaler) retireOne(fn *function, e *Env) {
+	if e.retiring {
+		return
+	}
+	fn.unfree(e)
+	fn.envs--
+	e.retiring = true
+}
+
+// stop ends a retiring environment without load.
+func (s *Scaler) stop(e *Env) {
+	s.memory -= e.Memory
+	delete(s.envs, e)
+	e.State = Stopping
+	s.do(Action{Op: Stop, Env: e})
+}
+
+// drop forgets an environment that is gone by itself.
+func (s *Scaler) drop(e *Env) {
+	if _, ok := s.envs[e]; !ok {
+		return
+	}
+	s.retireOne(e.fn, e)
+	s.memory -= e.Memory
+	delete(s.envs, e)
+}
+
+// forget gives up the state of a removed function once nothing of it runs.
+func (s *Scaler) forget(fn *function) {
+	if fn.decl != nil || fn.running > 0 {
+		return
+	}
+	for name, other := range s.fns {
+		if other == fn {
+			delete(s.fns, name)
+		}
+	}
+}
+
+// top is the most recently used environment with room.
+func (fn *function) top() *Env {
+	if n := len(fn.free); n > 0 {
+		return fn.free[n-1]
+	}
+	return nil
+}
+
+func (fn *function) push(e *Env) {
+	if !e.free {
+		e.free = true
+		fn.free = append(fn.free, e)
+	}
+}
+
+func (fn *function) unfree(e *Env) {
+	if !e.free {
+		return
+	}
+	e.free = false
+	// It stands at the end on the hot path.
+	for i := len(fn.free) - 1; i >= 0; i-- {
+		if fn.free[i] == e {
+			fn.free = slices.Delete(fn.free, i, i+1)
+			return
+		}
+	}
+}
