@@ -1,0 +1,89 @@
+package node
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+)
+
+func TestDefault(t *testing.T) {
+	t.Setenv("HOME", "/home/ann")
+	c := Default()
+	if err := c.Validate(); err != nil {
+		t.Errorf("the defaults are refused: %v", err)
+	}
+	want := Config{
+		Data: "/home/ann/.local/share/gust", HTTP: "127.0.0.1:8080", API: "127.0.0.1:4566",
+		Region: gust.DefaultPlace.Region, Account: gust.DefaultPlace.Account,
+		Durability: "always", Sandbox: "process",
+		Concurrency: gust.DefaultNodeConcurrency, Drain: 30 * time.Second,
+		LogAge: 7 * 24 * time.Hour, LogSize: gust.GB, LogLevel: "info",
+	}
+	if c != want {
+		t.Errorf("Default() = %+v\nwant %+v", c, want)
+	}
+}
+
+func TestEverySettingHasAllItsWords(t *testing.T) {
+	var c Config
+	for _, s := range c.Settings() {
+		if s.Flag == "" || s.Arg == "" || s.Default == "" || s.Help == "" {
+			t.Errorf("incomplete: %+v", s)
+		}
+		if want := "GUST_" + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_")); s.Env != want {
+			t.Errorf("--%s is %s in the environment, want %s", s.Flag, s.Env, want)
+		}
+	}
+}
+
+func TestSettingSet(t *testing.T) {
+	tests := []struct{ flag, text, want string }{ // want: String() after, or "!" and part of the error
+		{"http", ":80", ":80"},
+		{"concurrency", "5", "5"},
+		{"concurrency", "many", "!whole number"},
+		{"drain", "90s", "1m30s"},
+		{"drain", "90", "!30s or 5m"},
+		{"memory", "4GB", "4GB"},
+		{"memory", "1024MB", "1GB"},
+		{"memory", "1000", "1000B"},
+		{"memory", "-1", "!512MB"},
+		{"memory", "4 potatoes", "!512MB"},
+		{"memory", "9223372036854775807GB", "!512MB"},
+		{"sandbox", "none", "none"},
+		{"sandbox", "docker", "!process or none"},
+		{"durability", "", "!always or interval"},
+	}
+	for _, tt := range tests {
+		c := Default()
+		for _, s := range c.Settings() {
+			if s.Flag != tt.flag {
+				continue
+			}
+			err := s.Set(tt.text)
+			if part, wrong := strings.CutPrefix(tt.want, "!"); wrong {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("--%s %q: error %v, want one with %q", tt.flag, tt.text, err, part)
+				}
+			} else if err != nil || s.String() != tt.want {
+				t.Errorf("--%s %q = %q, %v; want %q", tt.flag, tt.text, s, err, tt.want)
+			}
+		}
+	}
+}
+
+func TestValidateReportsEverythingAtOnce(t *testing.T) {
+	c := Default()
+	c.Data, c.HTTP, c.API, c.Region, c.Account = "", "8080", "localhost:99999", "mars", "12"
+	c.Sandbox, c.Concurrency, c.Memory, c.Drain = "docker", 0, 1, -1
+	err := c.Validate()
+	if err == nil {
+		t.Fatal("Validate() accepts it all")
+	}
+	for _, flag := range []string{"data", "http", "api", "region", "account", "sandbox", "concurrency", "memory", "drain"} {
+		if !strings.Contains(err.Error(), "--"+flag+": ") {
+			t.Errorf("nothing said about --%s in:\n%v", flag, err)
+		}
+	}
+}
