@@ -5,6 +5,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -124,3 +125,7 @@ type Exit struct {
 	// Status is the exit status, or the number of the signal of a crash.
 	Status int
 }
+
+// ErrGone is Invoke's and RoundTrip's error when the environment had ended
+// before the program was given anything: the event can be run elsewhere.
+var ErrGone = errors.New("the environment has ended")
