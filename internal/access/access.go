@@ -1,0 +1,98 @@
+// Package access says who is asking. An Authenticator checks the credential of
+// an HTTP request, an AWS Signature Version 4 or a bearer token, against the
+// node's root key, and answers with a Principal or with an *Error.
+//
+// Whoever has no valid credential learns that and nothing else: an unknown key,
+// a wrong secret and a changed request look alike from outside. What an Error
+// tells beyond that (Public) is either about a form of signing that Gust does
+// not carry out, or is told only to somebody who has proven to hold the key.
+package access
+
+import (
+	"context"
+	"net/http"
+)
+
+// Principal is who asks.
+type Principal struct {
+	// Kind is "root"; other kinds come with identities.
+	Kind string
+	// Name is the name within the kind; root's is "root".
+	Name string
+	// KeyID is the access key that was used.
+	KeyID string
+	// Service is the AWS service that a signature is scoped to ("lambda"),
+	// and empty for a bearer token.
+	Service string
+}
+
+// KindRoot may do everything on the node.
+const KindRoot = "root"
+
+// Code says in which way a request was not let in. Adapters map it to their
+// protocol's errors.
+type Code string
+
+const (
+	// Missing: the request carries no credential.
+	Missing Code = "missing credential"
+	// Malformed: the credential cannot be read, or lacks a part.
+	Malformed Code = "malformed credential"
+	// Invalid: an unknown key, a wrong secret, a signature that is not the
+	// request's, or a header that had to be signed and is not.
+	Invalid Code = "invalid credential"
+	// Skewed: the signature is right, and its time is too far from the
+	// node's. (AWS: RequestTimeTooSkewed, or InvalidSignatureException.)
+	Skewed Code = "skewed clock"
+	// Scope: the signature is right, for another region, service or day.
+	Scope Code = "wrong credential scope"
+	// BodyMismatch: the signature is right, and the body is not the one it
+	// names.
+	BodyMismatch Code = "body mismatch"
+	// Unsupported: a way to sign that this version does not carry out.
+	Unsupported Code = "unsupported credential"
+)
+
+// Error is why a request was not let in.
+type Error struct {
+	Code Code
+	// Detail is for the node's log. It never holds a secret or a signature.
+	Detail string
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Detail }
+
+// Public is what the outside may be told.
+func (e *Error) Public() string {
+	switch e.Code {
+	case Skewed, Scope, BodyMismatch, Unsupported:
+		return e.Detail
+	case Missing:
+		return "the request carries no credential"
+	default:
+		return "the credential of the request is not valid"
+	}
+}
+
+type principalKey struct{}
+
+// Require lets only authenticated requests through to next, which finds the
+// Principal by PrincipalFrom and the verified body by Body. For the others it
+// calls deny, with an *Error, with an error that is gust.ErrTooLarge, or with
+// the error that ended the reading of the body.
+func Require(auth *Authenticator, deny func(http.ResponseWriter, *http.Request, error), next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := auth.Authenticate(r)
+		if err != nil {
+			deny(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+	})
+}
+
+// PrincipalFrom is who asks, if the request came through Require.
+func PrincipalFrom(ctx context.Context) (Principal, bool) {
+	p, ok := ctx.Value(principalKey{}).(Principal)
+	return p, ok
+}
