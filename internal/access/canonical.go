@@ -216,4 +216,3 @@ func presigned(query string) bool {
 	}
 	return false
 }
-

@@ -339,4 +339,3 @@ func sign(key signingKey, stamp time.Time, s scope, request [sha256.Size]byte) (
 	h.Sum(out[:0])
 	return out
 }
-
