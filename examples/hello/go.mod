@@ -1,0 +1,8 @@
+module example.com/hello
+
+go 1.26.0
+
+require (
+	github.com/aws/aws-lambda-go v1.55.1
+	github.com/coder/websocket v1.8.15
+)
