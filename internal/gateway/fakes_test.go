@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// catalogOf holds a snapshot that a test may change.
+type catalogOf struct{ atomic.Pointer[snapshot] }
+
+func (c *catalogOf) Snapshot() *snapshot { return c.Load() }
+
+// declare makes a catalog of one app, shop, whose routes all lead to one
+// function: web of the http runtime for paths under /web, and api for others.
+func declare(keys ...string) *catalogOf {
+	s := &snapshot{Revision: 1, Functions: map[string]*gust.Function{
+		"api": {Name: "api", App: "shop", Version: 7, Runtime: gust.RuntimeGo, Timeout: 3 * time.Second},
+		"web": {Name: "web", App: "shop", Version: 1, Runtime: gust.RuntimeHTTP, Timeout: 3 * time.Second},
+	}}
+	for _, k := range keys {
+		s.Routes = append(s.Routes, route(k))
+	}
+	c := &catalogOf{}
+	c.Store(s)
+	return c
+}
+
+func route(key string) gust.Route {
+	r := gust.Route{App: "shop", Function: "api"}
+	for i := range len(key) {
+		if key[i] == ' ' {
+			r.Method, r.Path = key[:i], key[i+1:]
+		}
+	}
+	if len(r.Path) >= 4 && r.Path[:4] == "/web" {
+		r.Function = "web"
+	}
+	return r
+}
+
+// invokerFuncs is an invoker of two functions.
+type invokerFuncs struct {
+	invoke func(context.Context, *invokeRequest) (*invokeResponse, error)
+	serve  func(http.ResponseWriter, *http.Request, *invokeRequest) error
+}
+
+func (f invokerFuncs) Invoke(ctx context.Context, r *invokeRequest) (*invokeResponse, error) {
+	return f.invoke(ctx, r)
+}
+
+func (f invokerFuncs) ServeHTTP(w http.ResponseWriter, r *http.Request, q *invokeRequest) error {
+	return f.serve(w, r, q)
+}
+
+// answers is an invoker whose functions all answer the same.
+func answers(payload string) invokerFuncs {
+	resp := &invokeResponse{Version: 7, Result: &gust.Result{Payload: []byte(payload), ContentType: "application/json"}}
+	return invokerFuncs{invoke: func(context.Context, *invokeRequest) (*invokeResponse, error) { return resp, nil }}
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
