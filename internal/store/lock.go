@@ -1,0 +1,64 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// FolderLock is the right to use a data folder, until Close or the end of the
+// process.
+type FolderLock struct{ f *os.File }
+
+// InUseError says that another process uses the data folder.
+type InUseError struct {
+	Dir string
+	PID int // 0 when the file does not say
+}
+
+func (e *InUseError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("the data folder %s is in use by another process", e.Dir)
+	}
+	if e.PID == os.Getpid() {
+		return fmt.Sprintf("the data folder %s is already open in this process (%d)", e.Dir, e.PID)
+	}
+	return fmt.Sprintf("the data folder %s is in use by process %d: stop it first, or name another folder", e.Dir, e.PID)
+}
+
+// Lock takes the lock of a folder that exists, and writes the process's id into
+// its file "lock". Open does so by itself unless it is given Options.Lock. When
+// another process has the lock the error is an *InUseError.
+func Lock(dir string) (*FolderLock, error) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data folder: %w", explain(err))
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
+		}
+		b, _ := io.ReadAll(io.LimitReader(f, 32)) // who it is only helps
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+		return nil, &InUseError{Dir: dir, PID: pid}
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		if err != nil && !isNoSpace(err) { // a full disk must still open
+			return nil, errors.Join(fmt.Errorf("lock the data folder: %w", explain(err)), f.Close())
+		}
+	}
+	return &FolderLock{f}, nil
+}
+
+// Close gives the lock back. The file stays: removing it would let two
+// processes lock two files.
+func (l *FolderLock) Close() error { return l.f.Close() }
