@@ -57,10 +57,13 @@ func (a *reply) write(w http.ResponseWriter, method string) {
 	if method == http.MethodHead || len(a.body) == 0 {
 		return
 	}
-	if len(a.body) > maxPooled {
-		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeStall)) //nolint:errcheck // then without
+	if len(a.body) <= maxPooled {
+		w.Write(a.body) //nolint:errcheck // whoever asked has gone
+		return
 	}
-	w.Write(a.body) //nolint:errcheck // whoever asked has gone
+	out := newStalling(w)
+	defer out.done()
+	out.write(a.body) //nolint:errcheck // whoever asked has gone
 }
 
 // bodyAllowed reports whether a response of this status has a body (RFC 9110,
@@ -112,10 +115,9 @@ func (g *gateway) stream(w http.ResponseWriter, c *call, res *gust.Result, s *sc
 			return end
 		}
 	}
-	control := http.NewResponseController(w)
-	out := stalling{w, control}
+	out := newStalling(w)
+	defer out.done()
 	answer.writeHead(w.Header(), untyped)
-	out.prepare()
 	w.WriteHeader(answer.status)
 	if !bodyAllowed(answer.status) {
 		return nil
@@ -138,27 +140,38 @@ func (g *gateway) stream(w http.ResponseWriter, c *call, res *gust.Result, s *sc
 }
 
 // stalling writes and flushes at once, and gives the client writeStall for
-// each.
+// each megabyte of it.
 type stalling struct {
 	w       io.Writer
 	control *http.ResponseController
 }
 
-func (o stalling) prepare() {
-	o.control.SetWriteDeadline(time.Now().Add(writeStall)) //nolint:errcheck // then without
+func newStalling(w http.ResponseWriter) stalling {
+	return stalling{w, http.NewResponseController(w)}
 }
 
 func (o stalling) write(p []byte) error {
-	o.prepare()
-	if len(p) > 0 {
-		if _, err := o.w.Write(p); err != nil {
-			return err
+	for {
+		o.control.SetWriteDeadline(time.Now().Add(writeStall)) //nolint:errcheck // then without
+		n := min(len(p), 1<<20)
+		if n > 0 {
+			if _, err := o.w.Write(p[:n]); err != nil {
+				return err
+			}
+		}
+		if p = p[n:]; len(p) == 0 {
+			break
 		}
 	}
 	if err := o.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	return nil
+}
+
+// done takes the deadline back: the connection may have further requests.
+func (o stalling) done() {
+	o.control.SetWriteDeadline(time.Time{}) //nolint:errcheck // then there is none
 }
 
 // delimiter ends a prelude.

@@ -18,8 +18,7 @@ const (
 	// maxHeaderBytes bounds a request's line and headers; above: 431.
 	maxHeaderBytes = 64 << 10
 	// writeTimeout bounds everything after the headers, longer than any
-	// function may take. It is also what takes back a shorter deadline that
-	// the request before has set on the connection.
+	// function may take.
 	writeTimeout = gust.MaxTimeout + gust.MaxQueueWait + gust.InitTimeout + 2*writeStall
 )
 

@@ -1,0 +1,129 @@
+package lambda
+
+// operation is one operation of the Lambda API, as its model has it: the
+// method, and the path with its labels. A path with a query is for requests
+// that have that in theirs.
+type operation struct {
+	name, method, path string
+	// run carries the operation out and answers; labels are the values of the
+	// path's labels, unescaped. An error means that nothing has been written.
+	run func(s *server, c *call, labels []string) error
+	// instead is what to do where run is nil.
+	instead string
+}
+
+// What to do instead of operations that Gust does not carry out.
+const (
+	useDeploy           = "declare the function in gust.yaml and deploy it with gust deploy; gust rm removes an app"
+	useReserved         = "declare the function's concurrency.reserved in gust.yaml and deploy it"
+	useProvisioned      = "declare the function's concurrency.provisioned in gust.yaml and deploy it"
+	useRoutes           = "declare routes to the function in gust.yaml, which the gateway serves"
+	useInvoke           = "call Invoke with the invocation type Event"
+	noAccount           = "the node's limits are flags of gust up; gust ls shows what runs"
+	noAliases           = "a function has no aliases in this version of Gust: the newest deploy answers"
+	noVersions          = "a function keeps only its newest version in this version of Gust: GetFunction shows its number"
+	noAsyncConfig       = "asynchronous events are tried three times within six hours, which cannot be set in this version of Gust"
+	noSources           = "event sources are not part of this version of Gust"
+	noLayers            = "layers are not part of Gust: put what the function needs into its artifact"
+	noPolicies          = "policies are not part of this version of Gust: the root key may do everything, others nothing"
+	noTags              = "tags are not part of this version of Gust: the function's app and description say what it is for"
+	noSigning           = "code signing is not part of Gust: artifacts are named by their SHA-256 and checked on every use"
+	noCapacity          = "capacity providers are not part of Gust: the node's own resources are the capacity"
+	noDurable           = "durable executions are not part of this version of Gust"
+	noRecursion         = "recursive invocations are not looked for in this version of Gust"
+	noRuntimeManagement = "the runtime is part of a function's artifact, nothing updates it but a deploy"
+)
+
+// operations is all that the Lambda API has (API version 2015-03-31, model of
+// July 2026). What has run nil is refused by name.
+var operations = []operation{
+	{name: "Invoke", method: "POST", path: "/2015-03-31/functions/{FunctionName}/invocations", run: (*server).invoke},
+	{name: "InvokeWithResponseStream", method: "POST", path: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", run: (*server).invokeStream},
+	{name: "GetFunction", method: "GET", path: "/2015-03-31/functions/{FunctionName}", run: (*server).getFunction},
+	{name: "GetFunctionConfiguration", method: "GET", path: "/2015-03-31/functions/{FunctionName}/configuration", run: (*server).getFunctionConfiguration},
+	{name: "GetFunctionConcurrency", method: "GET", path: "/2019-09-30/functions/{FunctionName}/concurrency", run: (*server).getFunctionConcurrency},
+	{name: "ListFunctions", method: "GET", path: "/2015-03-31/functions", run: (*server).listFunctions},
+
+	{name: "GetLayerVersionByArn", method: "GET", path: "/2018-10-31/layers?find=LayerVersion", instead: noLayers},
+	{name: "ListProvisionedConcurrencyConfigs", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL", instead: useProvisioned},
+	{name: "AddLayerVersionPermission", method: "POST", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", instead: noLayers},
+	{name: "AddPermission", method: "POST", path: "/2015-03-31/functions/{FunctionName}/policy", instead: noPolicies},
+	{name: "CheckpointDurableExecution", method: "POST", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint", instead: noDurable},
+	{name: "CreateAlias", method: "POST", path: "/2015-03-31/functions/{FunctionName}/aliases", instead: noAliases},
+	{name: "CreateCapacityProvider", method: "POST", path: "/2025-11-30/capacity-providers", instead: noCapacity},
+	{name: "CreateCodeSigningConfig", method: "POST", path: "/2020-04-22/code-signing-configs", instead: noSigning},
+	{name: "CreateEventSourceMapping", method: "POST", path: "/2015-03-31/event-source-mappings", instead: noSources},
+	{name: "CreateFunction", method: "POST", path: "/2015-03-31/functions", instead: useDeploy},
+	{name: "CreateFunctionUrlConfig", method: "POST", path: "/2021-10-31/functions/{FunctionName}/url", instead: useRoutes},
+	{name: "DeleteAlias", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", instead: noAliases},
+	{name: "DeleteCapacityProvider", method: "DELETE", path: "/2025-11-30/capacity-providers/{CapacityProviderName}", instead: noCapacity},
+	{name: "DeleteCodeSigningConfig", method: "DELETE", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", instead: noSigning},
+	{name: "DeleteEventSourceMapping", method: "DELETE", path: "/2015-03-31/event-source-mappings/{UUID}", instead: noSources},
+	{name: "DeleteFunction", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}", instead: useDeploy},
+	{name: "DeleteFunctionCodeSigningConfig", method: "DELETE", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", instead: noSigning},
+	{name: "DeleteFunctionConcurrency", method: "DELETE", path: "/2017-10-31/functions/{FunctionName}/concurrency", instead: useReserved},
+	{name: "DeleteFunctionEventInvokeConfig", method: "DELETE", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", instead: noAsyncConfig},
+	{name: "DeleteFunctionUrlConfig", method: "DELETE", path: "/2021-10-31/functions/{FunctionName}/url", instead: useRoutes},
+	{name: "DeleteLayerVersion", method: "DELETE", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", instead: noLayers},
+	{name: "DeleteProvisionedConcurrencyConfig", method: "DELETE", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", instead: useProvisioned},
+	{name: "DeleteResourcePolicy", method: "DELETE", path: "/2026-07-09/resource-policy/{ResourceArn}", instead: noPolicies},
+	{name: "GetAccountSettings", method: "GET", path: "/2016-08-19/account-settings", instead: noAccount},
+	{name: "GetAlias", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", instead: noAliases},
+	{name: "GetCapacityProvider", method: "GET", path: "/2025-11-30/capacity-providers/{CapacityProviderName}", instead: noCapacity},
+	{name: "GetCodeSigningConfig", method: "GET", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", instead: noSigning},
+	{name: "GetDurableExecution", method: "GET", path: "/2025-12-01/durable-executions/{DurableExecutionArn}", instead: noDurable},
+	{name: "GetDurableExecutionHistory", method: "GET", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/history", instead: noDurable},
+	{name: "GetDurableExecutionState", method: "GET", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/state", instead: noDurable},
+	{name: "GetEventSourceMapping", method: "GET", path: "/2015-03-31/event-source-mappings/{UUID}", instead: noSources},
+	{name: "GetFunctionCodeSigningConfig", method: "GET", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", instead: noSigning},
+	{name: "GetFunctionEventInvokeConfig", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", instead: noAsyncConfig},
+	{name: "GetFunctionRecursionConfig", method: "GET", path: "/2024-08-31/functions/{FunctionName}/recursion-config", instead: noRecursion},
+	{name: "GetFunctionScalingConfig", method: "GET", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", instead: noCapacity},
+	{name: "GetFunctionUrlConfig", method: "GET", path: "/2021-10-31/functions/{FunctionName}/url", instead: useRoutes},
+	{name: "GetLayerVersion", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", instead: noLayers},
+	{name: "GetLayerVersionPolicy", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", instead: noLayers},
+	{name: "GetPolicy", method: "GET", path: "/2015-03-31/functions/{FunctionName}/policy", instead: noPolicies},
+	{name: "GetProvisionedConcurrencyConfig", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", instead: useProvisioned},
+	{name: "GetResourcePolicy", method: "GET", path: "/2026-07-09/resource-policy/{ResourceArn}", instead: noPolicies},
+	{name: "GetRuntimeManagementConfig", method: "GET", path: "/2021-07-20/functions/{FunctionName}/runtime-management-config", instead: noRuntimeManagement},
+	{name: "InvokeAsync", method: "POST", path: "/2014-11-13/functions/{FunctionName}/invoke-async", instead: useInvoke},
+	{name: "ListAliases", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases", instead: noAliases},
+	{name: "ListCapacityProviders", method: "GET", path: "/2025-11-30/capacity-providers", instead: noCapacity},
+	{name: "ListCodeSigningConfigs", method: "GET", path: "/2020-04-22/code-signing-configs", instead: noSigning},
+	{name: "ListDurableExecutionsByFunction", method: "GET", path: "/2025-12-01/functions/{FunctionName}/durable-executions", instead: noDurable},
+	{name: "ListEventSourceMappings", method: "GET", path: "/2015-03-31/event-source-mappings", instead: noSources},
+	{name: "ListFunctionEventInvokeConfigs", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config/list", instead: noAsyncConfig},
+	{name: "ListFunctionUrlConfigs", method: "GET", path: "/2021-10-31/functions/{FunctionName}/urls", instead: useRoutes},
+	{name: "ListFunctionVersionsByCapacityProvider", method: "GET", path: "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions", instead: noCapacity},
+	{name: "ListFunctionsByCodeSigningConfig", method: "GET", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions", instead: noSigning},
+	{name: "ListLayerVersions", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions", instead: noLayers},
+	{name: "ListLayers", method: "GET", path: "/2018-10-31/layers", instead: noLayers},
+	{name: "ListTags", method: "GET", path: "/2017-03-31/tags/{Resource}", instead: noTags},
+	{name: "ListVersionsByFunction", method: "GET", path: "/2015-03-31/functions/{FunctionName}/versions", instead: noVersions},
+	{name: "PublishLayerVersion", method: "POST", path: "/2018-10-31/layers/{LayerName}/versions", instead: noLayers},
+	{name: "PublishVersion", method: "POST", path: "/2015-03-31/functions/{FunctionName}/versions", instead: noVersions},
+	{name: "PutFunctionCodeSigningConfig", method: "PUT", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", instead: noSigning},
+	{name: "PutFunctionConcurrency", method: "PUT", path: "/2017-10-31/functions/{FunctionName}/concurrency", instead: useReserved},
+	{name: "PutFunctionEventInvokeConfig", method: "PUT", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", instead: noAsyncConfig},
+	{name: "PutFunctionRecursionConfig", method: "PUT", path: "/2024-08-31/functions/{FunctionName}/recursion-config", instead: noRecursion},
+	{name: "PutFunctionScalingConfig", method: "PUT", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", instead: noCapacity},
+	{name: "PutProvisionedConcurrencyConfig", method: "PUT", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", instead: useProvisioned},
+	{name: "PutResourcePolicy", method: "PUT", path: "/2026-07-09/resource-policy/{ResourceArn}", instead: noPolicies},
+	{name: "PutRuntimeManagementConfig", method: "PUT", path: "/2021-07-20/functions/{FunctionName}/runtime-management-config", instead: noRuntimeManagement},
+	{name: "RemoveLayerVersionPermission", method: "DELETE", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}", instead: noLayers},
+	{name: "RemovePermission", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", instead: noPolicies},
+	{name: "SendDurableExecutionCallbackFailure", method: "POST", path: "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail", instead: noDurable},
+	{name: "SendDurableExecutionCallbackHeartbeat", method: "POST", path: "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat", instead: noDurable},
+	{name: "SendDurableExecutionCallbackSuccess", method: "POST", path: "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed", instead: noDurable},
+	{name: "StopDurableExecution", method: "POST", path: "/2025-12-01/durable-executions/{DurableExecutionArn}/stop", instead: noDurable},
+	{name: "TagResource", method: "POST", path: "/2017-03-31/tags/{Resource}", instead: noTags},
+	{name: "UntagResource", method: "DELETE", path: "/2017-03-31/tags/{Resource}", instead: noTags},
+	{name: "UpdateAlias", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", instead: noAliases},
+	{name: "UpdateCapacityProvider", method: "PUT", path: "/2025-11-30/capacity-providers/{CapacityProviderName}", instead: noCapacity},
+	{name: "UpdateCodeSigningConfig", method: "PUT", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}", instead: noSigning},
+	{name: "UpdateEventSourceMapping", method: "PUT", path: "/2015-03-31/event-source-mappings/{UUID}", instead: noSources},
+	{name: "UpdateFunctionCode", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/code", instead: useDeploy},
+	{name: "UpdateFunctionConfiguration", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/configuration", instead: useDeploy},
+	{name: "UpdateFunctionEventInvokeConfig", method: "POST", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", instead: noAsyncConfig},
+	{name: "UpdateFunctionUrlConfig", method: "PUT", path: "/2021-10-31/functions/{FunctionName}/url", instead: useRoutes},
+}
