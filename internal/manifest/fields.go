@@ -1,0 +1,266 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/manifest/rules"
+)
+
+// field is one key of an object. The tables of fields below are the only place
+// that knows the manifest's keys: the parser, Schema and Reference walk them.
+type field struct {
+	key      string
+	doc      string // a sentence or two for the schema and the reference
+	required bool
+	// only is the runtime that has this field; empty is all of them.
+	only  gust.Runtime
+	value value
+}
+
+// manifestFields is the whole file.
+var manifestFields = &object{
+	what: "a mapping with the keys app, functions and routes",
+	fields: []field{
+		{key: "app", required: true,
+			doc: "The app's name. All that the manifest declares is deployed, planned and removed under it.",
+			value: text{what: "the app's name", pattern: rules.AppNamePattern,
+				set: func(d *declaration, s string) { d.manifest.App.Name = s }}},
+		{key: "functions",
+			doc:   "The app's functions. A name is 1 to 64 of a-z, A-Z, 0-9, - and _, and unique over all apps of a node.",
+			value: functions{each: functionFields}},
+		{key: "routes",
+			doc: "Which function answers which HTTP request: a method (or ANY) and a path lead to a function's name. " +
+				"{name} stands for one segment of the path, {name...} at the end for the rest. " +
+				"Where several routes match, at each segment from the left text goes before {name}, that before {name...}, and a method before ANY.",
+			value: routes{later: laterRouteKeys}},
+	},
+	later: laterKeys,
+	end: func(p *parser, at spot, d *declaration) {
+		if d.manifest.App.Name == "" { // reported as missing or wrong
+			p.broken["app"] = true
+		}
+	},
+}
+
+// functionFields is one function.
+var functionFields = &object{
+	what: "a mapping with the keys of a function",
+	fields: []field{
+		{key: "runtime", required: true,
+			doc: "How the function's program is spoken to. go: built by gust, speaks the Lambda Runtime API (aws-lambda-go). " +
+				"provided: an executable named bootstrap that speaks the Lambda Runtime API. http: any program that serves HTTP on $PORT.",
+			value: choice{of: names(gust.Runtimes), later: laterRuntime,
+				set: func(d *declaration, s string) { d.function.Runtime = gust.Runtime(s) }}},
+		{key: "source", required: true,
+			doc: "The code: a folder or a .zip file, relative to the manifest. go wants a folder with a Go program; " +
+				"provided and http want an executable named bootstrap in it (http: or a command, or a Go program).",
+			value: text{what: "the path of a folder or a .zip file", pattern: `^[^/~\\]`, check: checkSourcePath,
+				set: func(d *declaration, s string) { d.source.Path = s }}},
+		{key: "command", only: gust.RuntimeHTTP,
+			doc: "What to run, program and arguments, in the function's folder. The default is the executable named bootstrap.",
+			value: list{what: "a list of words such as [./server, --verbose]",
+				set: func(d *declaration, words []string) { d.function.Command = words }}},
+		{key: "ready", only: gust.RuntimeHTTP,
+			doc: "When the program is ready: tcp as soon as it accepts a connection (the default), or the path of a request that it answers with 2xx or 3xx.",
+			value: text{what: "tcp or a path such as /ready", pattern: `^(tcp$|/)`, check: checkReadyWord,
+				set: func(d *declaration, s string) { d.function.Ready = strings.TrimPrefix(s, "tcp") }}},
+		{key: "memory",
+			doc:   "The memory limit of one environment; its share of the processors is in proportion to it. Sizes are binary: 1GB is 1024MB.",
+			value: size{bounds: rules.Memory, set: func(d *declaration, n int64) { d.function.Memory = n }}},
+		{key: "timeout",
+			doc: "How long one invocation may take.",
+			value: duration{bounds: rules.Timeout, note: rules.FormatDuration(rules.DefaultHTTPTimeout) + " for runtime http",
+				set: func(d *declaration, t time.Duration) { d.function.Timeout = t }}},
+		{key: "ephemeral_storage",
+			doc:   "The size of /tmp in one environment.",
+			value: size{bounds: rules.Ephemeral, set: func(d *declaration, n int64) { d.function.Ephemeral = n }}},
+		{key: "env",
+			doc: fmt.Sprintf("Environment variables, at most %d bytes of names and values. Names that the node sets itself are refused. "+
+				"$${ stands for a literal ${.", gust.MaxEnvBytes),
+			value: environment{}},
+		{key: "concurrency",
+			doc:   "How the function scales.",
+			value: concurrencyFields},
+		{key: "cpu",
+			doc: "How processor time is bounded. shared: shares in proportion to memory, which matter only while others want the processors too. " +
+				"strict: Lambda's quota, 1769MB are one processor.",
+			value: choice{of: names([]gust.CPUMode{gust.CPUShared, gust.CPUStrict}), def: string(gust.CPUShared),
+				set: func(d *declaration, s string) { d.function.CPU = gust.CPUMode(s) }}},
+		{key: "network",
+			doc: "What the program can reach. none: nothing but the node that runs it.",
+			value: choice{of: names([]gust.Network{gust.NetworkNone}), def: string(gust.NetworkNone), later: laterNetwork,
+				set: func(d *declaration, s string) { d.function.Network = gust.Network(s) }}},
+		{key: "idle",
+			doc:   "How long an environment that has nothing to do is kept.",
+			value: duration{bounds: rules.Idle, set: func(d *declaration, t time.Duration) { d.function.Idle = t }}},
+		{key: "description",
+			doc: "A sentence for people.",
+			value: text{what: "text", max: gust.MaxDescription, check: rules.CheckDescription,
+				set: func(d *declaration, s string) { d.function.Description = s }}},
+	},
+	later: laterFunctionKeys,
+	end: func(p *parser, at spot, d *declaration) {
+		if d.function.Runtime == gust.RuntimeGo && strings.EqualFold(filepath.Ext(d.source.Path), ".zip") {
+			p.report(p.spots[rules.Join(at.path, "source")], "runtime go builds a folder; a .zip is for runtimes provided and http")
+		}
+	},
+}
+
+var concurrencyFields = &object{
+	what: "a mapping such as {reserved: 50, provisioned: 2}",
+	fields: []field{
+		{key: "reserved",
+			doc: "Invocations at once that are kept for this function and that it cannot exceed. 0 turns it off. Without it the function shares what nobody reserved.",
+			value: count{bounds: rules.Reserved, note: "shared with the other functions",
+				set: func(d *declaration, n int) { d.function.Concurrency.Reserved = &n }}},
+		{key: "provisioned",
+			doc:   "Environments that are started at deploy and kept.",
+			value: count{bounds: rules.Provisioned, note: "0", set: func(d *declaration, n int) { d.function.Concurrency.Provisioned = n }}},
+		{key: "per_environment",
+			doc: "Invocations that one environment serves at once.",
+			value: count{bounds: rules.PerEnvironment, note: fmt.Sprintf("1; %d for runtime http", gust.DefaultHTTPPerEnvironment),
+				set: func(d *declaration, n int) { d.function.Concurrency.PerEnvironment = n }}},
+		{key: "queue",
+			doc:   "Lets invocations over the limit wait for a place instead of failing at once.",
+			value: queueFields},
+	},
+	later: map[string]string{
+		"schedule": "declare one figure for all times",
+		"prewarm":  "use provisioned to keep environments started",
+		"max":      "use reserved, which is also the most that the function gets",
+	},
+}
+
+var queueFields = &object{
+	what: "a mapping such as {size: 100, wait: 2s}",
+	begin: func(d *declaration) {
+		d.function.Concurrency.Queue.Wait = rules.QueueWait.Default
+	},
+	fields: []field{
+		{key: "size", required: true,
+			doc:   "How many invocations may wait.",
+			value: count{bounds: rules.QueueSize, set: func(d *declaration, n int) { d.function.Concurrency.Queue.Size = n }}},
+		{key: "wait",
+			doc:   "How long one may wait.",
+			value: duration{bounds: rules.QueueWait, set: func(d *declaration, t time.Duration) { d.function.Concurrency.Queue.Wait = t }}},
+	},
+}
+
+// What Gust's design has and this version does not, with what to do meanwhile.
+var (
+	laterKeys = map[string]string{
+		"queues":    "only functions and routes can be declared",
+		"topics":    "only functions and routes can be declared",
+		"events":    "only functions and routes can be declared",
+		"buses":     "only functions and routes can be declared",
+		"rules":     "only functions and routes can be declared",
+		"schedules": "only functions and routes can be declared",
+		"streams":   "only functions and routes can be declared",
+		"buckets":   "only functions and routes can be declared",
+		"tables":    "only functions and routes can be declared",
+		"workflows": "only functions and routes can be declared",
+		"secrets":   "only functions and routes can be declared; keep secrets out of the manifest",
+		"users":     "the root key is the only identity",
+		"roles":     "the root key is the only identity",
+		"policies":  "functions have no permissions that could be granted",
+		"alarms":    "watch the node's /metrics",
+		"layers":    "put the files into the functions' own sources",
+		"aliases":   "requests go to the newest version",
+	}
+	laterFunctionKeys = map[string]string{
+		"policy":    "functions have no permissions that could be granted",
+		"role":      "functions have no permissions that could be granted",
+		"on":        "a function is invoked by routes and by the API",
+		"handler":   "it belongs to the runtimes node and python; go, provided and http start a program",
+		"layers":    "put the files into the function's own source",
+		"secrets":   "keep secrets out of the manifest",
+		"prewarm":   "use concurrency: {provisioned: N} to keep environments started",
+		"schedule":  "a function is invoked by routes and by the API",
+		"alarms":    "watch the node's /metrics",
+		"aliases":   "requests go to the newest version",
+		"image":     "use a folder or a .zip as source",
+		"retry":     "an asynchronous invocation is retried as Lambda does by default",
+		"on_error":  "look at the function's logs",
+		"auth":      "leave it out; routes are open to everybody who reaches the node",
+		"limit":     "use concurrency: {reserved: N} to bound the function",
+		"streaming": "leave it out; a program streams by how it answers",
+	}
+	laterRouteKeys = map[string]string{
+		"to":    `write the short form, "GET /path: function"`,
+		"auth":  "leave it out; routes are open to everybody who reaches the node",
+		"limit": "leave it out, or use concurrency: {reserved: N} on the function",
+		"body":  "leave it out; the function has to check what it gets",
+		"cors":  "leave it out; the function has to answer with the headers",
+	}
+)
+
+// laterRuntime recognises the runtimes of the design, and Lambda's names for
+// them.
+func laterRuntime(n *yaml.Node) (what, hint string) {
+	name := strings.ToLower(n.Value)
+	for _, family := range []string{"node", "python", "java", "rust", "wasm", "image", "ruby", "dotnet"} {
+		if strings.HasPrefix(name, family) {
+			hint := "want " + strings.Join(names(gust.Runtimes), ", ")
+			if family == "rust" {
+				hint = "build the program to an executable named bootstrap, and use runtime provided"
+			}
+			return "runtime " + cut(n.Value), hint
+		}
+	}
+	return "", ""
+}
+
+func laterNetwork(n *yaml.Node) (what, hint string) {
+	switch {
+	case n.Kind == yaml.SequenceNode || n.Kind == yaml.MappingNode:
+		return "a list of what may be reached", "only network: none is"
+	case n.Value == "internet" || n.Value == "private" || n.Value == "host":
+		return "network " + n.Value, "only network: none is"
+	}
+	return "", ""
+}
+
+// checkReadyWord is the manifest's part of checking a readiness path; the
+// domain has no word for tcp.
+func checkReadyWord(s string) string {
+	if s == "tcp" || strings.HasPrefix(s, "/") {
+		return ""
+	}
+	return "want tcp or a path such as /ready, got " + rules.Quote(s)
+}
+
+// checkSource reports a source that is not there.
+func (p *parser) checkSource(dir, function string, src Source) {
+	at := p.spots[rules.Join(rules.Join("functions", function), "source")]
+	if p.broken[at.path] {
+		return
+	}
+	info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(src.Path)))
+	isZip := strings.EqualFold(filepath.Ext(src.Path), ".zip")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p.report(at, fmt.Sprintf("%s is not there", src.Path))
+	case err != nil:
+		p.report(at, err.Error())
+	case info.IsDir() || isZip && info.Mode().IsRegular():
+	default:
+		p.report(at, fmt.Sprintf("%s is neither a folder nor a .zip file", src.Path))
+	}
+}
+
+func names[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = string(v)
+	}
+	return out
+}

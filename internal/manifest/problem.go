@@ -1,0 +1,63 @@
+package manifest
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// Problem is one thing that is wrong with a manifest.
+type Problem struct {
+	File string `json:"file"`
+	// Line and Column count from 1, columns in characters. They are 0 when
+	// the problem is the whole file's.
+	Line   int `json:"line,omitempty"`
+	Column int `json:"column,omitempty"`
+	// Text begins with the path of what is wrong ("functions.api.memory: "),
+	// and says what would be right.
+	Text string `json:"text"`
+}
+
+// String is the form that editors and terminals know how to jump to:
+// "gust.yaml:12:5: functions.api.memory: ...".
+func (p Problem) String() string {
+	where := p.File
+	if p.Line > 0 {
+		where += ":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(max(p.Column, 1))
+	}
+	return where + ": " + p.Text
+}
+
+// Problems is everything that is wrong with a manifest, in the order of the
+// file. It is a gust.ErrInvalid.
+type Problems []Problem
+
+// maxReported bounds an error's text; nobody reads more than that.
+const maxReported = 100
+
+func (ps Problems) Error() string {
+	var b strings.Builder
+	for i, p := range ps {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		if i == maxReported {
+			b.WriteString("and " + strconv.Itoa(len(ps)-i) + " more problems")
+			break
+		}
+		b.WriteString(p.String())
+	}
+	return b.String()
+}
+
+// Is makes errors.Is(err, gust.ErrInvalid) true.
+func (Problems) Is(target error) bool { return target == gust.ErrInvalid }
+
+func (ps Problems) sort() {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Text, b.Text))
+	})
+}
