@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -32,13 +33,9 @@ func declare(keys ...string) *catalogOf {
 }
 
 func route(key string) gust.Route {
-	r := gust.Route{App: "shop", Function: "api"}
-	for i := range len(key) {
-		if key[i] == ' ' {
-			r.Method, r.Path = key[:i], key[i+1:]
-		}
-	}
-	if len(r.Path) >= 4 && r.Path[:4] == "/web" {
+	method, path, _ := strings.Cut(key, " ")
+	r := gust.Route{App: "shop", Function: "api", Method: method, Path: path}
+	if strings.HasPrefix(path, "/web") {
 		r.Function = "web"
 	}
 	return r
