@@ -1,0 +1,217 @@
+// Package catalog keeps what is declared: which apps there are, their functions
+// and routes. Changing it is planned as a diff and applied as one revision, all
+// or nothing; readers share immutable snapshots behind one atomic pointer.
+package catalog
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/manifest/rules"
+	"github.com/gust-dev/gust/internal/store"
+)
+
+// partition holds all of the catalog. Under "function/" and "routes/" are the
+// declarations, by function and by app; an app with neither stands under "app/"
+// alone. Under "version/" is the last version each name ever had, so that
+// versions never go back.
+const partition store.Partition = "catalog"
+
+var keyRevision = []byte("revision")
+
+func keyApp(name string) []byte      { return []byte("app/" + name) }
+func keyFunction(name string) []byte { return []byte("function/" + name) }
+func keyRoutes(app string) []byte    { return []byte("routes/" + app) }
+func keyVersion(name string) []byte  { return []byte("version/" + name) }
+
+// Options are a Catalog's settings.
+type Options struct {
+	// Now is the clock for Function.Modified; nil is the store's.
+	Now func() time.Time
+	// NodeConcurrency is what all functions together may set aside a part of;
+	// 0 is gust.DefaultNodeConcurrency.
+	NodeConcurrency int
+}
+
+// Catalog is what is declared. It is safe for use by many goroutines.
+type Catalog struct {
+	store       *store.Store
+	now         func() time.Time
+	concurrency int
+
+	writing  sync.Mutex // one change at a time
+	snapshot atomic.Pointer[Snapshot]
+	mu       sync.Mutex // guards changed
+	changed  chan struct{}
+}
+
+// Snapshot is what was declared at one moment. It never changes, nor does
+// anything that can be reached from it.
+type Snapshot struct {
+	// Revision counts changes from 0, which is an empty catalog.
+	Revision  uint64
+	Apps      map[string]*gust.App
+	Functions map[string]*gust.Function
+	// Routes are those of all apps, ordered by path and method.
+	Routes []gust.Route
+
+	artifacts map[gust.Digest]struct{}
+	shapes    map[string]gust.Route // routes by what they match
+}
+
+// HasArtifact reports whether a function is declared with the artifact.
+func (s *Snapshot) HasArtifact(d gust.Digest) bool {
+	_, ok := s.artifacts[d]
+	return ok
+}
+
+// Open reads the catalog from the store.
+func Open(ctx context.Context, s *store.Store, o Options) (*Catalog, error) {
+	c := &Catalog{store: s, now: o.Now, concurrency: o.NodeConcurrency, changed: make(chan struct{})}
+	if c.now == nil {
+		c.now = s.Now
+	}
+	if c.concurrency == 0 {
+		c.concurrency = gust.DefaultNodeConcurrency
+	}
+	snap, err := load(s)
+	if err != nil {
+		return nil, fmt.Errorf("read the catalog: %w", err)
+	}
+	c.snapshot.Store(snap)
+	return c, nil
+}
+
+// Close waits for the change that is under way.
+func (c *Catalog) Close() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return nil
+}
+
+// Snapshot is what is declared now.
+func (c *Catalog) Snapshot() *Snapshot { return c.snapshot.Load() }
+
+// Watch returns a channel that is closed at the next change. Who takes the
+// snapshot after calling Watch misses none.
+func (c *Catalog) Watch() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+func (c *Catalog) publish(s *Snapshot) {
+	c.snapshot.Store(s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// load reads a snapshot.
+func load(s *store.Store) (*Snapshot, error) {
+	apps := map[string]*gust.App{}
+	app := func(name string) *gust.App {
+		a := apps[name]
+		if a == nil {
+			a = &gust.App{Name: name, Functions: map[string]*gust.Function{}}
+			apps[name] = a
+		}
+		return a
+	}
+	var revision uint64
+	err := s.View(partition, func(v *store.Snapshot) (err error) {
+		if revision, err = readNumber(v.Get, keyRevision); err != nil {
+			return err
+		}
+		for key := range v.Scan([]byte("app/")) {
+			app(string(key[len("app/"):]))
+		}
+		for key, value := range v.Scan([]byte("function/")) {
+			f := new(gust.Function)
+			if err := decode(key, value, f); err != nil {
+				return err
+			}
+			app(f.App).Functions[f.Name] = f
+		}
+		for key, value := range v.Scan([]byte("routes/")) {
+			a := app(string(key[len("routes/"):]))
+			if err := decode(key, value, &a.Routes); err != nil {
+				return err
+			}
+		}
+		return v.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return snapshotOf(revision, apps), nil
+}
+
+func decode(key, value []byte, v any) error {
+	if err := json.Unmarshal(value, v); err != nil {
+		return fmt.Errorf("%w: the record %s: %w", gust.ErrCorrupt, key, err)
+	}
+	return nil
+}
+
+// readNumber is 0 where there is none.
+func readNumber(get func([]byte) ([]byte, error), key []byte) (uint64, error) {
+	v, err := get(key)
+	switch {
+	case errors.Is(err, gust.ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case len(v) != 8:
+		return 0, fmt.Errorf("%w: the record %s has %d bytes, not 8", gust.ErrCorrupt, key, len(v))
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
+// snapshotOf indexes apps, which it takes over.
+func snapshotOf(revision uint64, apps map[string]*gust.App) *Snapshot {
+	s := &Snapshot{
+		Revision: revision, Apps: apps, Functions: map[string]*gust.Function{},
+		artifacts: map[gust.Digest]struct{}{}, shapes: map[string]gust.Route{},
+	}
+	for _, a := range apps {
+		for name, f := range a.Functions {
+			s.Functions[name] = f
+			s.artifacts[f.Artifact] = struct{}{}
+		}
+		s.Routes = append(s.Routes, a.Routes...)
+	}
+	sortRoutes(s.Routes)
+	for _, r := range s.Routes {
+		s.shapes[rules.Shape(r)] = r
+	}
+	return s
+}
+
+func sortRoutes(routes []gust.Route) {
+	slices.SortFunc(routes, func(a, b gust.Route) int {
+		if c := strings.Compare(a.Path, b.Path); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Method, b.Method)
+	})
+}
+
+// Validate returns everything that is wrong with an app by itself, as a
+// gust.ErrInvalid. It is what a manifest and the API are held to.
+func Validate(app *gust.App) error {
+	if v := append(rules.Check(app), rules.CheckArtifacts(app)...); len(v) > 0 {
+		return v
+	}
+	return nil
+}
