@@ -66,3 +66,12 @@ func NotStarted(exit sandbox.Exit, memory int64, output []byte) *gust.FunctionEr
 	e.Output = string(output)
 	return e
 }
+
+// InvalidEntrypoint is the error of a program that could not be executed.
+func InvalidEntrypoint(err error) *gust.FunctionError {
+	return &gust.FunctionError{
+		Outcome: gust.OutcomeInit,
+		Type:    "Runtime.InvalidEntrypoint",
+		Message: "Error: " + err.Error(),
+	}
+}

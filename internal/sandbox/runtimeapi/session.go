@@ -86,9 +86,11 @@ type Session struct {
 	opts  Options
 	ready chan struct{}
 	ended chan struct{} // closed when Fail begins
-	calls sync.Pool     // of *call
-	slots chan struct{}
-	base  [8]byte // what the ids of this session's invocations begin with
+	// interrupted is closed by Interrupt.
+	interrupted chan struct{}
+	calls       sync.Pool // of *call
+	slots       chan struct{}
+	base        [8]byte // what the ids of this session's invocations begin with
 
 	mu       sync.Mutex
 	gone     sync.Cond // live or streams has changed
@@ -99,6 +101,7 @@ type Session struct {
 	initErr  *gust.FunctionError
 	failure  *gust.FunctionError // set when the session has ended
 	over     bool
+	broken   bool // interrupted is closed
 	conns    map[*conn]struct{}
 	waiting  []*conn // parked in next; the last one has waited least
 	pending  []*call // not given to the program yet, in order
@@ -119,10 +122,13 @@ func New(ln net.Listener, opts Options) *Session {
 		opts.MaxStream = gust.MaxStreamPayload
 	}
 	s := &Session{
-		ln:     ln,
-		opts:   opts,
-		ready:  make(chan struct{}),
-		ended:  make(chan struct{}),
+		ln:    ln,
+		opts:  opts,
+		ready: make(chan struct{}),
+		ended: make(chan struct{}),
+
+		interrupted: make(chan struct{}),
+
 		slots:  make(chan struct{}, 2*opts.Concurrency+16),
 		conns:  make(map[*conn]struct{}),
 		active: make(map[string]*call),
@@ -439,9 +445,22 @@ func (s *Session) giveUp() {
 	}
 }
 
-// Close ends the session as Fail does, for a program that may still be there,
-// and interrupts streams.
+// Interrupt breaks off streams, whose readers may be slow, for a program that
+// the node has ended. It is final: a stream that begins afterwards breaks off
+// too.
+func (s *Session) Interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken {
+		return
+	}
+	s.broken = true
+	close(s.interrupted)
+}
+
+// Close ends every connection, and all that waits as Fail does.
 func (s *Session) Close() {
+	s.Interrupt()
 	s.mu.Lock()
 	for c := range s.conns {
 		c.nc.Close()

@@ -44,7 +44,12 @@ func (c *conn) stream(cl *call, b *body) bool {
 	s.settle(cl) // but it stays out until the stream has ended
 	s.mu.Unlock()
 
-	<-st.done
+	through := true
+	select {
+	case <-st.done:
+	case <-s.interrupted:
+		through = false // the reader may still be at it, and sees c close
+	}
 
 	cl.timer.Stop()
 	s.mu.Lock()
@@ -57,6 +62,9 @@ func (c *conn) stream(cl *call, b *body) bool {
 	s.remove(cl)
 	cause := st.cause
 	s.mu.Unlock()
+	if !through {
+		return false
+	}
 
 	ok := false
 	fe, _ := st.err.(*gust.FunctionError)
