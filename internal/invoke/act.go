@@ -1,0 +1,95 @@
+package invoke
+
+import (
+	"time"
+
+	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/invoke/scale"
+)
+
+// act carries out what the scaler decided. The caller holds mu, so nothing
+// here may block: what takes time gets a goroutine.
+func (iv *Invoker) act(actions []scale.Action) {
+	var freeze []*environment
+	for _, a := range actions {
+		switch a.Op {
+		case scale.Dispatch:
+			x := a.Env.Data.(*environment)
+			if a.Thaw {
+				x.frozen.Store(false)
+			}
+			a.Ticket.Data.(*ticket).granted <- grant{env: x, cold: a.Env.Served == 1, thaw: a.Thaw}
+		case scale.Refuse:
+			a.Ticket.Data.(*ticket).granted <- grant{err: a.Err}
+		case scale.Start:
+			if iv.ctx.Err() != nil {
+				continue // stopAll has looked already
+			}
+			iv.wg.Go(func() { iv.start(a.Env) })
+		case scale.Stop:
+			x := a.Env.Data.(*environment)
+			iv.wg.Go(x.stop)
+		case scale.Freeze:
+			x := a.Env.Data.(*environment)
+			x.frozen.Store(true)
+			freeze = append(freeze, x)
+		}
+	}
+	if len(freeze) > 0 {
+		iv.wg.Go(func() {
+			for _, x := range freeze {
+				iv.freeze(x)
+			}
+		})
+	}
+}
+
+// declare tells the scaler the newest snapshot. The caller holds mu.
+func (iv *Invoker) declare(snap *catalog.Snapshot) {
+	iv.declared = snap
+	iv.act(iv.scaler.Declare(time.Now(), snap.Functions))
+}
+
+// tickEvery bounds how often time is let pass for the scaler: freezing and
+// reclaiming late by as much harms nobody.
+const tickEvery = 100 * time.Millisecond
+
+// loop lets time pass for the scaler.
+func (iv *Invoker) loop() {
+	timer := time.NewTimer(tickEvery)
+	defer timer.Stop()
+	soon := true // the timer is set to tickEvery
+	for {
+		select {
+		case <-timer.C:
+		case <-iv.wake:
+			if !soon {
+				soon = true
+				timer.Reset(tickEvery)
+			}
+			continue
+		case <-iv.ctx.Done():
+			return
+		}
+		soon = false
+		now := time.Now()
+		iv.mu.Lock()
+		next, actions := iv.scaler.Tick(now)
+		if iv.ctx.Err() == nil {
+			iv.act(actions)
+		}
+		iv.mu.Unlock()
+		// What the scaler said holds for what it knew; an environment that falls
+		// idle a moment later wants to be frozen after the grace.
+		timer.Reset(max(min(next.Sub(now), iv.Limits.Grace), tickEvery))
+	}
+}
+
+// nudge lets the loop look at the time again, when something has begun that
+// ends by time.
+func (iv *Invoker) nudge() {
+	select {
+	case iv.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,82 @@
+package invoke
+
+import (
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// command is what an environment of f runs.
+func command(f *gust.Function) []string {
+	if len(f.Command) > 0 {
+		return f.Command
+	}
+	return []string{"./bootstrap"}
+}
+
+// environ is the environment of a function's program: what Lambda sets
+// ("Defined runtime environment variables"; for http what Cloud Run sets), how
+// many threads fit its share of the cores, and what the function declares,
+// which wins over all but the reserved names, and those it cannot declare.
+func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause, root string) []string {
+	version := strconv.FormatUint(f.Version, 10)
+	env := map[string]string{
+		"PATH": "/usr/local/bin:/usr/bin:/bin:/opt/bin",
+		"HOME": "/tmp",
+		"LANG": "C.UTF-8",
+		"TZ":   ":UTC",
+	}
+	threads := strconv.Itoa(threads(f.Memory, runtime.NumCPU()))
+	for _, name := range []string{"GOMAXPROCS", "TOKIO_WORKER_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"} {
+		env[name] = threads
+	}
+	// Go's collector works harder before the kernel ends the program.
+	env["GOMEMLIMIT"] = strconv.FormatInt(f.Memory/10*9, 10)
+	if f.Runtime == gust.RuntimeHTTP {
+		env["K_SERVICE"] = f.Name
+		env["K_CONFIGURATION"] = f.Name
+		env["K_REVISION"] = fmt.Sprintf("%s-%05d", f.Name, f.Version)
+	}
+	maps.Copy(env, f.Env)
+	env["AWS_REGION"] = place.Region
+	env["AWS_DEFAULT_REGION"] = place.Region
+	if f.Runtime != gust.RuntimeHTTP {
+		initialization := "on-demand"
+		if cause == gust.ColdProvisioned {
+			initialization = "provisioned-concurrency"
+		}
+		for name, value := range map[string]string{
+			"_HANDLER":                        "bootstrap",
+			"LAMBDA_TASK_ROOT":                root,
+			"LAMBDA_RUNTIME_DIR":              "/var/runtime",
+			"LD_LIBRARY_PATH":                 "/lib64:/usr/lib64:" + root + ":" + root + "/lib:/opt/lib",
+			"AWS_LAMBDA_FUNCTION_NAME":        f.Name,
+			"AWS_LAMBDA_FUNCTION_VERSION":     version,
+			"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.FormatInt(f.Memory/gust.MB, 10),
+			"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + f.Name,
+			"AWS_LAMBDA_LOG_STREAM_NAME":      time.Now().UTC().Format("2006/01/02/") + "[" + version + "]" + id,
+			"AWS_LAMBDA_INITIALIZATION_TYPE":  initialization,
+			"AWS_XRAY_CONTEXT_MISSING":        "LOG_ERROR",
+		} {
+			env[name] = value
+		}
+		if n := f.PerEnvironment(); n > 1 {
+			env["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(n)
+		}
+	}
+	list := make([]string, 0, len(env))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
+}
+
+// threads is how many threads of work fit a memory size's share of the cores.
+func threads(memory int64, cores int) int {
+	return min(max(1, int((memory+gust.CoreMemory-1)/gust.CoreMemory)), cores)
+}

@@ -1,0 +1,283 @@
+package invoke
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/invoke/scale"
+	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/sandbox"
+)
+
+// How long a program has between SIGTERM and the end: one that serves HTTP may
+// have connections to close, one on the Runtime API has nothing to do.
+const (
+	graceHTTP    = 2 * time.Second
+	graceRuntime = 300 * time.Millisecond
+)
+
+// environment is a sandbox with what the invoker knows about it.
+type environment struct {
+	env     *scale.Env
+	fn      *gust.Function
+	id      string
+	arn     string
+	sandbox sandbox.Environment
+	stream  *observe.Stream
+	release func() // of the code folder
+	init    time.Duration
+
+	memory atomic.Int64 // the newest measured peak
+
+	freezing sync.Mutex  // orders freeze and thaw
+	frozen   atomic.Bool // what it should be
+}
+
+// start carries out scale.Start.
+func (iv *Invoker) start(e *scale.Env) {
+	began := time.Now()
+	x, err := iv.boot(e)
+	if err != nil {
+		fe := functionError(err)
+		iv.Recorder.StartFailed(e.Function, fe)
+		iv.mu.Lock()
+		iv.act(iv.scaler.Failed(time.Now(), e, fe))
+		iv.mu.Unlock()
+		iv.nudge() // the end of a back-off may be the next thing to do
+		return
+	}
+	x.init = time.Since(began)
+	iv.Recorder.Started(e.Function, e.Cause, x.init)
+	x.memory.Store(x.sandbox.Usage().PeakMemory)
+	iv.mu.Lock()
+	e.Data = x
+	iv.scaler.Measured(e, x.memory.Load())
+	iv.act(iv.scaler.Ready(time.Now(), e))
+	late := iv.ctx.Err() != nil
+	iv.mu.Unlock()
+	if late { // after stopAll looked
+		x.stop()
+	}
+	<-x.sandbox.Done()
+	iv.mu.Lock()
+	iv.act(iv.scaler.Died(time.Now(), e))
+	iv.mu.Unlock()
+	x.close()
+}
+
+// taskRoot is the path of the code as the program sees it.
+func (iv *Invoker) taskRoot(code string) string {
+	if iv.Backend.Name() == "none" {
+		return code
+	}
+	return "/var/task"
+}
+
+// boot starts an environment and waits until it is ready. An on-demand one has
+// 10 s; one that was not ready by then is started once more, with the
+// function's timeout, as Lambda does it within the first invocation.
+func (iv *Invoker) boot(e *scale.Env) (*environment, error) {
+	limit := gust.InitTimeout
+	if e.Cause == gust.ColdProvisioned {
+		limit = gust.MaxProvisionedInit
+	}
+	x, err := iv.bootOnce(e, limit)
+	if errors.Is(err, errInitTimeout) && e.Cause != gust.ColdProvisioned {
+		x, err = iv.bootOnce(e, e.Function.Timeout)
+	}
+	return x, err
+}
+
+var errInitTimeout = errors.New("init took too long")
+
+func (iv *Invoker) bootOnce(e *scale.Env, limit time.Duration) (_ *environment, err error) {
+	f := e.Function
+	code, release, err := iv.Code.Acquire(iv.ctx, f.Artifact)
+	if err != nil {
+		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Code", Message: err.Error()}
+	}
+	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), release: release}
+	x.stream = iv.Recorder.Stream(f, x.id)
+	defer func() {
+		if err != nil {
+			x.close()
+		}
+	}()
+	x.sandbox, err = iv.Backend.Start(iv.ctx, sandbox.Spec{
+		ID: x.id, Function: f.Name, Runtime: f.Runtime, Code: code, Command: command(f),
+		Env:    environ(f, x.id, iv.Place, e.Cause, iv.taskRoot(code)),
+		Memory: f.Memory, Ephemeral: f.Ephemeral, CPU: f.CPU, Processes: gust.MaxProcesses,
+		Concurrency: f.PerEnvironment(), Ready: f.Ready,
+		Output: x.stream.Line,
+	})
+	if err != nil {
+		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-x.sandbox.Ready():
+		if fe := x.sandbox.InitError(); fe != nil {
+			x.sandbox.Stop(0)
+			return nil, fe
+		}
+	case <-timer.C:
+		x.sandbox.Stop(0)
+		return nil, fmt.Errorf("%w: %w", errInitTimeout, &gust.FunctionError{
+			Outcome: gust.OutcomeInit, Type: "Sandbox.Timedout",
+			Message: fmt.Sprintf("the program was not ready for its first invocation within %v", limit),
+		})
+	case <-iv.ctx.Done():
+		x.sandbox.Stop(0)
+		return nil, gust.ErrClosing
+	}
+	if err := x.sandbox.SetInit(false); err != nil {
+		x.sandbox.Stop(0)
+		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+	}
+	return x, nil
+}
+
+// close gives back what an ended environment had.
+func (x *environment) close() {
+	x.stream.Close()
+	x.release()
+}
+
+func (x *environment) stop() {
+	grace := graceRuntime
+	if x.fn.Runtime == gust.RuntimeHTTP {
+		grace = graceHTTP
+	}
+	x.sandbox.Stop(grace)
+}
+
+// freeze carries out scale.Freeze, unless the environment was given work
+// meanwhile.
+func (iv *Invoker) freeze(x *environment) {
+	x.freezing.Lock()
+	defer x.freezing.Unlock()
+	if !x.frozen.Load() {
+		return
+	}
+	if err := x.sandbox.Freeze(); err != nil {
+		iv.Logger.Warn("an idle environment could not be frozen", "function", x.fn.Name, "environment", x.id, "error", err)
+	}
+}
+
+// thaw lets the environment run again before it gets work.
+func (x *environment) thaw() error {
+	x.freezing.Lock()
+	defer x.freezing.Unlock()
+	return x.sandbox.Thaw()
+}
+
+// report begins the report of an invocation.
+func (x *environment) report(r *Request, g grant, queued, start time.Time) *gust.Report {
+	report := &gust.Report{
+		App: x.fn.App, Function: x.fn.Name, Version: x.fn.Version, Environment: x.id,
+		RequestID: r.RequestID, TraceID: r.TraceID, Source: r.Source,
+		Start: start, Queue: start.Sub(queued), MemorySize: x.fn.Memory,
+	}
+	if g.cold {
+		report.Cold, report.Init = x.env.Cause, x.init
+	}
+	return report
+}
+
+// finish completes the report and hands it on.
+func (x *environment) finish(report *gust.Report, fe *gust.FunctionError) {
+	report.Billed = (report.Duration + report.Init + time.Millisecond - 1).Truncate(time.Millisecond)
+	if report.Cold != "" {
+		x.memory.Store(max(x.memory.Load(), x.sandbox.Usage().PeakMemory))
+	}
+	report.MemoryUsed = x.memory.Load()
+	report.Outcome = gust.OutcomeOK
+	if fe != nil {
+		report.Outcome, report.ErrorType, report.ErrorMessage = fe.Outcome, fe.Type, fe.Message
+		if fe.Outcome == gust.OutcomeMemory {
+			report.MemoryUsed = report.MemorySize
+		}
+	}
+	x.stream.End(report)
+}
+
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// stopAll ends every environment at shutdown.
+func (iv *Invoker) stopAll() {
+	var all []*environment
+	iv.mu.Lock()
+	iv.scaler.Each(func(e *scale.Env) {
+		if x, ok := e.Data.(*environment); ok {
+			all = append(all, x)
+		}
+	})
+	iv.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, x := range all {
+		wg.Go(x.stop)
+	}
+	wg.Wait()
+}
+
+// watch declares each new snapshot, so that deploys start what they provision
+// and stop what they replace though nobody invokes.
+func (iv *Invoker) watch() {
+	for {
+		changed := iv.Catalog.Watch()
+		iv.mu.Lock()
+		if snap := iv.Catalog.Snapshot(); snap != iv.declared && !iv.closing {
+			iv.declare(snap)
+		}
+		iv.mu.Unlock()
+		select {
+		case <-changed:
+		case <-iv.ctx.Done():
+			return
+		}
+	}
+}
+
+// measureEvery is how often running environments are asked for their memory.
+const measureEvery = time.Second
+
+// measure keeps the scaler's and the reports' idea of memory up to date. It
+// sleeps while nothing runs.
+func (iv *Invoker) measure() {
+	ticker := time.NewTicker(measureEvery)
+	defer ticker.Stop()
+	var busy []*environment
+	for {
+		select {
+		case <-ticker.C:
+		case <-iv.ctx.Done():
+			return
+		}
+		busy = busy[:0]
+		iv.mu.Lock()
+		iv.scaler.Each(func(e *scale.Env) {
+			if x, ok := e.Data.(*environment); ok && e.State != scale.Frozen {
+				busy = append(busy, x)
+			}
+		})
+		iv.mu.Unlock()
+		for _, x := range busy {
+			u := x.sandbox.Usage()
+			x.memory.Store(max(x.memory.Load(), u.PeakMemory))
+			iv.mu.Lock()
+			iv.scaler.Measured(x.env, u.Memory)
+			iv.mu.Unlock()
+		}
+	}
+}

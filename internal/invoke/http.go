@@ -1,0 +1,134 @@
+package invoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/sandbox"
+
+	"github.com/google/uuid"
+)
+
+// ErrHTTPOnly: the function answers HTTP requests, not events.
+var ErrHTTPOnly = errors.New("its runtime is http: it answers HTTP requests through its routes, and has no events")
+
+// ServeHTTP sends a user's HTTP request to a function of the http runtime and
+// its answer back, both streamed, upgrades (WebSocket) included. It returns an
+// error only when nothing has been written to w: what Invoke returns, or a
+// *gust.FunctionError.
+//
+// The function's timeout bounds the whole exchange. A request that it cuts off
+// does not end its environment, where others may run, but the environment gets
+// no further ones.
+func (iv *Invoker) ServeHTTP(w http.ResponseWriter, req *http.Request, r *Request) error {
+	if r.RequestID == "" {
+		r.RequestID = uuid.NewString()
+	}
+	for {
+		queued := time.Now()
+		g, err := iv.acquire(req.Context(), r)
+		if err != nil {
+			return err
+		}
+		err = iv.proxy(w, req, r, g, queued)
+		// Only a request without a body can be sent again.
+		if errors.Is(err, sandbox.ErrGone) && (req.Body == nil || req.Body == http.NoBody) {
+			continue
+		}
+		return err
+	}
+}
+
+// errRequestTimeout is the cause of a request that its function's timeout
+// ended.
+var errRequestTimeout = errors.New("request timed out")
+
+func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g grant, queued time.Time) error {
+	x := g.env
+	if g.thaw {
+		if err := x.thaw(); err != nil {
+			iv.finished(x, false)
+			return functionError(err)
+		}
+	}
+	start := time.Now()
+	report := x.report(r, g, queued, start)
+	x.stream.Begin(r.RequestID, r.TraceID, start)
+	ctx, cancel := context.WithTimeoutCause(req.Context(), x.fn.Timeout, errRequestTimeout)
+	defer cancel()
+
+	var failed error // nothing was written because of it
+	proxy := httputil.ReverseProxy{
+		Transport:     x.sandbox,
+		FlushInterval: -1,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = "http", "127.0.0.1"
+			p.Out.Host = p.In.Host
+			p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
+			p.SetXForwarded()
+			p.Out.Header.Set("X-Request-Id", r.RequestID)
+			if r.TraceID != "" {
+				p.Out.Header.Set("X-Amzn-Trace-Id", r.TraceID)
+			}
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+		ErrorLog:     log.New(io.Discard, "", 0), // the report tells
+	}
+	aborted := serve(&proxy, w, req.WithContext(ctx))
+
+	var fe *gust.FunctionError
+	reuse := true
+	switch cause := context.Cause(ctx); {
+	case errors.Is(failed, sandbox.ErrGone):
+		x.stream.Abandon(r.RequestID)
+		iv.finished(x, false)
+		return failed
+	case cause == errRequestTimeout:
+		fe = &gust.FunctionError{Outcome: gust.OutcomeTimeout, Type: "Sandbox.Timedout",
+			Message: fmt.Sprintf("the request was not answered within the function's timeout of %v", x.fn.Timeout)}
+		reuse = false
+	case cause != nil: // the client went away: nobody's fault
+	case failed != nil:
+		fe = functionError(failed)
+		if fe.Outcome == gust.OutcomeSandbox {
+			fe = &gust.FunctionError{Outcome: gust.OutcomeProtocol, Type: "Runtime.HTTP", Message: failed.Error()}
+		}
+	case aborted:
+		fe = &gust.FunctionError{Outcome: gust.OutcomeProtocol, Type: "Runtime.HTTP", Message: "the answer broke off"}
+	}
+	report.Duration = time.Since(start)
+	x.finish(report, fe)
+	iv.finished(x, reuse)
+	switch {
+	case failed == nil && !aborted:
+		return nil
+	case aborted:
+		panic(http.ErrAbortHandler) // the client must see that the answer is not whole
+	case fe != nil:
+		return fe
+	default:
+		return failed
+	}
+}
+
+// serve runs the proxy and reports whether it gave up in the middle of an
+// answer.
+func serve(p *httputil.ReverseProxy, w http.ResponseWriter, r *http.Request) (aborted bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler { //nolint:errorlint // it is panicked as it is
+				panic(v)
+			}
+			aborted = true
+		}
+	}()
+	p.ServeHTTP(w, r)
+	return false
+}

@@ -1,0 +1,310 @@
+// Package invoke is the one path by which any function runs: it admits an
+// invocation, finds or starts its environment, runs it there and reports it.
+// What to do is decided by package scale; this package carries it out.
+package invoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/artifact"
+	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/invoke/scale"
+	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/store"
+)
+
+// Options are what an Invoker works with. All of them are needed.
+type Options struct {
+	Catalog  *catalog.Catalog
+	Backend  sandbox.Backend
+	Code     *artifact.Cache
+	Recorder *observe.Recorder
+	Store    *store.Store
+	Place    gust.Place
+	Limits   scale.Limits
+	Logger   *slog.Logger
+}
+
+// Invoker runs functions.
+type Invoker struct {
+	Options
+
+	mu       sync.Mutex // guards everything to the next blank line
+	scaler   *scale.Scaler
+	declared *catalog.Snapshot
+	closing  bool
+	running  int           // invocations between admission and report
+	drained  chan struct{} // closed when closing and nothing runs
+
+	tickets sync.Pool
+	wake    chan struct{} // the loop should look at the time again
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+// New starts an Invoker: provisioned environments start, and asynchronous
+// events that are waiting run.
+func New(o Options) *Invoker {
+	iv := &Invoker{Options: o, scaler: scale.New(o.Limits), drained: make(chan struct{}), wake: make(chan struct{}, 1)}
+	iv.tickets.New = func() any { return &ticket{granted: make(chan grant, 1)} }
+	iv.ctx, iv.cancel = context.WithCancel(context.Background())
+	iv.mu.Lock()
+	iv.declare(iv.Catalog.Snapshot())
+	iv.mu.Unlock()
+	iv.wg.Go(iv.loop)
+	iv.wg.Go(iv.watch)
+	iv.wg.Go(iv.measure)
+	iv.wg.Go(iv.consume)
+	return iv
+}
+
+// Close refuses new invocations, waits for those that run until ctx ends, and
+// stops every environment.
+func (iv *Invoker) Close(ctx context.Context) error {
+	iv.mu.Lock()
+	if !iv.closing {
+		iv.closing = true
+		if iv.running == 0 {
+			close(iv.drained)
+		}
+	}
+	iv.mu.Unlock()
+	var err error
+	select {
+	case <-iv.drained:
+	case <-ctx.Done():
+		iv.mu.Lock()
+		err = fmt.Errorf("%d invocations were cut off: %w", iv.running, context.Cause(ctx))
+		iv.mu.Unlock()
+	}
+	iv.cancel()
+	iv.stopAll()
+	iv.wg.Wait()
+	return err
+}
+
+// ticket waits for an environment.
+type ticket struct {
+	scale.Ticket
+	granted chan grant
+}
+
+type grant struct {
+	env *environment
+	// cold says that this is the environment's first invocation.
+	cold bool
+	thaw bool
+	err  error
+}
+
+// Invoke runs a function and waits for its answer. The error is one that kept
+// it from running: gust.ErrNotFound, gust.ErrTooLarge, *gust.ThrottledError,
+// gust.ErrClosing, or ctx's. What went wrong in the function is the response's
+// Error. The function runs on when ctx ends after it has started.
+func (iv *Invoker) Invoke(ctx context.Context, r *Request) (*Response, error) {
+	if len(r.Payload) > gust.MaxSyncPayload {
+		return nil, fmt.Errorf("%w: the event is %d bytes, a synchronous invocation takes at most %d (6 MB)", gust.ErrTooLarge, len(r.Payload), gust.MaxSyncPayload)
+	}
+	if r.RequestID == "" {
+		r.RequestID = uuid.NewString()
+	}
+	for {
+		queued := time.Now()
+		g, err := iv.acquire(ctx, r)
+		if err != nil {
+			var fe *gust.FunctionError
+			if errors.As(err, &fe) {
+				return &Response{RequestID: r.RequestID, Error: fe}, nil
+			}
+			return nil, err
+		}
+		resp, err := iv.run(ctx, r, g, queued)
+		if errors.Is(err, sandbox.ErrGone) {
+			continue // it ended between its last invocation and this one, which it never saw
+		}
+		return resp, err
+	}
+}
+
+// acquire admits an invocation and waits for its environment.
+func (iv *Invoker) acquire(ctx context.Context, r *Request) (grant, error) {
+	t := iv.tickets.Get().(*ticket)
+	t.Ticket = scale.Ticket{Function: r.Function, Data: t}
+	iv.mu.Lock()
+	f, err := iv.lookup(r)
+	if err != nil {
+		iv.mu.Unlock()
+		iv.tickets.Put(t)
+		return grant{}, err
+	}
+	iv.running++
+	iv.act(iv.scaler.Arrive(time.Now(), &t.Ticket))
+	iv.mu.Unlock()
+
+	var g grant
+	select {
+	case g = <-t.granted:
+	default:
+		iv.nudge()
+		select {
+		case g = <-t.granted:
+		case <-ctx.Done():
+			iv.mu.Lock()
+			ok, actions := iv.scaler.Cancel(time.Now(), &t.Ticket)
+			iv.act(actions)
+			iv.mu.Unlock()
+			if ok {
+				g.err = context.Cause(ctx)
+			} else {
+				g = <-t.granted // it was granted meanwhile: run it
+			}
+		}
+	}
+	iv.tickets.Put(t)
+	if g.err != nil {
+		iv.left()
+		var throttled *gust.ThrottledError
+		var backoff *scale.BackoffError
+		if errors.As(g.err, &throttled) {
+			iv.Recorder.Throttled(f, throttled.Reason)
+		} else if errors.As(g.err, &backoff) {
+			iv.Recorder.Throttled(f, gust.ThrottleBackoff)
+			g.err = backoffError(backoff)
+		}
+	}
+	return g, g.err
+}
+
+// lookup finds what is asked for in the newest snapshot, and declares that one
+// if the scaler has not seen it: who deployed and then invokes gets the new
+// version. The caller holds mu.
+func (iv *Invoker) lookup(r *Request) (*gust.Function, error) {
+	if iv.closing {
+		return nil, gust.ErrClosing
+	}
+	snap := iv.Catalog.Snapshot()
+	if snap != iv.declared {
+		iv.declare(snap)
+	}
+	f := snap.Functions[r.Function]
+	if f == nil {
+		return nil, fmt.Errorf("function %q: %w", r.Function, gust.ErrNotFound)
+	}
+	if q := r.Qualifier; q != "" && q != "$LATEST" && q != strconv.FormatUint(f.Version, 10) {
+		return nil, fmt.Errorf("function %q has no version or alias %q, only $LATEST, which is version %d: %w", r.Function, q, f.Version, gust.ErrNotFound)
+	}
+	return f, nil
+}
+
+// backoffError is the function's own start error, with what the node does
+// about it.
+func backoffError(b *scale.BackoffError) error {
+	var fe *gust.FunctionError
+	if !errors.As(b.Err, &fe) {
+		return b
+	}
+	again := *fe
+	again.Message = fmt.Sprintf("%s (it failed to start %d times in a row and is not tried again for %v)",
+		fe.Message, b.Failures, time.Until(b.Until).Round(time.Millisecond))
+	return &again
+}
+
+// left ends what acquire began.
+func (iv *Invoker) left() {
+	iv.mu.Lock()
+	iv.running--
+	if iv.closing && iv.running == 0 {
+		close(iv.drained)
+	}
+	iv.mu.Unlock()
+}
+
+// run gives the event to the environment and reports what came of it.
+func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Time) (*Response, error) {
+	x := g.env
+	var err error
+	if g.thaw {
+		err = x.thaw()
+	}
+	start := time.Now()
+	report := x.report(r, g, queued, start)
+	if r.Tail {
+		x.stream.Capture()
+	}
+	x.stream.Begin(r.RequestID, r.TraceID, start)
+	inv := gust.Invocation{
+		RequestID: r.RequestID, Payload: r.Payload, Deadline: start.Add(x.fn.Timeout), ARN: x.arn,
+		TraceID: r.TraceID, ClientContext: r.ClientContext, CognitoIdentity: r.CognitoIdentity,
+	}
+	resp := &Response{RequestID: r.RequestID, Version: x.fn.Version}
+	end := func(err error) *gust.FunctionError {
+		fe := functionError(err)
+		report.Duration = time.Since(start)
+		x.finish(report, fe)
+		if r.Tail {
+			resp.LogTail = x.stream.Captured()
+		}
+		iv.finished(x, reusable(fe))
+		return fe
+	}
+	var result *gust.Result
+	if err == nil {
+		result, err = x.sandbox.Invoke(context.WithoutCancel(ctx), &inv)
+	}
+	switch {
+	case errors.Is(err, sandbox.ErrGone):
+		x.stream.Abandon(r.RequestID)
+		if r.Tail {
+			x.stream.Captured()
+		}
+		iv.finished(x, false)
+		return nil, err
+	case err != nil:
+		resp.Error = end(err)
+	case result.Stream != nil:
+		s := *result
+		s.Stream = &stream{ReadCloser: result.Stream, end: func(err error) { end(err) }}
+		resp.Result = &s
+	default:
+		resp.Result = result
+		end(nil)
+	}
+	return resp, nil
+}
+
+// functionError makes a FunctionError of whatever ended an invocation.
+func functionError(err error) *gust.FunctionError {
+	if err == nil {
+		return nil
+	}
+	var fe *gust.FunctionError
+	if errors.As(err, &fe) {
+		return fe
+	}
+	return &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Error", Message: err.Error()}
+}
+
+// reusable says whether an environment can be used again after an invocation
+// ended with fe.
+func reusable(fe *gust.FunctionError) bool {
+	return fe == nil || fe.Outcome == gust.OutcomeError || fe.Outcome == gust.OutcomeSize
+}
+
+// finished gives the environment back.
+func (iv *Invoker) finished(x *environment, reuse bool) {
+	iv.mu.Lock()
+	iv.act(iv.scaler.Finish(time.Now(), x.env, reuse))
+	iv.mu.Unlock()
+	iv.left()
+}
