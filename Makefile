@@ -1,0 +1,63 @@
+# Everything here runs on a machine that has Go and nothing else; what a target
+# needs besides is installed by it (Debian and Ubuntu, as root) or named.
+
+SHELL   := /bin/bash
+VERSION ?= 0.1.0-dev
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null)
+SANDBOX ?= process
+FUZZTIME ?= 10s
+BENCHFLAGS ?= -out bench/RESULTS.md
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test conformance bench fuzz lint clean tools
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+build: ## build bin/gust
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/gust ./cmd/gust
+
+demo: build ## show it all, in under a minute
+	go run ./demo -gust bin/gust -sandbox $(SANDBOX)
+
+test: tools ## unit, integration and sandbox tests, with the race detector
+	go test -race -timeout 10m ./...
+	cd examples/hello && go vet ./...
+
+conformance: build ## real clients and runtime libraries against a node
+	conformance/install.sh
+	cd conformance && go test -timeout 20m ./...
+
+bench: build ## the figures, beside their baselines; writes bench/RESULTS.md
+	go run ./bench -gust bin/gust $(BENCHFLAGS)
+
+fuzz: ## each fuzz target for FUZZTIME
+	@set -eu; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+	    echo "== $$target $$(dirname $$file)"; \
+	    go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file); \
+	  done; \
+	done
+
+lint: ## gofmt, vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "not as gofmt has it:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+clean: ## remove what was built
+	rm -rf bin
+
+# The race detector needs a C compiler, and an environment's /tmp mkfs.ext4.
+tools:
+	@missing=""; \
+	  command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v mkfs.ext4 >/dev/null || missing="$$missing e2fsprogs"; \
+	  if [ -z "$$missing" ]; then exit 0; fi; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing$$missing"; \
+	    apt-get update -q </dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing </dev/null; \
+	  else \
+	    echo "the tests need$$missing, which can be installed only by root with apt-get; install what is missing, and try again" >&2; exit 1; \
+	  fi

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gust-dev/gust/internal/api"
+)
+
+func (c *command) env() *cobra.Command {
+	var shell string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "env",
+		GroupID: "run",
+		Short:   "Print the variables that AWS clients need for this node",
+		Long: `Print lines for a shell that make AWS clients (CLI, SDKs) work with this node:
+AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.
+They hold the root key: keep them to yourself.`,
+		Example: `  eval "$(gust env)"
+  gust env --shell fish | source`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			line, ok := shells[shell]
+			if !ok {
+				return usageError{fmt.Errorf("--shell %q is unknown; want sh or fish", shell), cmd.CommandPath()}
+			}
+			return c.withClient(func(client *api.Client) error {
+				status, err := client.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				vars := [][2]string{
+					{"AWS_ENDPOINT_URL", client.Endpoint},
+					{"AWS_ACCESS_KEY_ID", client.Key.ID},
+					{"AWS_SECRET_ACCESS_KEY", client.Key.Secret},
+					{"AWS_REGION", status.Region},
+				}
+				if asJSON {
+					object := make(map[string]string)
+					for _, v := range vars {
+						object[v[0]] = v[1]
+					}
+					return c.printJSON(object)
+				}
+				for _, v := range vars {
+					fmt.Fprintln(c.out, line(v[0], v[1]))
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&shell, "shell", "sh", "shell to print for: sh (also bash, zsh) or fish")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead")
+	return cmd
+}
+
+// shells say how a variable is set and exported.
+var shells = map[string]func(name, value string) string{
+	"sh": func(name, value string) string {
+		return "export " + name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+	},
+	"fish": func(name, value string) string {
+		return "set -gx " + name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(value) + "'"
+	},
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/observe"
+
+	gust "github.com/gust-dev/gust"
+)
+
+func (c *command) logs() *cobra.Command {
+	var q api.LogQuery
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "logs [NAME]",
+		GroupID: "app",
+		Short:   "Print the logs of a function, or of all",
+		Long: `Print what functions wrote and how their invocations went, oldest first: of the
+function NAME, or of all. Without --since it is all that is kept.
+
+With --json each line is one record: a line that a program wrote ("line"), the
+"start", "end" and "report" of an invocation, lines that were "dropped" because
+they were too many, and environments that did not come up ("init_error").`,
+		Example: `  gust logs hello --since 5m
+  gust logs -f -n 20
+  gust logs --request 5b3cbf52-7f3c-4f6e-a5ed-2c1e6ba63a0b
+  gust logs --json | jq 'select(.kind == "report") | .report'`,
+		Args:              optional,
+		ValidArgsFunction: c.completeNames(functionNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				q.Function = args[0]
+			}
+			if q.Since != "" {
+				if _, err := api.ParseSince(q.Since, time.Now()); err != nil {
+					return usageError{fmt.Errorf("--since: %w", err), cmd.CommandPath()}
+				}
+			}
+			if q.Limit < 0 || q.Limit > api.MaxLogRecords || q.Limit == 0 && cmd.Flags().Changed("limit") {
+				return usageError{fmt.Errorf("--limit %d is outside 1 to %d", q.Limit, api.MaxLogRecords), cmd.CommandPath()}
+			}
+			return c.withClient(func(client *api.Client) error {
+				return c.runLogs(cmd.Context(), client, q, asJSON)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on with what comes, until interrupted")
+	cmd.Flags().StringVar(&q.Since, "since", "", "only what is younger: how long ago (5m, 2h), or a time (2026-01-31T12:00:00Z)")
+	cmd.Flags().IntVarP(&q.Limit, "limit", "n", 0, "only the newest so many `RECORDS` of what is there, at most 1000000")
+	cmd.Flags().StringVar(&q.RequestID, "request", "", "only what belongs to the request with this `ID`")
+	cmd.Flags().StringVar(&q.App, "app", "", "only functions of this `APP`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print records as JSON, one on a line")
+	cmd.Flags().Lookup("limit").DefValue = "0" // none, which help does not show
+	return cmd
+}
+
+func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuery, asJSON bool) error {
+	lines := json.NewEncoder(c.out)
+	lines.SetEscapeHTML(false)
+	for r, err := range client.Logs(ctx, q) {
+		if err != nil {
+			var stopped interrupted
+			if q.Follow && errors.As(context.Cause(ctx), &stopped) {
+				return nil // which is how one stops to follow
+			}
+			return err
+		}
+		if asJSON {
+			err = lines.Encode(r)
+		} else {
+			err = c.printRecord(r)
+		}
+		if err != nil {
+			return fmt.Errorf("printing the logs: %w", err)
+		}
+	}
+	return nil
+}
+
+// printRecord prints one record on one line. An end is left out: its report
+// says more, and follows.
+func (c *command) printRecord(r *observe.Record) error {
+	text := r.Message
+	switch r.Kind {
+	case observe.KindEnd:
+		return nil
+	case observe.KindLine:
+		text = c.out.paint(levelColour(r.Level), printable(text))
+	case observe.KindStart:
+		text = c.out.paint(dim, fmt.Sprintf("START version %d", r.Version))
+	case observe.KindReport:
+		text = c.describeReport(r.Report)
+	case observe.KindDropped:
+		text = c.out.paint(yellow, fmt.Sprintf("DROPPED %d lines (%s) that came faster than they can be kept", r.Dropped.Lines, size(int64(r.Dropped.Bytes))))
+	case observe.KindInitError:
+		text = c.out.paint(red, "DID NOT START "+printable(text))
+	}
+	_, err := fmt.Fprintf(c.out, "%s  %s  %-8s  %s\n", c.out.paint(dim, r.Time.Local().Format("2006-01-02 15:04:05.000")),
+		c.out.paint(bold, r.Function), cmp.Or(r.RequestID, "-")[:min(8, len(cmp.Or(r.RequestID, "-")))], text)
+	return err
+}
+
+func (c *command) describeReport(r *gust.Report) string {
+	text := fmt.Sprintf("REPORT %s, %s, billed %s, memory %s of %s", r.Outcome, milliseconds(r.Duration), milliseconds(r.Billed), size(r.MemoryUsed), size(r.MemorySize))
+	if r.Cold != "" {
+		text += fmt.Sprintf(", cold (%s), init %s", r.Cold, milliseconds(r.Init))
+	}
+	if r.Outcome == gust.OutcomeOK {
+		return c.out.paint(dim, text)
+	}
+	if reason := (&gust.FunctionError{Type: r.ErrorType, Message: r.ErrorMessage}).Error(); reason != "" {
+		text += ": " + printable(reason)
+	}
+	return c.out.paint(red, text)
+}
+
+func levelColour(level string) colour {
+	switch strings.ToUpper(level) {
+	case "ERROR", "FATAL", "CRITICAL", "PANIC":
+		return red
+	case "WARN", "WARNING":
+		return yellow
+	default:
+		return plain
+	}
+}
+
+// milliseconds is for people.
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
+}
+
+// printable keeps what a function printed from steering the terminal: control
+// characters, but for tabs, are shown and not sent.
+func printable(s string) string {
+	if strings.IndexFunc(s, control) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if control(r) {
+			fmt.Fprintf(&b, `\x%02x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/catalog"
+)
+
+func (c *command) plan() *cobra.Command {
+	var take []string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "plan [DIR]",
+		GroupID: "app",
+		Short:   "Show what deploying an app would change",
+		Long: `Build the app that DIR/gust.yaml declares (DIR is . by default) and show what
+deploying it would add (+), change (~) and remove (-). Nothing is changed.
+
+Exit status: 0 nothing would change, 2 something would, 1 it cannot be planned.`,
+		Example: `  gust plan
+  gust plan examples/hello --json`,
+		Args: optional,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withClient(func(client *api.Client) error {
+				return c.runPlan(cmd.Context(), client, folder(args), take, asJSON)
+			})
+		},
+	}
+	cmd.Flags().StringArrayVar(&take, "take", nil, "plan to take over a name from another app: function:NAME or route:KEY; can be repeated")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	return cmd
+}
+
+func (c *command) runPlan(ctx context.Context, client *api.Client, dir string, take []string, asJSON bool) error {
+	working := c.err.working()
+	defer working.stop()
+	app, _, err := buildApp(ctx, dir, working)
+	if err != nil {
+		return err
+	}
+	plan, err := client.Plan(ctx, app, take)
+	if err != nil {
+		return err
+	}
+	switch {
+	case asJSON:
+		if err := c.printJSON(plan); err != nil {
+			return err
+		}
+	case len(plan.Changes) == 0:
+		fmt.Fprintf(c.out, "%s is as it is declared: nothing to change (revision %d)\n", app.Name, plan.Revision)
+	default:
+		c.printChanges(plan)
+		fmt.Fprintf(c.out, "%s would change (revision %d)\n", app.Name, plan.Revision)
+	}
+	if len(plan.Changes) > 0 {
+		return status(exitWouldChange)
+	}
+	return nil
+}
+
+// printChanges prints a plan as a diff, and its sum.
+func (c *command) printChanges(plan *catalog.Plan) {
+	sign := map[catalog.Op]struct {
+		text   string
+		colour colour
+	}{catalog.Add: {"+", green}, catalog.Modify: {"~", yellow}, catalog.Remove: {"-", red}}
+	count := make(map[catalog.Op]int)
+	for _, change := range plan.Changes {
+		count[change.Op]++
+		s := sign[change.Op]
+		fmt.Fprintln(c.out, c.out.paint(s.colour, s.text+" "+change.Kind+" "+change.Name))
+		if change.Op != catalog.Modify {
+			continue
+		}
+		for _, f := range change.Fields {
+			fmt.Fprintf(c.out, "    %s: %s -> %s\n", f.Name, orNone(f.Old), orNone(f.New))
+		}
+	}
+	var sum []string
+	for _, op := range []catalog.Op{catalog.Add, catalog.Modify, catalog.Remove} {
+		if count[op] > 0 {
+			sum = append(sum, fmt.Sprintf("%d to %s", count[op], op))
+		}
+	}
+	fmt.Fprintf(c.out, "\n%s\n", strings.Join(sum, ", "))
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/node"
+
+	gust "github.com/gust-dev/gust"
+)
+
+const longHelp = `Gust runs functions: isolated, scaled and kept, from one binary.
+
+  gust up                    start a node here
+  gust deploy DIR            deploy the app in DIR/gust.yaml
+  gust invoke NAME -d '{}'   run a function on an event
+  gust logs -f               see what happens
+
+Every flag can be given in the environment too: --http is GUST_HTTP, --log-level
+is GUST_LOG_LEVEL. The flag wins.
+
+The subcommands that need a node find it by the data folder (--data), where a
+running node says where it listens and what its key is. To work with a node
+elsewhere, give --api (or GUST_API) and its key, ID.SECRET, in GUST_KEY.
+
+Exit status: 0 done, 1 failed, 2 (gust plan alone) the plan would change
+something, 64 the command line is wrong, 130 interrupted.`
+
+// newRoot builds the whole command tree.
+func newRoot(c *command) *cobra.Command {
+	root := &cobra.Command{
+		Use:               "gust",
+		Short:             "A serverless platform in one binary",
+		Long:              longHelp,
+		Args:              cobra.ArbitraryArgs,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.environment(cmd) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return usageError{unknownCommand(cmd, args[0]), cmd.CommandPath()}
+		},
+	}
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(c.help)
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run a node:"},
+		&cobra.Group{ID: "app", Title: "Work with apps and functions:"},
+		&cobra.Group{ID: "keep", Title: "Look after a data folder:"},
+	)
+	for _, s := range c.config.Settings() {
+		if s.Flag == "data" || s.Flag == "api" {
+			addSetting(root.PersistentFlags(), s)
+		}
+	}
+	root.AddCommand(
+		c.up(), c.env(),
+		c.deploy(), c.plan(), c.invoke(), c.logs(), c.ls(), c.rm(), c.schema(),
+		c.backup(), c.restore(), c.check(),
+		c.version(), c.completion(),
+	)
+	root.SetHelpCommand(&cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Explain a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{unknownCommand(root, args[0]), "gust"}
+			}
+			return about.Help()
+		},
+	})
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Args == nil && cmd.Name() != "help" {
+			cmd.Args = none
+		}
+	}
+	return root
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Errorf("there is no command %q: it may be meant as %s", name, strings.Join(near, " or "))
+	}
+	return fmt.Errorf("there is no command %q", name)
+}
+
+// addSetting makes a node's setting a flag.
+func addSetting(flags *pflag.FlagSet, s node.Setting) {
+	help := s.Help
+	if !strings.Contains(help, s.Env) {
+		help += " [" + s.Env + "]"
+	}
+	flags.Var(settingValue{s}, s.Flag, help)
+	flags.Lookup(s.Flag).DefValue = s.Default
+}
+
+// settingValue shows help the default as it is documented, not as it is here
+// (~ and not /home/ann).
+type settingValue struct{ node.Setting }
+
+func (s settingValue) Type() string { return s.Arg }
+
+// environment gives flags that were not given the value of their GUST_*
+// variable.
+func (c *command) environment(cmd *cobra.Command) error {
+	var errs []error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		name := node.Env(f.Name)
+		value, ok := os.LookupEnv(name)
+		if f.Changed || !ok || value == "" || f.Name == "help" {
+			return
+		}
+		if err := cmd.Flags().Set(f.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, cause(err)))
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return usageError{err, cmd.CommandPath()}
+	}
+	if f := cmd.Flag("api"); f != nil {
+		c.apiGiven = f.Changed
+	}
+	return nil
+}
+
+// cause is what a flag's value has to say, without pflag's words about it.
+func cause(err error) error {
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		return value.Unwrap()
+	}
+	return err
+}
+
+// client finds the node to work with, and its key.
+func (c *command) client() (*api.Client, error) {
+	endpoint := c.config.API
+	if !c.apiGiven || strings.HasSuffix(endpoint, ":0") { // a node on a free port says which
+		address, err := api.ReadAddress(c.config.Data)
+		if errors.Is(err, gust.ErrNotFound) {
+			return nil, fmt.Errorf("no node runs on the data folder %s; %s", c.config.Data, c.howToStart())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("finding the node: %w", err)
+		}
+		endpoint = address.API
+	}
+	key, err := c.key()
+	if err != nil {
+		return nil, err
+	}
+	return api.NewClient(endpoint, key)
+}
+
+// key is what GUST_KEY says, or the data folder's root key.
+func (c *command) key() (*access.Key, error) {
+	if token := os.Getenv("GUST_KEY"); token != "" {
+		id, secret, ok := strings.Cut(token, ".")
+		if !ok || id == "" || secret == "" {
+			return nil, errors.New("GUST_KEY is not a key; want ID.SECRET, both from the node's root.key")
+		}
+		return &access.Key{ID: id, Secret: secret}, nil
+	}
+	key, err := access.ReadRootKey(c.config.Data)
+	if errors.Is(err, gust.ErrNotFound) {
+		return nil, fmt.Errorf("no key: there is neither GUST_KEY nor %s", filepath.Join(c.config.Data, access.RootKeyFile))
+	}
+	return key, err
+}
+
+func (c *command) howToStart() string {
+	if c.config.Data == node.Default().Data {
+		return "start one with: gust up"
+	}
+	return "start one with: gust up --data " + c.config.Data
+}
+
+// explain adds to a client's error what to do about it.
+func (c *command) explain(err error) error {
+	if errors.Is(err, api.ErrNoNode) {
+		return fmt.Errorf("%w; %s", err, c.howToStart())
+	}
+	return err
+}
+
+// withClient runs f with a client, and explains its error.
+func (c *command) withClient(f func(*api.Client) error) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return c.explain(f(client))
+}
+
+// printJSON prints v for programs.
+func (c *command) printJSON(v any) error {
+	e := json.NewEncoder(c.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

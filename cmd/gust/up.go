@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/node"
+)
+
+func (c *command) up() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "up",
+		GroupID: "run",
+		Short:   "Run a node",
+		Long: `Run a node until SIGINT or SIGTERM. It says where it listens and where its
+credentials are, and answers from then on.
+
+A node that is asked to stop takes no more requests, lets those that run finish
+(--drain), and ends. Asked again, it ends at once; nothing that was acknowledged
+is lost by that.
+
+Where the kernel refuses isolation (no root, no namespaces, macOS) the node does
+not start; --sandbox none runs functions without any.`,
+		Example: `  gust up
+  gust up --data /srv/gust --http :80 --memory 8GB
+  gust up --data "$(mktemp -d)" --http 127.0.0.1:0 --api 127.0.0.1:0`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.config.Validate(); err != nil {
+				return usageError{err, cmd.CommandPath()}
+			}
+			return c.runUp(cmd.Context())
+		},
+	}
+	for _, s := range c.config.Settings() {
+		if s.Flag == "data" || s.Flag == "api" {
+			continue // every subcommand's
+		}
+		addSetting(cmd.Flags(), s)
+		if len(s.Choices) > 0 {
+			// It fails only for a flag that is not there.
+			_ = cmd.RegisterFlagCompletionFunc(s.Flag, cobra.FixedCompletions(s.Choices, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	return cmd
+}
+
+func (c *command) runUp(ctx context.Context) error {
+	start := time.Now()
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.config.LogLevel)); err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
+
+	working := c.err.working()
+	working.does("open", "opening "+c.config.Data)
+	n, err := node.Open(ctx, c.config, api.BuildOf(version, commit), logger)
+	working.stop()
+	if err != nil {
+		return fmt.Errorf("the node did not start: %w", err)
+	}
+	c.announce(n, time.Since(start))
+
+	var fatal error
+	select {
+	case <-ctx.Done():
+		fmt.Fprintf(c.err, "stopping: what runs may finish within %s; ask again to end at once\n", c.config.Drain)
+	case fatal = <-n.Fatal():
+		fatal = fmt.Errorf("the node cannot go on: %w", fatal)
+	}
+	working = c.err.working()
+	working.does("drain", "waiting for what runs")
+	err = n.Close(context.WithoutCancel(ctx))
+	working.stop()
+	if err := errors.Join(fatal, err); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.out, "stopped")
+	return nil
+}
+
+// announce says what somebody needs to know to use the node.
+func (c *command) announce(n *node.Node, took time.Duration) {
+	key := filepath.Join(c.config.Data, access.RootKeyFile)
+	if n.KeyCreated() {
+		key += " (new)"
+	}
+	flag := ""
+	if c.config.Data != node.Default().Data {
+		flag = " --data " + c.config.Data
+	}
+	fmt.Fprintf(c.out, "%s is ready after %d ms\n\n", c.out.paint(bold, "gust "+version), took.Milliseconds())
+	fmt.Fprintf(c.out, "  HTTP     http://%s   users' traffic\n", n.HTTPAddr())
+	fmt.Fprintf(c.out, "  API      http://%s   for gust and AWS clients\n", n.APIAddr())
+	fmt.Fprintf(c.out, "  data     %s\n", c.config.Data)
+	fmt.Fprintf(c.out, "  key      %s; for AWS clients: eval \"$(gust env%s)\"\n", key, flag)
+	fmt.Fprintf(c.out, "  sandbox  %s\n", n.Sandbox())
+	fmt.Fprintln(c.out)
+	c.warnSandbox(c.err, n.Sandbox())
+}
+
+// warnSandbox is loud about functions that run without isolation.
+func (c *command) warnSandbox(t *terminal, sandbox string) {
+	if sandbox == "none" {
+		fmt.Fprintln(t, t.paint(red, "WARNING: functions run WITHOUT ISOLATION (--sandbox none): each can read and change all that this user can."))
+	}
+}

@@ -1,0 +1,190 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/artifact"
+	"github.com/gust-dev/gust/internal/catalog"
+)
+
+// App is an app in a list: what it has, by name.
+type App struct {
+	Name      string       `json:"name"`
+	Functions []string     `json:"functions"`
+	Routes    []gust.Route `json:"routes"`
+}
+
+// ApplyRequest is the body of a plan and of an apply.
+type ApplyRequest struct {
+	App *gust.App `json:"app"`
+	// Expect is the catalog's revision that the caller decided on; with any
+	// other one the apply is a conflict. Without it there is no such check.
+	Expect *uint64 `json:"expect,omitempty"`
+	// Take lists what may be taken over from other apps: "function:NAME",
+	// "route:GET /path".
+	Take []string `json:"take,omitempty"`
+}
+
+func (s *server) apps(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	snapshot := s.Catalog.Snapshot()
+	list := []App{}
+	for _, name := range slices.Sorted(maps.Keys(snapshot.Apps)) {
+		app := snapshot.Apps[name]
+		list = append(list, App{Name: name, Functions: orEmpty(app.FunctionNames()), Routes: orEmpty(app.Routes)})
+	}
+	return reply(w, http.StatusOK, struct {
+		Revision uint64 `json:"revision"`
+		Apps     []App  `json:"apps"`
+	}{snapshot.Revision, list})
+}
+
+func (s *server) functions(w http.ResponseWriter, r *http.Request) error {
+	p, err := parameters(r, "app")
+	if err != nil {
+		return err
+	}
+	snapshot := s.Catalog.Snapshot()
+	list := []*gust.Function{}
+	for _, name := range slices.Sorted(maps.Keys(snapshot.Functions)) {
+		if f := snapshot.Functions[name]; matches(p["app"], f.App) {
+			list = append(list, f)
+		}
+	}
+	return reply(w, http.StatusOK, struct {
+		Functions []*gust.Function `json:"functions"`
+	}{list})
+}
+
+func (s *server) plan(w http.ResponseWriter, r *http.Request) error {
+	req, err := applyRequest(w, r)
+	if err != nil {
+		return err
+	}
+	if req.Expect != nil {
+		return badRequest("a plan has no field \"expect\"; it is for applying")
+	}
+	plan, err := s.Catalog.Plan(req.App, catalog.PlanOptions{Take: req.Take})
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, plan)
+}
+
+func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
+	req, err := applyRequest(w, r)
+	if err != nil {
+		return err
+	}
+	if err := catalog.Validate(req.App); err != nil {
+		return err
+	}
+	if err := s.inspect(req.App); err != nil {
+		return err
+	}
+	plan, err := s.Catalog.Apply(r.Context(), req.App, catalog.ApplyOptions{
+		Expect: req.Expect,
+		Take:   req.Take,
+		HasArtifact: func(d gust.Digest) error {
+			has, err := s.Store.Blobs().Has(d)
+			if err == nil && !has {
+				return missing(d)
+			}
+			return err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, plan)
+}
+
+func (s *server) remove(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	plan, err := s.Catalog.Remove(r.Context(), r.PathValue("app"))
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, plan)
+}
+
+// applyRequest reads a request whose app is the one in the path.
+func applyRequest(w http.ResponseWriter, r *http.Request) (*ApplyRequest, error) {
+	if _, err := parameters(r); err != nil {
+		return nil, err
+	}
+	var req ApplyRequest
+	if err := decode(w, r, &req); err != nil {
+		return nil, err
+	}
+	if req.App == nil {
+		return nil, badRequest("the request's body has no \"app\"")
+	}
+	if name := r.PathValue("app"); req.App.Name != name {
+		return nil, badRequest("the path says app %q, the document says %q; they have to agree", name, req.App.Name)
+	}
+	for name, f := range req.App.Functions {
+		if f == nil {
+			return nil, badRequest("function %q is null; leave it out, or describe it", name)
+		}
+	}
+	return &req, nil
+}
+
+// inspect looks into the artifacts that the app would run, but for those that
+// already run: whoever deploys learns now that one cannot work.
+func (s *server) inspect(app *gust.App) error {
+	snapshot := s.Catalog.Snapshot()
+	var lacking []gust.Digest
+	var errs []error
+	for _, name := range app.FunctionNames() {
+		f := app.Functions[name]
+		if g := snapshot.Functions[name]; g != nil && g.Artifact == f.Artifact && g.Runtime == f.Runtime && slices.Equal(g.Command, f.Command) {
+			continue
+		}
+		blob, err := s.Store.Blobs().Open(f.Artifact)
+		if errors.Is(err, gust.ErrNotFound) {
+			if !slices.Contains(lacking, f.Artifact) {
+				lacking = append(lacking, f.Artifact)
+			}
+			continue
+		}
+		if err == nil {
+			err = artifact.Inspect(blob, blob.Size(), f)
+			err = errors.Join(err, blob.Close())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("function %s: %w", name, err))
+		}
+	}
+	if len(lacking) > 0 {
+		return missing(lacking...)
+	}
+	return errors.Join(errs...)
+}
+
+func missing(digests ...gust.Digest) *Error {
+	e := &Error{Status: http.StatusUnprocessableEntity, Code: codeArtifactMissing,
+		Message: "the node does not have every artifact that the app names; upload them first (PUT /v1/artifacts/{sha256})"}
+	for _, d := range digests {
+		e.Details = append(e.Details, string(d))
+	}
+	return e
+}
+
+// orEmpty makes JSON say [] and not null.
+func orEmpty[E any](s []E) []E {
+	if s == nil {
+		return []E{}
+	}
+	return s
+}

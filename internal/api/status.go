@@ -1,0 +1,104 @@
+package api
+
+import (
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/gust-dev/gust/internal/invoke"
+)
+
+// Build says what a binary is.
+type Build struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// BuildOf completes a version and a commit by what the running binary knows of
+// itself.
+func BuildOf(version, commit string) Build {
+	return Build{Version: version, Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+}
+
+// Status is how a node is.
+type Status struct {
+	// State is "ready", or "draining" while the node stops.
+	State   string    `json:"state"`
+	Started time.Time `json:"started"`
+	Build   Build     `json:"build"`
+
+	// Data is the data folder; HTTP and API are the addresses the node
+	// listens on.
+	Data string `json:"data"`
+	HTTP string `json:"http"`
+	API  string `json:"api"`
+
+	Region     string `json:"region"`
+	Account    string `json:"account"`
+	Durability string `json:"durability"`
+	// Sandbox is what functions run in: "process", or "none" for no
+	// isolation.
+	Sandbox string `json:"sandbox"`
+
+	// Revision counts the changes of what is declared.
+	Revision     uint64 `json:"revision"`
+	Apps         int    `json:"apps"`
+	Functions    int    `json:"functions"`
+	Environments int    `json:"environments"`
+	// Running counts invocations.
+	Running int `json:"running"`
+	// DiskFree is how many bytes the data folder's disk has left; below
+	// DiskReserve writes are refused.
+	DiskFree    int64 `json:"disk_free"`
+	DiskReserve int64 `json:"disk_reserve"`
+
+	// Warnings are for people: what is not as it should be.
+	Warnings []string `json:"warnings"`
+}
+
+func (s *server) version(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, s.Build)
+}
+
+func (s *server) status(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	status := s.Options.Status()
+	status.Build = s.Build
+	snapshot := s.Catalog.Snapshot()
+	status.Revision, status.Apps, status.Functions = snapshot.Revision, len(snapshot.Apps), len(snapshot.Functions)
+	for _, e := range s.Environments() {
+		status.Environments++
+		status.Running += e.Running
+	}
+	status.DiskFree, status.DiskReserve = s.Store.Free()
+	if status.Warnings == nil {
+		status.Warnings = []string{}
+	}
+	return reply(w, http.StatusOK, status)
+}
+
+func (s *server) environments(w http.ResponseWriter, r *http.Request) error {
+	p, err := parameters(r, "app", "function")
+	if err != nil {
+		return err
+	}
+	list := []invoke.Environment{}
+	for _, e := range s.Environments() {
+		if matches(p["app"], e.App) && matches(p["function"], e.Function) {
+			list = append(list, e)
+		}
+	}
+	return reply(w, http.StatusOK, struct {
+		Environments []invoke.Environment `json:"environments"`
+	}{list})
+}
+
+// matches reports whether a filter, empty for none, lets value through.
+func matches(filter, value string) bool { return filter == "" || filter == value }
