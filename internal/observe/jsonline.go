@@ -120,8 +120,8 @@ func (s *scanner) string() ([]byte, bool) {
 	return nil, false
 }
 
-// scalar takes a value. It returns a string without its quotes, a number or a
-// word as it stands, and nothing for an object or an array.
+// scalar takes a value. It returns a string without its quotes, a number as it
+// stands, and nothing for anything else.
 func (s *scanner) scalar() ([]byte, bool) {
 	if len(s.data) > 0 && s.data[0] == '"' {
 		return s.string()
@@ -130,7 +130,7 @@ func (s *scanner) scalar() ([]byte, bool) {
 	if !s.value() {
 		return nil, false
 	}
-	if start[0] == '{' || start[0] == '[' {
+	if c := start[0]; c != '-' && (c < '0' || c > '9') {
 		return nil, true
 	}
 	return start[:len(start)-len(s.data)], true
@@ -207,8 +207,6 @@ func levelName(raw []byte) string {
 		return "ERROR"
 	case "FATAL", "CRITICAL", "60":
 		return "FATAL"
-	case "NULL", "TRUE", "FALSE":
-		return ""
 	default:
 		return string(name)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -147,7 +148,7 @@ func unhex(dst []byte, s string) bool {
 		return false
 	}
 	for i := range dst {
-		hi, lo := nibble(s[2*i]), nibble(s[2*i+1])
+		hi, lo := nibbles[s[2*i]], nibbles[s[2*i+1]]
 		if hi|lo > 15 {
 			return false
 		}
@@ -156,16 +157,13 @@ func unhex(dst []byte, s string) bool {
 	return true
 }
 
-func nibble(c byte) byte {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0'
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10
-	default:
-		return 0xff
+// nibbles has the value of each lower-case hexadecimal digit, and 0xff else.
+var nibbles = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(strings.IndexByte("0123456789abcdef", byte(i)))
 	}
-}
+	return t
+}()
 
 // appendHead appends what all records of an environment have in common, without
 // the tag.
