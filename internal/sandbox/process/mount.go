@@ -1,0 +1,97 @@
+//go:build linux && (amd64 || arm64)
+
+package process
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the environments see is put together from detached mounts: the node
+// makes them, no path leads to them, the starter hangs them into the
+// environment's mount namespace, and they end with the last of their users.
+// So the node's own mount namespace never changes, and nothing is left in it
+// when the node dies.
+
+// bindTree is a detached copy of the mount of dir, with attributes.
+func bindTree(dir string, attrs uint64) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("open %s as a mount: %w", dir, err)
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: attrs}); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("restrict the mount of %s: %w", dir, err)
+	}
+	return fd, nil
+}
+
+// newFS is a detached mount of a new file system.
+func newFS(kind string, attrs int, options ...[2]string) (int, error) {
+	ctx, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("open a file system of type %s: %w", kind, err)
+	}
+	defer unix.Close(ctx)
+	for _, o := range options {
+		if o[1] == "" {
+			err = unix.FsconfigSetFlag(ctx, o[0])
+		} else {
+			err = unix.FsconfigSetString(ctx, o[0], o[1])
+		}
+		if err != nil {
+			return -1, fmt.Errorf("set option %s=%s of a file system of type %s: %w", o[0], o[1], kind, err)
+		}
+	}
+	if err := unix.FsconfigCreate(ctx); err != nil {
+		return -1, fmt.Errorf("make a file system of type %s: %w", kind, err)
+	}
+	fd, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, attrs)
+	if err != nil {
+		return -1, fmt.Errorf("mount a file system of type %s: %w", kind, err)
+	}
+	return fd, nil
+}
+
+// newDev makes the /dev that all environments share: read-only, and nothing in
+// it that could be told apart between two of them.
+func newDev() (int, error) {
+	fd, err := newFS("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC,
+		[2]string{"mode", "0755"}, [2]string{"size", "64k"}, [2]string{"nr_inodes", "32"})
+	if err != nil {
+		return -1, err
+	}
+	fail := func(what string, err error) (int, error) {
+		unix.Close(fd)
+		return -1, fmt.Errorf("make /dev/%s: %w", what, err)
+	}
+	for _, d := range []struct {
+		name  string
+		minor uint32
+	}{{"null", 3}, {"zero", 5}, {"full", 7}, {"random", 8}, {"urandom", 9}} {
+		err := unix.Mknodat(fd, d.name, unix.S_IFCHR|0o666, int(unix.Mkdev(1, d.minor)))
+		if err == nil {
+			err = unix.Fchmodat(fd, d.name, 0o666, 0) // whatever the umask is
+		}
+		if err != nil {
+			return fail(d.name, err)
+		}
+	}
+	for _, l := range [][2]string{{"fd", "/proc/self/fd"}, {"stdin", "fd/0"}, {"stdout", "fd/1"}, {"stderr", "fd/2"}} {
+		if err := unix.Symlinkat(l[1], fd, l[0]); err != nil {
+			return fail(l[0], err)
+		}
+	}
+	if err := unix.Mkdirat(fd, "shm", 0o755); err != nil {
+		return fail("shm", err)
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOATIME, Attr_clr: unix.MOUNT_ATTR__ATIME}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return fail("", err)
+	}
+	return fd, nil
+}
+
+// atCWD is AT_FDCWD as a system call takes it.
+const atCWD = unix.AT_FDCWD & 0xffffffff

@@ -1,0 +1,319 @@
+//go:build linux && (amd64 || arm64)
+
+package process
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/sandbox/environment"
+)
+
+// Backend starts environments as processes. It is safe for use by many
+// goroutines.
+type Backend struct {
+	dir     string
+	run     string
+	log     *slog.Logger
+	keeper  *keeper
+	image   *os.File // the sealed starter
+	cgroups *cgroups
+	uids    *uids
+	scratch *scratch
+	filter  []byte // of system calls, as the kernel reads it
+	proc    procPaths
+	lastCap int
+	timens  bool
+	cells   atomic.Uint64 // names cgroups
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	root  rootState
+	mu    sync.Mutex
+	envs  map[*program]*environment.Environment
+	alive sync.WaitGroup // programs that have not been released
+	shut  bool
+}
+
+// rootState is the root and its zygote, made in the background by New.
+type rootState struct {
+	ready  chan struct{}
+	err    error
+	mu     sync.Mutex
+	path   string
+	zygote *zygote
+}
+
+// errClosed ends the backend's context.
+var errClosed = fmt.Errorf("the process sandbox is closed: %w", gust.ErrClosing)
+
+// New checks that the kernel has what is needed, removes what a backend that
+// was killed has left, and makes ready to start environments. The environments'
+// root is built in the background; the first Start waits for it.
+func New(o Options) (_ *Backend, err error) {
+	if !filepath.IsAbs(o.Dir) || !filepath.IsAbs(o.RunDir) {
+		return nil, fmt.Errorf("the process sandbox needs absolute folders, got %q and %q", o.Dir, o.RunDir)
+	}
+	b := &Backend{dir: o.Dir, run: o.RunDir, log: o.Logger, envs: map[*program]*environment.Environment{}}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	if o.NodeID == "" {
+		sum := sha256.Sum256([]byte(o.RunDir))
+		o.NodeID = hex.EncodeToString(sum[:6])
+	}
+	b.uids = newUIDs(o.NodeID)
+	b.scratch = newScratch(o.RunDir)
+	if err := os.MkdirAll(o.RunDir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := b.probe(); err != nil {
+		return nil, missing(err)
+	}
+	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	defer func() {
+		if err != nil {
+			b.Close()
+		}
+	}()
+	if b.filter, err = nativeFilter(); err != nil {
+		return nil, err
+	}
+	cg, err := openCgroups("/", "gust-"+o.NodeID)
+	if err != nil {
+		return nil, missing(err)
+	}
+	if err := cg.create(); err != nil {
+		return nil, missing(fmt.Errorf("make a cgroup: %w", err))
+	}
+	b.cgroups = cg
+	b.keeper = newKeeper()
+	if b.image, err = sealedStarter(); err != nil {
+		return nil, missing(err)
+	}
+	b.root.ready = make(chan struct{})
+	b.wg.Go(func() {
+		defer close(b.root.ready)
+		b.root.path, b.root.err = ensureRoot(b.ctx, filepath.Join(b.dir, "roots"))
+		if b.root.err == nil {
+			_, b.root.err = b.zygote(b.ctx)
+		}
+		if b.root.err != nil && b.ctx.Err() == nil {
+			b.log.Error("the functions' root is not ready", "error", b.root.err)
+		}
+	})
+	return b, nil
+}
+
+// Name implements sandbox.Backend.
+func (b *Backend) Name() string { return "process" }
+
+func (b *Backend) cellName() string { return strconv.FormatUint(b.cells.Add(1), 10) }
+
+// zygote returns the one of the root; one that has died is replaced.
+func (b *Backend) zygote(context.Context) (*zygote, error) {
+	r := &b.root
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.zygote != nil && !r.zygote.dead() {
+		return r.zygote, nil
+	}
+	if r.zygote != nil {
+		r.zygote.close()
+		r.zygote = nil
+	}
+	dev, err := newDev()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(dev)
+	z, err := startZygote(b.keeper, b.image, r.path, dev)
+	if err != nil {
+		return nil, err
+	}
+	r.zygote = z
+	return z, nil
+}
+
+// Start implements sandbox.Backend.
+func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Environment, error) {
+	if err := check(spec); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	if b.shut {
+		b.mu.Unlock()
+		return nil, errClosed
+	}
+	b.alive.Add(1)
+	b.mu.Unlock()
+	e, err := b.start(ctx, spec)
+	if err != nil {
+		b.alive.Done()
+		var fe *gust.FunctionError
+		if !errors.As(err, &fe) {
+			err = fmt.Errorf("start an environment of function %s: %w", spec.Function, err)
+		}
+		return nil, err
+	}
+	return e, nil
+}
+
+func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environment, error) {
+	select {
+	case <-b.root.ready:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-b.ctx.Done():
+		return nil, context.Cause(b.ctx)
+	}
+	if b.root.err != nil {
+		return nil, b.root.err
+	}
+	v, err := b.scratch.newVolume(ctx, spec.Ephemeral)
+	if err != nil {
+		return nil, err
+	}
+	z, err := b.zygote(ctx)
+	if err != nil {
+		v.close()
+		return nil, err
+	}
+	c, err := b.newCell(z)
+	if err != nil {
+		v.close()
+		return nil, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		c.release()
+		v.close()
+		return nil, err
+	}
+	p, err := c.bind(spec, v, int(w.Fd()))
+	w.Close()
+	if err != nil {
+		r.Close()
+		c.release()
+		v.close()
+		return nil, err
+	}
+	parts := environment.Parts{Spec: spec, Process: p, Output: r, Logger: b.log}
+	if spec.Runtime == gust.RuntimeHTTP {
+		parts.Dial = p.dial
+	} else {
+		parts.Listener, c.listener = c.listener, nil // the environment's to close
+	}
+	e, err := environment.New(parts)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	b.envs[p] = e
+	shut := b.shut
+	b.mu.Unlock()
+	if shut {
+		e.Stop(0)
+		return nil, errClosed
+	}
+	return e, nil
+}
+
+// forget is called when all that a program had has been given back.
+func (b *Backend) forget(p *program) {
+	b.mu.Lock()
+	delete(b.envs, p)
+	b.mu.Unlock()
+	b.alive.Done()
+}
+
+// knows is the environment variable that the backend alone knows.
+func (b *Backend) knows(spec sandbox.Spec) string {
+	if spec.Runtime == gust.RuntimeHTTP {
+		return "PORT=" + strconv.Itoa(httpPort)
+	}
+	return "AWS_LAMBDA_RUNTIME_API=" + apiAddress
+}
+
+// Close implements sandbox.Backend.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	b.shut = true
+	envs := make([]*environment.Environment, 0, len(b.envs))
+	for _, e := range b.envs {
+		envs = append(envs, e)
+	}
+	b.mu.Unlock()
+	if b.cancel != nil {
+		b.cancel(errClosed)
+	}
+	var stops sync.WaitGroup
+	for _, e := range envs {
+		stops.Go(func() { e.Stop(0) })
+	}
+	stops.Wait()
+	b.alive.Wait()
+	b.wg.Wait()
+	if b.root.zygote != nil {
+		b.root.zygote.close()
+		b.root.zygote = nil
+	}
+	if b.keeper != nil {
+		b.keeper.close()
+		b.keeper = nil
+	}
+	if b.image != nil {
+		b.image.Close()
+		b.image = nil
+	}
+	if b.cgroups != nil {
+		err := b.cgroups.remove()
+		b.cgroups = nil
+		return err
+	}
+	return nil
+}
+
+// check refuses what cannot be carried out.
+func check(spec sandbox.Spec) error {
+	switch {
+	case len(spec.Command) == 0 || spec.Command[0] == "":
+		return fmt.Errorf("function %s has no command: %w", spec.Function, gust.ErrInvalid)
+	case !filepath.IsAbs(spec.Code):
+		return fmt.Errorf("the code folder %q of function %s is not absolute: %w", spec.Code, spec.Function, gust.ErrInvalid)
+	case spec.Memory <= 0 || spec.Ephemeral <= 0 || spec.Processes <= 0:
+		return fmt.Errorf("function %s needs limits above zero, got memory %d, /tmp %d, processes %d: %w",
+			spec.Function, spec.Memory, spec.Ephemeral, spec.Processes, gust.ErrInvalid)
+	case spec.Ephemeral%4096 != 0:
+		return fmt.Errorf("the /tmp of function %s has %d bytes, which is no multiple of 4096: %w", spec.Function, spec.Ephemeral, gust.ErrInvalid)
+	case spec.CPU != gust.CPUShared && spec.CPU != gust.CPUStrict:
+		return fmt.Errorf("function %s asks for the CPU mode %q, which is neither %q nor %q: %w",
+			spec.Function, spec.CPU, gust.CPUShared, gust.CPUStrict, gust.ErrInvalid)
+	case spec.Output == nil:
+		return fmt.Errorf("function %s has nobody to read its output: %w", spec.Function, gust.ErrInvalid)
+	}
+	for _, words := range [][]string{spec.Command, spec.Env} {
+		for _, w := range words {
+			if strings.ContainsRune(w, 0) {
+				return fmt.Errorf("function %s has a zero byte in its command or its environment: %w", spec.Function, gust.ErrInvalid)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+//go:build linux && (amd64 || arm64)
+
+package process
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/sandbox"
+)
+
+// program is a function's program in its environment; it implements
+// environment.Process.
+type program struct {
+	cell   *cell
+	volume *volume
+	pidfd  int // of the function's first process
+	list   *list
+	netns  *os.File // of an http program
+	memory int64
+	strict bool
+
+	mu     sync.Mutex
+	ended  bool // the cgroup and the pidfds are or will be given back
+	usage  sandbox.Usage
+	looked int64 // what was charged at the last close look
+	killer *time.Timer
+
+	// oomKills is how many processes the kernel had ended for memory at the
+	// last close look, oomAt when that changed.
+	oomKills int64
+	oomAt    time.Time
+}
+
+// initPatience is how long init has to tell that the function was killed.
+const initPatience = 250 * time.Millisecond
+
+// oomBlame is for how long a process that was ended for memory explains that
+// the first process fails.
+const oomBlame = 10 * time.Second
+
+func (p *program) Terminate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		unix.PidfdSendSignal(p.pidfd, unix.SIGTERM, nil, 0)
+	}
+}
+
+// Kill ends the function's process and lets init tell how it ended: it may have
+// been ending by itself already. Init's end ends all others. Should it not come
+// to it, it is killed too.
+func (p *program) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
+		if err := p.cell.group.thaw(); err != nil { // or init could not go on
+			p.cell.b.log.Warn("an environment could not be thawed to end", "error", err)
+		}
+		if p.killer == nil {
+			p.killer = time.AfterFunc(initPatience, func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if !p.ended {
+					p.cell.kill()
+				}
+			})
+		}
+	}
+}
+
+func (p *program) Freeze() error { return p.alive((*group).freeze) }
+func (p *program) Thaw() error   { return p.alive((*group).thaw) }
+
+func (p *program) SetInit(init bool) error {
+	if !p.strict {
+		return nil
+	}
+	return p.alive(func(g *group) error {
+		if init {
+			return g.quota(0)
+		}
+		return g.quota(p.memory)
+	})
+}
+
+// alive runs f unless the environment has ended.
+func (p *program) alive(f func(*group) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return nil
+	}
+	return f(p.cell.group)
+}
+
+func (p *program) Usage() sandbox.Usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		p.look(false)
+	}
+	return p.usage
+}
+
+// look brings usage up to date. What is charged is cheap to ask, what of it is
+// cache is not, so that is only asked when something has changed.
+func (p *program) look(closely bool) {
+	g := p.cell.group
+	const step = 128 * gust.KB
+	charged, err := g.charged()
+	if err == nil && (closely || charged > p.looked+step || charged < p.looked-step) {
+		if m, err := g.memory(); err == nil {
+			p.looked = charged
+			p.usage.Memory = m
+			p.usage.PeakMemory = max(p.usage.PeakMemory, m)
+		}
+		if n, err := g.killed(); err == nil && n != p.oomKills {
+			p.oomKills, p.oomAt = n, time.Now()
+		}
+	}
+	if t, err := g.cpu(); err == nil {
+		p.usage.CPU = t
+	}
+}
+
+// Wait returns when init has ended, and so everything has.
+func (p *program) Wait() sandbox.Exit {
+	r, _, err := p.cell.control.receive()
+	if err == nil {
+		err = p.list.err(r)
+	}
+	waitPidfd(p.cell.pidfd)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.look(true)
+	p.usage.Memory = 0
+	p.ended = true
+	if p.killer != nil {
+		p.killer.Stop()
+	}
+	status := unix.WaitStatus(r.result)
+	switch {
+	case errors.Is(err, io.EOF): // init was killed, by the node or the kernel
+		status = unix.WaitStatus(unix.SIGKILL)
+	case err != nil:
+		p.cell.b.log.Error("an environment's init failed", "error", err)
+		return sandbox.Exit{Outcome: gust.OutcomeSandbox}
+	}
+	switch {
+	case status != 0 && p.oomKills > 0 && time.Since(p.oomAt) < oomBlame:
+		p.usage.PeakMemory = max(p.usage.PeakMemory, p.memory)
+		return sandbox.Exit{Outcome: gust.OutcomeMemory, Status: int(unix.SIGKILL)}
+	case status.Signaled():
+		return sandbox.Exit{Outcome: gust.OutcomeCrash, Status: int(status.Signal())}
+	default:
+		return sandbox.Exit{Outcome: gust.OutcomeExit, Status: status.ExitStatus()}
+	}
+}
+
+func (p *program) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	unix.Close(p.pidfd)
+	p.pidfd = -1
+	if p.netns != nil {
+		p.netns.Close()
+		p.netns = nil
+	}
+	p.cell.release()
+	p.volume.close()
+	p.cell.b.forget(p)
+}
