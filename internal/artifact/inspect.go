@@ -1,0 +1,86 @@
+package artifact
+
+import (
+	"io"
+	"path"
+	"runtime"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// Inspector judges artifacts for one kind of node.
+type Inspector struct {
+	// GOARCH is the node's processor, in Go's names.
+	GOARCH string
+	// Loaders are the dynamic loaders that a sandbox has, by their paths. A
+	// program that is linked to another one cannot run.
+	Loaders []string
+}
+
+// DefaultInspector judges for nodes with the processor goarch whose sandboxes
+// have the GNU C library's loader.
+func DefaultInspector(goarch string) Inspector {
+	in := Inspector{GOARCH: goarch}
+	switch goarch {
+	case "amd64":
+		in.Loaders = []string{"/lib64/ld-linux-x86-64.so.2"}
+	case "arm64":
+		in.Loaders = []string{"/lib/ld-linux-aarch64.so.1"}
+	}
+	return in
+}
+
+// Inspect reads a whole artifact and says whether this node could run f from
+// it. What is wrong with it is a gust.ErrInvalid or a gust.ErrTooLarge that
+// names the entry and says what would be right.
+func Inspect(ra io.ReaderAt, size int64, f *gust.Function) error {
+	return DefaultInspector(runtime.GOARCH).Inspect(ra, size, f)
+}
+
+// Inspect is like the function of this name, for in's kind of node.
+func (in Inspector) Inspect(ra io.ReaderAt, size int64, f *gust.Function) error {
+	a, err := openArchive(ra, size)
+	if err != nil {
+		return err
+	}
+	// The program first: what is wrong with it is told even if some other
+	// file takes long to read.
+	if err := in.checkEntryPoint(a, f); err != nil {
+		return err
+	}
+	for i := range a.entries {
+		if _, err := io.Copy(io.Discard, a.open(&a.entries[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkEntryPoint looks at the program that f starts with.
+func (in Inspector) checkEntryPoint(a *archive, f *gust.Function) error {
+	name := "bootstrap"
+	if len(f.Command) > 0 {
+		if path.IsAbs(f.Command[0]) {
+			// Beside the code there is only what the sandbox has.
+			return nil
+		}
+		name = path.Clean(f.Command[0])
+	}
+	e := a.find(name)
+	switch {
+	case e == nil && len(f.Command) > 0:
+		return invalid("the artifact has no file %s, which the function's command starts", quote(name))
+	case e == nil:
+		hint := ""
+		for i := range a.entries {
+			if path.Base(a.entries[i].name) == name {
+				hint = ", but " + quote(a.entries[i].name) + ": zip the folder's contents, not the folder"
+				break
+			}
+		}
+		return invalid("the artifact has no file \"bootstrap\" at its root%s", hint)
+	case e.dir:
+		return invalid("%s is a folder: it has to be the program that is started", quote(name))
+	}
+	return in.checkProgram(a, e)
+}
