@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"math"
 	"time"
@@ -20,9 +21,9 @@ type Query struct {
 }
 
 // Query returns records, the oldest first, until there are no more, or with
-// Follow until ctx is done. A damaged part of the log, or a record that this
-// version cannot read, comes as an error between the records (gust.ErrCorrupt),
-// and going on skips it.
+// Follow until ctx is done or the log is closed, which is its error then. An
+// error is the last that comes. Records that are missing or cannot be read have
+// one of KindLost in their place, whatever is asked for.
 func (r *Recorder) Query(ctx context.Context, q Query) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		f := newFilter(q)
@@ -44,28 +45,28 @@ func (r *Recorder) Query(ctx context.Context, q Query) iter.Seq2[Record, error] 
 			}
 		}
 		var records []Record
+		at := q.Since // of the last entry
 		for entry, err := range r.log.Read(ctx, from, q.Follow) {
-			if err == nil && entry.Seq > last {
+			if lost := (*logfile.LostError)(nil); errors.As(err, &lost) {
+				records = append(records[:0], Record{Seq: lost.First, Kind: KindLost, Time: at.UTC(), Message: err.Error()})
+			} else if err != nil {
+				yield(Record{}, err)
 				return
-			}
-			if err == nil && (entry.Time.Before(q.Since) || !f.match(entry.Payload)) {
+			} else if entry.Seq > last {
+				return
+			} else if at = entry.Time; at.Before(q.Since) || !f.match(entry.Payload) {
 				continue
+			} else if records, err = decode(records[:0], entry.Seq, at, entry.Payload); err != nil {
+				records = append(records[:0], Record{Seq: entry.Seq, Kind: KindLost, Time: at.UTC(), Message: err.Error()})
 			}
-			if err == nil {
-				records, err = decode(records[:0], entry.Seq, entry.Time, entry.Payload)
-			}
-			if err != nil {
-				if !yield(Record{}, err) {
-					return
-				}
-				continue
-			}
-			for _, record := range records[min(surplus, len(records)):] {
+			for _, record := range records[min(surplus, len(records)-1):] {
 				if !yield(record, nil) {
 					return
 				}
 			}
-			surplus = 0
+			if records[0].Kind != KindLost {
+				surplus = 0
+			}
 		}
 	}
 }
@@ -88,11 +89,8 @@ func (r *Recorder) newest(ctx context.Context, q Query, f *filter) (window, erro
 	head, total := 0, 0
 	w := window{first: r.log.Next()}
 	for entry, err := range r.log.Read(ctx, logfile.Position{Time: q.Since}, false) {
-		if ctx.Err() != nil {
-			return window{}, context.Cause(ctx)
-		}
 		if err != nil || entry.Time.Before(q.Since) || !f.match(entry.Payload) {
-			continue // the second look tells of what is damaged
+			continue // the second look tells of what is wrong
 		}
 		n := found{entry.Seq, recordsIn(entry.Payload)}
 		total += n.records
@@ -106,6 +104,9 @@ func (r *Recorder) newest(ctx context.Context, q Query, f *filter) (window, erro
 		}
 		ring = append(ring, n)
 		w.last = entry.Seq
+	}
+	if err := context.Cause(ctx); err != nil {
+		return window{}, err
 	}
 	if w.entries = len(ring) - head; w.entries > 0 {
 		w.first = ring[head].seq

@@ -25,6 +25,9 @@ const (
 	KindReport Kind = "report"
 	// KindDropped: lines before it are missing, Dropped tells how many.
 	KindDropped Kind = "dropped"
+	// KindLost: records are missing from the log here, or cannot be read;
+	// Message says why. Whose they were is not known.
+	KindLost Kind = "lost"
 	// KindInitError: an environment did not come up; Message says why.
 	KindInitError Kind = "init_error"
 )

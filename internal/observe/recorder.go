@@ -43,7 +43,7 @@ type Recorder struct {
 	bucket bucket
 	epoch  time.Time
 
-	complained atomic.Int64 // when a failing log was last told of, since epoch
+	complained atomic.Int64 // when a failing log was last told of, 1 ns after epoch at the earliest; 0 is never
 }
 
 // New makes a Recorder over an open log, which stays its caller's to close.
@@ -115,8 +115,8 @@ func (r *Recorder) append(t time.Time, record []byte) bool {
 		return true
 	}
 	r.metrics.writeErrors.Add(1)
-	now, last := int64(t.Sub(r.epoch)), r.complained.Load()
-	if (last == 0 || now-last >= int64(time.Minute) || now < last) && r.complained.CompareAndSwap(last, max(now, 1)) {
+	now, last := int64(t.Sub(r.epoch))+1, r.complained.Load()
+	if (last == 0 || now-last >= int64(time.Minute) || now < last) && r.complained.CompareAndSwap(last, now) {
 		r.logger.Error("log records are lost", "error", err, "lost", r.metrics.writeErrors.Load())
 	}
 	return false
