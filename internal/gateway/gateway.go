@@ -127,6 +127,13 @@ func (g *gateway) route(c *call, s *scratch) error {
 
 // pass hands the request to a function that serves HTTP itself.
 func (g *gateway) pass(w http.ResponseWriter, c *call) error {
+	if c.r.ContentLength != 0 {
+		// Else net/http would read the body to its end before the answer, and
+		// a function could not stream both ways.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+	}
 	return g.Invoker.ServeHTTP(w, c.r, &invokeRequest{
 		Function: c.target.function.Name, Source: "http", RequestID: c.requestID, TraceID: c.traceID,
 	})

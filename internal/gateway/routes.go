@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -67,9 +66,7 @@ func (t *table) add(r gust.Route, f *gust.Function, place gust.Place) {
 			}
 			n = n.param
 		} else {
-			if literal, err := url.PathUnescape(seg); err == nil {
-				seg = literal
-			}
+			// Text is text as it reads when it is not escaped.
 			child := n.literals[seg]
 			if child == nil {
 				child = &node{}

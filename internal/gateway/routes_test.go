@@ -34,8 +34,8 @@ func TestRoutes(t *testing.T) {
 	cat := declare(
 		"GET /", "GET /hello/{name}", "GET /hello/world", "POST /hello/{name}", "* /any",
 		"GET /files/{path...}", "GET /files/index", "GET /files/", "PUT /files/{a}/{b}",
-		"GET /a/{x}/c", "GET /{y}/b/d", "GET /caf%C3%A9", "GET /plain é", "DELETE /hello/world",
-		"HEAD /headed", "GET /headed", "GET /a%2Fb", "GET /deep/{a}/{b}/{c...}",
+		"GET /a/{x}/c", "GET /{y}/b/d", "GET /café", "GET /plain é", "DELETE /hello/world",
+		"HEAD /headed", "GET /headed", "GET /deep/{a}/{b}/{c...}",
 	)
 	table := compile(cat.Snapshot(), gustPlace)
 	for _, c := range []struct{ method, path, want string }{
@@ -68,14 +68,13 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/a/b/c", "GET /a/{x}/c x=b"},
 		{"GET", "/a/b/d", "GET /{y}/b/d y=a"},
 		// Escapes are undone by the segment.
-		{"GET", "/caf%C3%A9", "GET /caf%C3%A9"},
-		{"GET", "/caf%c3%a9", "GET /caf%C3%A9"},
-		{"GET", "/café", "GET /caf%C3%A9"},
+		{"GET", "/caf%C3%A9", "GET /café"},
+		{"GET", "/caf%c3%a9", "GET /café"},
+		{"GET", "/café", "GET /café"},
 		{"GET", "/plain%20%C3%A9", "GET /plain é"},
 		{"GET", "/h%65llo/w%6Frld", "GET /hello/world"},
 		{"GET", "/hello/a%2Fb", "GET /hello/{name} name=a/b"},
-		{"GET", "/a%2Fb", "GET /a%2Fb"},
-		{"GET", "/a/b", "404"},
+		{"GET", "/a%2Fb", "404"},
 		{"GET", "/hello%2Fworld", "404"},
 		{"GET", "/hello/a+b;c=d", "GET /hello/{name} name=a+b;c=d"},
 		{"GET", "/HELLO/world", "404"},
@@ -224,7 +223,7 @@ func FuzzRoutes(f *testing.F) {
 
 // wellFormed reports whether a catalog would take a route, and what it matches.
 func wellFormed(r gust.Route) (shape string, ok bool) {
-	if r.Path == "" || r.Path[0] != '/' || strings.ContainsAny(r.Path, "%=") || strings.ContainsAny(r.Method, "=") {
+	if r.Path == "" || r.Path[0] != '/' || strings.ContainsAny(r.Path, "=") || strings.ContainsAny(r.Method, "=") {
 		return "", false
 	}
 	shape = r.Method
