@@ -2,11 +2,12 @@ package environment
 
 import (
 	"context"
-	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/sandbox/runtimeapi"
 )
 
 // stream is a streamed answer with what the environment adds: the program is
@@ -18,17 +19,22 @@ type stream struct {
 	requestID string
 	allowed   time.Duration
 	timer     *time.Timer
+	expired   atomic.Bool // the program was killed for the deadline
 	err       error
 }
 
 func (e *Environment) newStream(inv *gust.Invocation, begin time.Time, from io.ReadCloser) *stream {
-	return &stream{
+	s := &stream{
 		ReadCloser: from,
 		e:          e,
 		requestID:  inv.RequestID,
 		allowed:    inv.Deadline.Sub(begin),
-		timer:      time.AfterFunc(time.Until(inv.Deadline), e.putDown),
 	}
+	s.timer = time.AfterFunc(time.Until(inv.Deadline), func() {
+		s.expired.Store(true)
+		e.putDown()
+	})
+	return s
 }
 
 func (s *stream) Read(p []byte) (int, error) {
@@ -38,10 +44,15 @@ func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
 	if err != nil {
 		s.timer.Stop()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case err == io.EOF:
 			s.e.pipe.Drain()
 			s.err = io.EOF
-		} else {
+		case s.expired.Load():
+			// The connection may have broken off first.
+			err = runtimeapi.ErrDeadline
+			fallthrough
+		default:
 			s.err = s.e.failed(context.Background(), s.requestID, s.allowed, err)
 		}
 	}

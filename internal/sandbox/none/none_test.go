@@ -444,7 +444,7 @@ func TestStreams(t *testing.T) {
 	s.wantError(err, gust.OutcomeError, "errorString", "the other half is missing")
 	r.Stream.Close()
 
-	if r, err = s.invoke("r3", "stream", 200_000, 20*time.Second); err != nil {
+	if r, err = s.invoke("r3", "stream", 20_000, 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	r.Stream.Close() // early: the rest is taken, and the environment goes on

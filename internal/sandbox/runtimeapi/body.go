@@ -166,7 +166,10 @@ func (b *body) all(limit int64) ([]byte, error) {
 			return data, errTooLong
 		}
 		for left > 0 {
-			if free := cap(data) - len(data); int64(free) < left && free < step {
+			switch {
+			case data == nil:
+				data = make([]byte, 0, min(left, step))
+			case len(data) == cap(data):
 				data = slices.Grow(data, int(min(left, step)))
 			}
 			n, err := b.Read(data[len(data):min(cap(data), len(data)+int(left))])

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	gust "github.com/gust-dev/gust"
 )
@@ -15,6 +16,9 @@ import (
 // read the refusal; a connection with more is closed on it.
 const maxDiscard = 64 << 20
 
+// lingerTime bounds how long a connection is drained before it is closed.
+const lingerTime = 250 * time.Millisecond
+
 // conn is one connection from the program, and the goroutine that reads it.
 type conn struct {
 	s    *Session
@@ -22,6 +26,7 @@ type conn struct {
 	rd   reader
 	head head
 	body body
+	lost bool // a stream's reader still has body
 
 	// Guarded by the session's mu.
 	state     connState
@@ -69,11 +74,32 @@ func (c *conn) serve() {
 		if isBad {
 			c.head.close = true
 			c.reply(b.status, "InvalidRequest", b.message)
+			c.linger()
 			return
 		}
 		if !c.answer() {
+			if !c.lost && !c.body.done {
+				c.linger()
+			}
 			return
 		}
+	}
+}
+
+// linger reads for a moment what the program still sends to a connection that
+// ends with an answer it should read: closing at once would reset it.
+func (c *conn) linger() {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	c.s.mu.Lock()
+	over := c.s.over
+	if !over { // else Fail's deadline stands
+		c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	}
+	c.s.mu.Unlock()
+	if !over {
+		io.CopyN(io.Discard, c.nc, maxDiscard)
 	}
 }
 
@@ -135,7 +161,7 @@ func (c *conn) next(b *body) bool {
 	}
 	if s.initErr != nil {
 		s.mu.Unlock()
-		return c.forbid("InitError", "Ready")
+		return c.forbid(b, "InitError", "Ready")
 	}
 	if !s.isReady {
 		s.beReady(nil)
@@ -162,14 +188,11 @@ func (c *conn) claim(b *body) (cl *call, goesOn bool) {
 		return nil, c.refuse(b, 410, "InvokeTimeout", "Invoke timeout")
 	case cl == nil && len(id) > 0 && string(id) == s.answered && s.opts.Concurrency == 1:
 		s.mu.Unlock()
-		if _, err := b.discard(maxDiscard); err != nil {
-			return nil, false
-		}
 		to := "InvocationResponse"
 		if h.route == errorRoute {
 			to = "InvocationErrorResponse"
 		}
-		return nil, c.forbid("RuntimeResponseSentState", to)
+		return nil, c.forbid(b, "RuntimeResponseSentState", to)
 	case cl == nil || cl.reading != nil:
 		s.mu.Unlock()
 		return nil, c.refuse(b, 400, "InvalidRequestID", "Invalid request ID")
@@ -337,7 +360,7 @@ func (c *conn) initFailed(b *body) bool {
 	}
 	s.mu.Unlock()
 	if from != "" {
-		return c.forbid(from, "InitError")
+		return c.forbid(b, from, "InitError")
 	}
 	return c.accepted()
 }

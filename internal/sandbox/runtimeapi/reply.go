@@ -47,8 +47,8 @@ func (c *conn) refuse(b *body, status int, kind, message string) bool {
 }
 
 // forbid refuses a state transition, in the words of Lambda's state machine.
-func (c *conn) forbid(from, to string) bool {
-	return c.reply(403, "InvalidStateTransition", "State transition from "+from+" to "+to+" failed for runtime. Error: State transition is not allowed")
+func (c *conn) forbid(b *body, from, to string) bool {
+	return c.refuse(b, 403, "InvalidStateTransition", "State transition from "+from+" to "+to+" failed for runtime. Error: State transition is not allowed")
 }
 
 // reply answers with an error document.

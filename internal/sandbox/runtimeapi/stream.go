@@ -63,6 +63,7 @@ func (c *conn) stream(cl *call, b *body) bool {
 	cause := st.cause
 	s.mu.Unlock()
 	if !through {
+		c.lost = true
 		return false
 	}
 
