@@ -156,9 +156,7 @@ func (s *Stream) End(report *gust.Report) {
 
 	s.forget(report.RequestID)
 	if s.captures > 0 {
-		if text := failure(report); text != "" {
-			s.tail.line([]byte(text))
-		}
+		s.tail.buf = appendFailure(s.tail.buf, now, report)
 		s.tail.buf = append(appendEndLine(s.tail.buf, report.RequestID), '\n')
 		s.tail.buf = append(appendReportLine(s.tail.buf, report.RequestID, report), '\n')
 		s.tail.trim()

@@ -246,16 +246,16 @@ func TestTailIsLambdas(t *testing.T) {
 				"END RequestId: " + request1 + "\n" +
 				"REPORT RequestId: " + request1 + "\tDuration: 1.23 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\tMax Memory Used: 30 MB\tInit Duration: 4.56 ms\t\n"},
 		{"timeout", func(r *gust.Report) {
-			r.Outcome, r.ErrorType, r.ErrorMessage = gust.OutcomeTimeout, "Sandbox.Timedout", "Task timed out after 3.00 seconds"
+			r.Outcome, r.ErrorType, r.ErrorMessage = gust.OutcomeTimeout, "Sandbox.Timedout", request1+" Task timed out after 3.00 seconds"
 			r.Duration, r.Billed = 3*time.Second, 3*time.Second
 		},
-			"START RequestId: " + request1 + " Version: 3\nhello\nTask timed out after 3.00 seconds\n" +
+			"START RequestId: " + request1 + " Version: 3\nhello\n2026-03-01T12:00:00.000Z " + request1 + " Task timed out after 3.00 seconds\n\n" +
 				"END RequestId: " + request1 + "\n" +
 				"REPORT RequestId: " + request1 + "\tDuration: 3000.00 ms\tBilled Duration: 3000 ms\tMemory Size: 128 MB\tMax Memory Used: 30 MB\tStatus: timeout\t\n"},
 		{"exit", func(r *gust.Report) {
 			r.Outcome, r.ErrorType, r.ErrorMessage = gust.OutcomeExit, "Runtime.ExitError", "Runtime exited with error: exit status 1"
 		},
-			"START RequestId: " + request1 + " Version: 3\nhello\nRuntime exited with error: exit status 1\n" +
+			"START RequestId: " + request1 + " Version: 3\nhello\nRequestId: " + request1 + " Error: Runtime exited with error: exit status 1\nRuntime.ExitError\n" +
 				"END RequestId: " + request1 + "\n" +
 				"REPORT RequestId: " + request1 + "\tDuration: 1.23 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\tMax Memory Used: 30 MB\tStatus: error\tError Type: Runtime.ExitError\t\n"},
 		{"the handler's own error", func(r *gust.Report) { r.Outcome, r.ErrorType, r.ErrorMessage = gust.OutcomeError, "E", "no" },

@@ -46,13 +46,23 @@ func appendMillis(dst []byte, d time.Duration) []byte {
 	return append(dst, " ms"...)
 }
 
-// failure is what Lambda writes of an invocation that its program did not end.
-func failure(r *gust.Report) string {
+// appendFailure appends what Lambda writes, before the END, of an invocation that
+// its program did not end: with the newlines.
+func appendFailure(dst []byte, now time.Time, r *gust.Report) []byte {
 	switch r.Outcome {
 	case gust.OutcomeOK, gust.OutcomeError:
-		return ""
+		return dst
+	case gust.OutcomeTimeout:
+		dst = now.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+		dst = append(dst, ' ')
+		if !strings.HasPrefix(r.ErrorMessage, r.RequestID) {
+			dst = append(append(dst, r.RequestID...), ' ')
+		}
+		return append(append(dst, r.ErrorMessage...), "\n\n"...)
 	default:
-		return r.ErrorMessage
+		dst = append(append(dst, "RequestId: "...), r.RequestID...)
+		dst = append(append(dst, " Error: "...), r.ErrorMessage...)
+		return append(append(append(dst, '\n'), r.ErrorType...), '\n')
 	}
 }
 
