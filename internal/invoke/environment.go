@@ -234,13 +234,21 @@ func (iv *Invoker) stopAll() {
 // watch declares each new snapshot, so that deploys start what they provision
 // and stop what they replace though nobody invokes.
 func (iv *Invoker) watch() {
+	last := iv.Catalog.Snapshot()
 	for {
 		changed := iv.Catalog.Watch()
 		iv.mu.Lock()
-		if snap := iv.Catalog.Snapshot(); snap != iv.declared && !iv.closing {
+		snap := iv.Catalog.Snapshot() // under the lock, so that nobody declares an older one
+		if snap != iv.declared && !iv.closing {
 			iv.declare(snap)
 		}
 		iv.mu.Unlock()
+		for name := range last.Functions {
+			if snap.Functions[name] == nil {
+				iv.Recorder.Forget(name)
+			}
+		}
+		last = snap
 		select {
 		case <-changed:
 		case <-iv.ctx.Done():

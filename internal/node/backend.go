@@ -1,0 +1,32 @@
+package node
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/gust-dev/gust/internal/sandbox/none"
+	"github.com/gust-dev/gust/internal/sandbox/process"
+)
+
+// spares is how many environments wait prepared: what a person or a test opens
+// at once. A burst needs more than can wait.
+const spares = 6
+
+func (n *Node) openBackend() (err error) {
+	run := filepath.Join(n.config.Data, "run")
+	switch n.config.Sandbox {
+	case "process":
+		n.backend, err = process.New(process.Options{
+			Dir: n.config.Data, RunDir: run, Spares: spares, Logger: n.logger,
+		})
+	case "none":
+		n.backend, err = none.New(none.Options{Dir: run, Logger: n.logger})
+	default:
+		err = fmt.Errorf("--sandbox %s is not known", n.config.Sandbox)
+	}
+	if err != nil {
+		return err
+	}
+	n.onClose(n.backend.Close)
+	return nil
+}

@@ -1,0 +1,270 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/artifact"
+	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/invoke"
+	"github.com/gust-dev/gust/internal/invoke/scale"
+	"github.com/gust-dev/gust/internal/logfile"
+	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/store"
+)
+
+// Node is a running node.
+type Node struct {
+	config  Config
+	build   api.Build
+	logger  *slog.Logger
+	started time.Time
+
+	lock     *store.FolderLock
+	key      *access.Key
+	created  bool
+	store    *store.Store
+	log      *logfile.Log
+	recorder *observe.Recorder
+	catalog  *catalog.Catalog
+	code     *artifact.Cache
+	backend  sandbox.Backend
+	invoker  *invoke.Invoker
+
+	users, apis         *http.Server
+	usersAddr, apisAddr string
+
+	draining  atomic.Bool
+	follow    context.Context // ends when the node begins to drain
+	stopping  context.CancelFunc
+	fatal     chan error
+	wg        sync.WaitGroup
+	undo      []func() error // what closes the parts, in the order they were opened
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open starts a node: it is ready when Open returns. If a part does not start,
+// those before it are closed again and nothing is left.
+func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (_ *Node, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{config: c, build: build, logger: logger, started: time.Now(), fatal: make(chan error, 1)}
+	n.follow, n.stopping = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			n.stopping()
+			err = errors.Join(err, n.unwind())
+		}
+	}()
+	// Cheap things that often are wrong come first: the folder, its lock, the
+	// ports.
+	if err := n.openFolder(); err != nil {
+		return nil, err
+	}
+	users, err := n.listen("--http", c.HTTP)
+	if err != nil {
+		return nil, err
+	}
+	apis, err := n.listen("--api", c.API)
+	if err != nil {
+		return nil, err
+	}
+	n.usersAddr, n.apisAddr = users.Addr().String(), apis.Addr().String()
+	if n.key, n.created, err = access.OpenRootKey(c.Data); err != nil {
+		return nil, err
+	}
+	// What is kept.
+	if err := n.openState(ctx); err != nil {
+		return nil, err
+	}
+	// What runs.
+	if err := n.openBackend(); err != nil {
+		return nil, err
+	}
+	n.invoker = invoke.New(invoke.Options{
+		Catalog: n.catalog, Backend: n.backend, Code: n.code, Recorder: n.recorder, Store: n.store,
+		Place: gust.Place{Account: c.Account, Region: c.Region},
+		Limits: scale.Limits{
+			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c), Grace: freezeGrace,
+		},
+		Logger: logger,
+	})
+	n.onClose(func() error { return n.closeInvoker() })
+	n.recorder.SetStates(n.invoker.States)
+	n.recorder.SetNode(n.figures)
+	n.wg.Go(n.sweep)
+	// Who asks.
+	n.serve(users, apis)
+	if err := api.WriteAddress(c.Data, api.Address{API: n.apisAddr, HTTP: n.usersAddr, PID: os.Getpid()}); err != nil {
+		return nil, err
+	}
+	n.onClose(func() error { return api.RemoveAddress(c.Data) })
+	return n, nil
+}
+
+const (
+	// freezeGrace is how long an unused environment runs on: long enough for
+	// what a handler left to do, and short beside a person's second look.
+	freezeGrace = time.Second
+	// sweepEvery is how often blobs that nothing names are looked for, and
+	// sweepAge how old they must be: an upload comes before its deploy.
+	sweepEvery = time.Hour
+	sweepAge   = time.Hour
+)
+
+// startsAtOnce lets starts overlap where they wait, and leaves the cores to
+// what runs.
+func startsAtOnce() int { return 2 * runtime.NumCPU() }
+
+func (n *Node) onClose(f func() error) { n.undo = append(n.undo, f) }
+
+// unwind closes what is open, the newest first.
+func (n *Node) unwind() error {
+	var errs []error
+	for i := len(n.undo) - 1; i >= 0; i-- {
+		errs = append(errs, n.undo[i]())
+	}
+	n.undo = nil
+	return errors.Join(errs...)
+}
+
+// openFolder makes the data folder and takes its lock.
+func (n *Node) openFolder() error {
+	dir := n.config.Data
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder (--data): %w", err)
+	}
+	lock, err := store.Lock(dir)
+	if err != nil {
+		return err
+	}
+	n.lock = lock
+	n.onClose(lock.Close)
+	return nil
+}
+
+func (n *Node) listen(flag, addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w; choose another address, or port 0 for a free one", flag, addr, err)
+	}
+	n.onClose(func() error {
+		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return ln, nil
+}
+
+func (n *Node) openState(ctx context.Context) (err error) {
+	c := n.config
+	n.store, err = store.Open(store.Options{
+		Dir: c.Data, Lock: n.lock, Durability: store.Durability(c.Durability), Logger: n.logger, OnFatal: n.fail,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.store.Close)
+	n.log, err = logfile.Open(logfile.Options{
+		Dir: filepath.Join(c.Data, "logs"), MaxBytes: int64(c.LogSize), MaxAge: c.LogAge, Now: n.store.Now, Logger: n.logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.log.Close)
+	n.recorder = observe.New(observe.Options{Log: n.log, Version: n.build.Version, Logger: n.logger})
+	n.onClose(n.recorder.Close)
+	n.catalog, err = catalog.Open(ctx, n.store, catalog.Options{NodeConcurrency: c.Concurrency})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.catalog.Close)
+	n.code, err = artifact.OpenCache(filepath.Join(c.Data, "code"), n.store.Blobs())
+	return err
+}
+
+// closeInvoker lets what runs finish, up to the drain limit.
+func (n *Node) closeInvoker() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), n.config.Drain,
+		fmt.Errorf("still running after the drain limit of %v", n.config.Drain))
+	defer cancel()
+	return n.invoker.Close(ctx)
+}
+
+// fail is told what the node cannot go on after.
+func (n *Node) fail(err error) {
+	select {
+	case n.fatal <- err:
+	default:
+	}
+}
+
+// Fatal yields an error when the node must end: nothing is acknowledged any
+// more, and Close and a new start will tell what is there.
+func (n *Node) Fatal() <-chan error { return n.fatal }
+
+// HTTPAddr and APIAddr are where the node listens.
+func (n *Node) HTTPAddr() string { return n.usersAddr }
+func (n *Node) APIAddr() string  { return n.apisAddr }
+
+// Key is the root key; KeyCreated tells that this start made it.
+func (n *Node) Key() *access.Key { return n.key }
+func (n *Node) KeyCreated() bool { return n.created }
+
+// Sandbox is the name of the backend that functions run in.
+func (n *Node) Sandbox() string { return n.backend.Name() }
+
+// Close drains the node and stops it: no new requests, those that run finish
+// within Config.Drain or are cut off, which the error tells, then every part
+// closes in the reverse of the order in which it was opened. Ctx cuts the
+// draining short.
+func (n *Node) Close(ctx context.Context) error {
+	n.closeOnce.Do(func() {
+		n.draining.Store(true)
+		if d, ok := ctx.Deadline(); ok {
+			n.config.Drain = min(n.config.Drain, time.Until(d))
+		}
+		n.stopping()
+		n.closeErr = n.unwind()
+		n.wg.Wait()
+	})
+	return n.closeErr
+}
+
+// sweep removes blobs and unpacked code that nothing names any more.
+func (n *Node) sweep() {
+	timer := time.NewTimer(sweepEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-n.follow.Done():
+			return
+		}
+		keep := n.catalog.Snapshot().HasArtifact
+		if _, err := n.store.Blobs().Sweep(n.follow, keep, sweepAge); err != nil && n.follow.Err() == nil {
+			n.logger.Warn("blobs could not be swept", "error", err)
+		}
+		if err := n.code.Sweep(keep); err != nil {
+			n.logger.Warn("unpacked code could not be swept", "error", err)
+		}
+		timer.Reset(sweepEvery)
+	}
+}

@@ -1,0 +1,63 @@
+package node
+
+import (
+	"bufio"
+	"log"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/observe"
+)
+
+// memoryBudget is what all environments may use together: what the
+// configuration says, or 80 % of what the node may have.
+func memoryBudget(c Config) int64 {
+	if c.Memory > 0 {
+		return int64(c.Memory)
+	}
+	return machineMemory() / 10 * 8
+}
+
+// machineMemory is the least of the machine's memory and the limit of the
+// cgroup that the node is in; 4 GB where neither can be read.
+func machineMemory() int64 {
+	total := int64(4 * gust.GB)
+	if f, err := os.Open("/proc/meminfo"); err == nil {
+		defer f.Close()
+		for s := bufio.NewScanner(f); s.Scan(); {
+			if rest, ok := strings.CutPrefix(s.Text(), "MemTotal:"); ok {
+				if kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
+					total = kb * gust.KB
+				}
+				break
+			}
+		}
+	}
+	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if limit, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil && limit > 0 {
+			total = min(total, limit)
+		}
+	}
+	return total
+}
+
+// figures are what the metrics say of the node.
+func (n *Node) figures() observe.NodeFigures {
+	free, reserve := n.store.Free()
+	return observe.NodeFigures{
+		ConcurrencyLimit: n.config.Concurrency,
+		MemoryBudget:     memoryBudget(n.config), MemoryUsed: n.invoker.Totals().Memory,
+		DiskFree: free, DiskReserve: reserve,
+	}
+}
+
+// serverLog turns what net/http has to say into debug messages: clients that
+// break off are no news.
+func serverLog(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }

@@ -1,0 +1,119 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/aws/lambda"
+	"github.com/gust-dev/gust/internal/gateway"
+)
+
+// serve opens both doors.
+func (n *Node) serve(users, apis net.Listener) {
+	place := gust.Place{Account: n.config.Account, Region: n.config.Region}
+	n.users = &http.Server{
+		Handler: gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger}),
+		// Who sends headers slowly holds nothing but a connection, and that
+		// not for long.
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 * gust.KB,
+		ErrorLog:          serverLog(n.logger),
+	}
+	n.apis = &http.Server{
+		Handler:           n.apiHandler(place),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 * gust.KB,
+		ErrorLog:          serverLog(n.logger),
+	}
+	for _, s := range []struct {
+		server *http.Server
+		ln     net.Listener
+	}{{n.users, users}, {n.apis, apis}} {
+		n.wg.Go(func() {
+			if err := s.server.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+				n.fail(err)
+			}
+		})
+		n.onClose(func() error { return n.shutdown(s.server) })
+	}
+}
+
+// shutdown lets a server's requests finish, up to the drain limit.
+func (n *Node) shutdown(s *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), n.config.Drain)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		return s.Close() // the invoker tells what was cut off
+	}
+	return nil
+}
+
+// apiHandler is the API port: health for everybody, all else for who has the
+// key.
+func (n *Node) apiHandler(place gust.Place) http.Handler {
+	private := http.NewServeMux()
+	private.Handle("/v1/", api.New(api.Options{
+		Catalog: n.catalog, Store: n.store, Recorder: n.recorder,
+		Environments: n.invoker.Environments, Status: n.status, Build: n.build,
+		Draining: n.follow, Logger: n.logger,
+	}))
+	private.Handle("/metrics", n.recorder.Metrics())
+	private.HandleFunc("/debug/pprof/", pprof.Index)
+	private.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	private.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	private.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	private.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	private.Handle("/", lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger}))
+
+	// Nothing is said to who has no credential, and no body read.
+	deny := func(w http.ResponseWriter, r *http.Request, err error) {
+		var e *access.Error
+		if !errors.As(err, &e) {
+			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+			return
+		}
+		n.logger.Info("a request to the API was not let in", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "reason", e)
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	auth := access.New(n.key, access.Options{Region: place.Region})
+	guarded := access.Require(auth, deny, private)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if n.draining.Load() {
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+		}
+	})
+	mux.Handle("/", guarded)
+	return mux
+}
+
+func (n *Node) status() api.Status {
+	s := api.Status{
+		State: "ready", Started: n.started, Data: n.config.Data, HTTP: n.usersAddr, API: n.apisAddr,
+		Region: n.config.Region, Account: n.config.Account, Durability: n.config.Durability, Sandbox: n.backend.Name(),
+	}
+	if n.draining.Load() {
+		s.State = "draining"
+	}
+	if s.Sandbox == "none" {
+		s.Warnings = append(s.Warnings, "functions run without isolation (--sandbox none): each can read and change what the node's user can")
+	}
+	if s.Durability == "interval" {
+		s.Warnings = append(s.Warnings, "writes are acknowledged before they are synced (--durability interval): a power cut may lose the last 100 ms")
+	}
+	if free, reserve := n.store.Free(); free < reserve {
+		s.Warnings = append(s.Warnings, "the disk is full: writes are refused")
+	}
+	return s
+}
