@@ -22,6 +22,7 @@ func main() {
 	sandbox := flag.String("sandbox", "process", "what functions run in: process or none")
 	flag.Parse()
 
+	signal.Ignore(syscall.SIGPIPE) // who stops reading does not keep the node from being stopped
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	ctx, cancel = context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("it took longer than 2 minutes"))

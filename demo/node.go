@@ -48,7 +48,7 @@ func startNode(ctx context.Context, binary, sandbox string) (_ *node, err error)
 	}()
 	args := []string{"up", "--data", data, "--http", "127.0.0.1:0", "--api", "127.0.0.1:0", "--sandbox", sandbox}
 	fmt.Printf("$ gust %s\n", strings.Join(args, " "))
-	ready := &firstWord{to: os.Stdout, seen: make(chan struct{})}
+	ready := &announcement{to: os.Stdout, seen: make(chan struct{})}
 	n.cmd = exec.Command(binary, args...)
 	n.cmd.Env = environ()
 	n.cmd.Stdout, n.cmd.Stderr = ready, n.log
@@ -169,16 +169,17 @@ func (n *node) discard() error {
 	return errors.Join(append(errs, os.RemoveAll(n.data))...)
 }
 
-// firstWord passes on what is written, and tells when anything was.
-type firstWord struct {
+// announcement passes on what is written, and tells when the node has said that
+// it is ready.
+type announcement struct {
 	to   io.Writer
 	once sync.Once
 	seen chan struct{}
 }
 
-func (f *firstWord) Write(p []byte) (int, error) {
+func (f *announcement) Write(p []byte) (int, error) {
 	n, err := f.to.Write(p)
-	if bytes.Contains(p, []byte("ready")) {
+	if bytes.Contains(p, []byte("is ready after")) {
 		f.once.Do(func() { close(f.seen) })
 	}
 	return n, err

@@ -87,7 +87,7 @@ func (c *command) runDeploy(ctx context.Context, client *api.Client, dir string,
 		fmt.Fprintf(c.out, "%s is as it is declared: nothing to change (revision %d)\n", app.Name, plan.Revision)
 		return nil
 	}
-	c.printChanges(plan)
+	c.printChanges(plan, "added", "changed", "removed")
 	fmt.Fprintf(c.out, "%s is deployed (revision %d)\n", app.Name, plan.Revision)
 	return c.printRoutes(ctx, client, app)
 }

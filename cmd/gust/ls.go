@@ -33,7 +33,8 @@ func (c *command) ls() *cobra.Command {
 		GroupID: "app",
 		Short:   "List apps, functions, and environments with their state",
 		Long: `List apps, functions, and the environments that are there now with their state:
-starting, idle, busy, or frozen (idle and using no processor time).`,
+starting, idle, busy, or frozen (idle and using no processor time). Of a
+function with many the first ten are shown; --json has them all.`,
 		Example: `  gust ls
   gust ls --json | jq -r '.functions[].name'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -111,12 +112,25 @@ func (c *command) printList(l listing, now time.Time) error {
 	})
 	fmt.Fprintln(c.out)
 	rows = [][]string{{"ENVIRONMENT", "FUNCTION", "VERSION", "STATE", "RUNNING", "MEMORY", "SINCE"}}
+	of := make(map[string]int) // function
 	for _, e := range l.Environments {
+		if of[e.Function]++; of[e.Function] > maxListed {
+			continue
+		}
 		rows = append(rows, []string{short(e.ID), e.Function, strconv.FormatUint(e.Version, 10), string(e.State),
 			strconv.Itoa(e.Running), size(e.Memory), ago(e.Since, now)})
 	}
+	for _, function := range slices.Sorted(maps.Keys(of)) {
+		if more := of[function] - maxListed; more > 0 {
+			rows = append(rows, []string{fmt.Sprintf("... %d more", more), function})
+		}
+	}
 	return c.out.table(rows)
 }
+
+// maxListed is how many environments of a function people are shown; --json has
+// them all.
+const maxListed = 10
 
 // sumStates says "2 busy, 1 idle".
 func sumStates(count map[string]int) string {

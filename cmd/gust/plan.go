@@ -55,7 +55,7 @@ func (c *command) runPlan(ctx context.Context, client *api.Client, dir string, t
 	case len(plan.Changes) == 0:
 		fmt.Fprintf(c.out, "%s is as it is declared: nothing to change (revision %d)\n", app.Name, plan.Revision)
 	default:
-		c.printChanges(plan)
+		c.printChanges(plan, "to add", "to change", "to remove")
 		fmt.Fprintf(c.out, "%s would change (revision %d)\n", app.Name, plan.Revision)
 	}
 	if len(plan.Changes) > 0 {
@@ -64,17 +64,22 @@ func (c *command) runPlan(ctx context.Context, client *api.Client, dir string, t
 	return nil
 }
 
-// printChanges prints a plan as a diff, and its sum.
-func (c *command) printChanges(plan *catalog.Plan) {
-	sign := map[catalog.Op]struct {
-		text   string
+// printChanges prints a plan as a diff, and its sum in these words.
+func (c *command) printChanges(plan *catalog.Plan, added, changed, removed string) {
+	ops := []struct {
+		op     catalog.Op
+		sign   string
 		colour colour
-	}{catalog.Add: {"+", green}, catalog.Modify: {"~", yellow}, catalog.Remove: {"-", red}}
+		words  string
+	}{{catalog.Add, "+", green, added}, {catalog.Modify, "~", yellow, changed}, {catalog.Remove, "-", red, removed}}
 	count := make(map[catalog.Op]int)
 	for _, change := range plan.Changes {
 		count[change.Op]++
-		s := sign[change.Op]
-		fmt.Fprintln(c.out, c.out.paint(s.colour, s.text+" "+change.Kind+" "+change.Name))
+		for _, o := range ops {
+			if o.op == change.Op {
+				fmt.Fprintln(c.out, c.out.paint(o.colour, o.sign+" "+change.Kind+" "+change.Name))
+			}
+		}
 		if change.Op != catalog.Modify {
 			continue
 		}
@@ -83,9 +88,9 @@ func (c *command) printChanges(plan *catalog.Plan) {
 		}
 	}
 	var sum []string
-	for _, op := range []catalog.Op{catalog.Add, catalog.Modify, catalog.Remove} {
-		if count[op] > 0 {
-			sum = append(sum, fmt.Sprintf("%d to %s", count[op], op))
+	for _, o := range ops {
+		if count[o.op] > 0 {
+			sum = append(sum, fmt.Sprintf("%d %s", count[o.op], o.words))
 		}
 	}
 	fmt.Fprintf(c.out, "\n%s\n", strings.Join(sum, ", "))

@@ -28,7 +28,7 @@ stay until they are too old.`,
 				if asJSON {
 					return c.printJSON(plan)
 				}
-				c.printChanges(plan)
+				c.printChanges(plan, "added", "changed", "removed")
 				fmt.Fprintf(c.out, "%s is removed (revision %d)\n", args[0], plan.Revision)
 				return nil
 			})

@@ -29,11 +29,12 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command as people do, against real nodes. A script finds
-// $HELLO, a bootstrap that greets and can be told to fail (examples/hello/api).
-// Beside testscript's own commands there are:
+// $HELLO, a bootstrap that greets and can be told to fail (examples/hello/api),
+// and $EXAMPLE, the folder examples/hello. Beside testscript's own commands there are:
 //
 //	node start [ARG...]   runs `gust up`, waits until it is ready, and sets
-//	                      $HTTP and $API; what it prints is in $WORK/node.out
+//	                      $HTTP and $API; what it prints is in node.out, and
+//	                      node.rest when it has ended, what it logs in node.err
 //	node stop|kill        asks it to end (and it has to end well), or kills it
 //	node signal SIGNAL    sends it a signal; node ended STATUS waits for its end
 //	exits STATUS CMD...   runs a command that has to end with this status
@@ -44,12 +45,17 @@ func TestMain(m *testing.M) {
 //	until REGEXP CMD...   runs a command again and again until its output matches
 func TestScripts(t *testing.T) {
 	hello := buildHello(t)
+	example, err := filepath.Abs("../../examples/hello")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HELLO", hello)
+			env.Setenv("EXAMPLE", example)
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("GUST_DATA", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("GUST_SANDBOX", "none")
@@ -64,6 +70,12 @@ func TestScripts(t *testing.T) {
 			env.Values[processesKey{}] = p
 			env.Defer(p.end)
 			return os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755)
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Getuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node": cmdNode, "exits": cmdExits, "http": cmdHTTP, "follow": cmdFollow, "background": cmdBackground, "until": cmdUntil,
@@ -113,6 +125,9 @@ func (p *processes) end() {
 		if proc != nil {
 			_ = proc.cmd.Process.Kill() // it may have ended
 			<-proc.done
+			if proc.out != nil {
+				<-proc.out
+			}
 		}
 	}
 }
@@ -122,6 +137,7 @@ type process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error
+	out  chan error // of a node: gets a value when its output has been kept
 }
 
 func startProcess(cmd *exec.Cmd) (*process, error) {
@@ -145,6 +161,10 @@ func (p *process) status(ts *testscript.TestScript) int {
 	case <-time.After(deadline):
 		ts.Fatalf("%v did not end", p.cmd.Args)
 	}
+	if p.out != nil {
+		ts.Check(<-p.out)
+		p.out = nil
+	}
 	var exit *exec.ExitError
 	if p.err != nil && !errors.As(p.err, &exit) {
 		ts.Fatalf("%v: %v", p.cmd.Args, p.err)
@@ -152,7 +172,7 @@ func (p *process) status(ts *testscript.TestScript) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-func command(ts *testscript.TestScript, args []string) *exec.Cmd {
+func subprocess(ts *testscript.TestScript, args []string) *exec.Cmd {
 	name, err := exec.LookPath(args[0]) // testscript's commands are on this process's path
 	ts.Check(err)
 	cmd := exec.Command(name, args[1:]...)
@@ -195,7 +215,7 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func startNode(ts *testscript.TestScript, p *processes, args []string) {
-	cmd := command(ts, append([]string{"gust", "up"}, args...))
+	cmd := subprocess(ts, append([]string{"gust", "up"}, args...))
 	out, err := os.Create(ts.MkAbs("node.out"))
 	ts.Check(err)
 	defer out.Close()
@@ -204,14 +224,16 @@ func startNode(ts *testscript.TestScript, p *processes, args []string) {
 	defer errs.Close()
 	r, w, err := os.Pipe()
 	ts.Check(err)
-	defer r.Close()
 	cmd.Stdout, cmd.Stderr = w, errs
 	p.node, err = startProcess(cmd)
 	w.Close()
 	ts.Check(err)
-	for lines := bufio.NewScanner(r); lines.Scan(); {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
 		fmt.Fprintln(out, lines.Text())
 		if strings.HasPrefix(lines.Text(), "  sandbox") { // the last line
+			p.node.out = make(chan error, 1)
+			go keep(r, lines, ts.MkAbs("node.rest"), p.node.out)
 			a, err := api.ReadAddress(dataFolder(ts, args))
 			ts.Check(err)
 			ts.Setenv("HTTP", a.HTTP)
@@ -219,8 +241,18 @@ func startNode(ts *testscript.TestScript, p *processes, args []string) {
 			return
 		}
 	}
+	r.Close()
 	status := p.node.status(ts)
 	ts.Fatalf("the node did not start (status %d):\n%s", status, ts.ReadFile("node.err"))
+}
+
+// keep writes what else comes into a file, until there is no more.
+func keep(r io.Closer, lines *bufio.Scanner, file string, done chan<- error) {
+	var b bytes.Buffer
+	for lines.Scan() {
+		fmt.Fprintln(&b, lines.Text())
+	}
+	done <- errors.Join(lines.Err(), r.Close(), os.WriteFile(file, b.Bytes(), 0o644))
 }
 
 func dataFolder(ts *testscript.TestScript, args []string) string {
@@ -275,7 +307,7 @@ func cmdFollow(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	re, err := regexp.Compile(args[0])
 	ts.Check(err)
-	cmd := command(ts, args[1:])
+	cmd := subprocess(ts, args[1:])
 	r, w, err := os.Pipe()
 	ts.Check(err)
 	defer r.Close()
@@ -313,7 +345,7 @@ func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
 	out, err := os.Create(ts.MkAbs("background.out"))
 	ts.Check(err)
 	defer out.Close()
-	cmd := command(ts, args)
+	cmd := subprocess(ts, args)
 	cmd.Stdout, cmd.Stderr = out, out
 	p.background, err = startProcess(cmd)
 	ts.Check(err)
@@ -328,7 +360,7 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	for {
-		cmd := command(ts, args[1:])
+		cmd := subprocess(ts, args[1:])
 		out, _ := cmd.CombinedOutput() // it may fail until it does not
 		if re.Match(out) {
 			return

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,6 +91,9 @@ func (c *command) runUp(ctx context.Context) error {
 
 // announce says what somebody needs to know to use the node.
 func (c *command) announce(n *node.Node, took time.Duration) {
+	if n.Sandbox() == "none" {
+		fmt.Fprintln(c.err, c.err.paint(red, "WARNING: functions run WITHOUT ISOLATION (--sandbox none): each can read and change all that this user can."))
+	}
 	key := filepath.Join(c.config.Data, access.RootKeyFile)
 	if n.KeyCreated() {
 		key += " (new)"
@@ -97,19 +102,12 @@ func (c *command) announce(n *node.Node, took time.Duration) {
 	if c.config.Data != node.Default().Data {
 		flag = " --data " + c.config.Data
 	}
-	fmt.Fprintf(c.out, "%s is ready after %d ms\n\n", c.out.paint(bold, "gust "+version), took.Milliseconds())
-	fmt.Fprintf(c.out, "  HTTP     http://%s   users' traffic\n", n.HTTPAddr())
-	fmt.Fprintf(c.out, "  API      http://%s   for gust and AWS clients\n", n.APIAddr())
-	fmt.Fprintf(c.out, "  data     %s\n", c.config.Data)
-	fmt.Fprintf(c.out, "  key      %s; for AWS clients: eval \"$(gust env%s)\"\n", key, flag)
-	fmt.Fprintf(c.out, "  sandbox  %s\n", n.Sandbox())
-	fmt.Fprintln(c.out)
-	c.warnSandbox(c.err, n.Sandbox())
-}
-
-// warnSandbox is loud about functions that run without isolation.
-func (c *command) warnSandbox(t *terminal, sandbox string) {
-	if sandbox == "none" {
-		fmt.Fprintln(t, t.paint(red, "WARNING: functions run WITHOUT ISOLATION (--sandbox none): each can read and change all that this user can."))
-	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is ready after %d ms\n\n", c.out.paint(bold, "gust "+version), took.Milliseconds())
+	fmt.Fprintf(&b, "  HTTP     http://%s   users' traffic\n", n.HTTPAddr())
+	fmt.Fprintf(&b, "  API      http://%s   for gust and AWS clients\n", n.APIAddr())
+	fmt.Fprintf(&b, "  data     %s\n", c.config.Data)
+	fmt.Fprintf(&b, "  key      %s; for AWS clients: eval \"$(gust env%s)\"\n", key, flag)
+	fmt.Fprintf(&b, "  sandbox  %s\n\n", n.Sandbox())
+	_, _ = io.WriteString(c.out, b.String()) // at once: whoever waits for it finds all of it; a node runs on without a reader
 }
