@@ -18,10 +18,11 @@ import (
 // disk is the file system that the engine and the blobs work on. It gives three
 // things that Pebble has not:
 //
-//   - A failed sync, or a failed write of the log, ends the store: from then on
-//     nothing on the disk is changed and nothing is acknowledged. Pebble panics
-//     on some of these errors with its locks held; so for its log it is told
-//     that all went well, and Update looks at Store.failed itself.
+//   - A failed sync, or a failed write of a record file (log, manifest, marker),
+//     ends the store: from then on nothing on the disk is changed and nothing is
+//     acknowledged. Pebble panics on these errors with its locks held, or goes
+//     on with half a state; so it is told that all went well, stays whole in
+//     memory for reads, and Update looks at Store.failed itself.
 //   - A full disk gives the reserve back and tries again before the engine
 //     learns of it.
 //   - A flush that cannot succeed waits between its tries.
@@ -38,8 +39,25 @@ func newDisk(fs vfs.FS, s *Store) *disk {
 // Unwrap says that this is the last word on what a file does.
 func (d *disk) Unwrap() vfs.FS { return d.FS }
 
-func (d *disk) isEngine(name string) bool { return strings.HasPrefix(name, d.engine) }
-func (d *disk) isLog(name string) bool    { return d.isEngine(name) && strings.HasSuffix(name, ".log") }
+// kind says what a file's errors mean.
+type kind byte
+
+const (
+	other  kind = iota // a blob: its own business
+	table              // the engine tries again with another file
+	record             // the store ends
+)
+
+func (d *disk) kind(name string) kind {
+	base, ok := strings.CutPrefix(name, d.engine)
+	switch {
+	case !ok:
+		return other
+	case strings.HasSuffix(base, ".log"), strings.HasPrefix(base, "MANIFEST-"), strings.HasPrefix(base, "marker."):
+		return record
+	}
+	return table
+}
 
 // noSpaceWait is how long a flush or compaction rests that has no disk to write
 // to; the engine tries again at once.
@@ -56,29 +74,29 @@ func (d *disk) rest() {
 
 // create opens a file for writing by way of open.
 func (d *disk) create(name string, open func() (vfs.File, error)) (vfs.File, error) {
-	log := d.isLog(name)
+	k := d.kind(name)
 	if err := d.s.failed(); err != nil {
-		if log {
-			return voidFile{name: name}, nil
+		if k == record {
+			return voidFile{}, nil
 		}
 		d.rest()
 		return nil, err
 	}
-	if d.isEngine(name) && !log && d.s.space.isFull() {
+	if k == table && d.s.space.isFull() {
 		d.rest()
 	}
 	f, err := open()
-	if isNoSpace(err) && d.isEngine(name) && d.s.space.release() {
+	if isNoSpace(err) && k != other && d.s.space.release() {
 		f, err = open()
 	}
 	if err != nil {
-		if log {
+		if k == record {
 			d.s.fail(fmt.Errorf("create %s: %w", name, err))
-			return voidFile{name: name}, nil
+			return voidFile{}, nil
 		}
 		return nil, err
 	}
-	return &file{File: f, d: d, name: name, log: log, engine: d.isEngine(name)}, nil
+	return &file{File: f, d: d, name: name, kind: k}, nil
 }
 
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -98,24 +116,34 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The engine panics when a folder cannot be synced.
-	return &file{File: f, d: d, name: name, log: true, engine: true}, nil
+	return &file{File: f, d: d, name: name, kind: record}, nil
 }
 
 // change runs an operation on names.
 func (d *disk) change(name string, op func() error) error {
+	k := d.kind(name)
 	if err := d.s.failed(); err != nil {
-		return err
+		if k == other {
+			return err
+		}
+		return nil
 	}
 	err := op()
-	if isNoSpace(err) && d.isEngine(name) && d.s.space.release() {
+	if isNoSpace(err) && k != other && d.s.space.release() {
 		err = op()
+	}
+	if err != nil && k == record && !errors.Is(err, fs.ErrNotExist) {
+		d.s.fail(err)
+		return nil
 	}
 	return err
 }
 
 func (d *disk) Link(old, name string) error {
-	return d.change(name, func() error { return d.FS.Link(old, name) })
+	if err := d.s.failed(); err != nil {
+		return err
+	}
+	return d.FS.Link(old, name)
 }
 func (d *disk) Remove(name string) error {
 	return d.change(name, func() error { return d.FS.Remove(name) })
@@ -130,13 +158,12 @@ func (d *disk) MkdirAll(name string, perm os.FileMode) error {
 	return d.change(name, func() error { return d.FS.MkdirAll(name, perm) })
 }
 
-// file is an open file of disk. log marks those whose errors end the store and
-// are kept from the engine: the log's segments, and folders.
+// file is an open file of disk, or a folder.
 type file struct {
 	vfs.File
-	d           *disk
-	name        string
-	log, engine bool
+	d    *disk
+	name string
+	kind kind
 }
 
 // ended is what a write gets after the store has failed.
@@ -145,7 +172,7 @@ func (f *file) ended() (bool, error) {
 	if err == nil {
 		return false, nil
 	}
-	if f.log {
+	if f.kind == record {
 		return true, nil
 	}
 	return true, err
@@ -156,10 +183,10 @@ func (f *file) broke(op string, sync bool, err error) error {
 	if err == nil {
 		return nil
 	}
-	if f.log || sync && !(isNoSpace(err) && !strings.Contains(f.name, "MANIFEST-")) {
+	if f.kind == record || sync && !isNoSpace(err) {
 		f.d.s.fail(fmt.Errorf("%s %s: %w", op, f.name, err))
 	}
-	if f.log {
+	if f.kind == record {
 		return nil
 	}
 	return err
@@ -173,7 +200,7 @@ func (f *file) write(p []byte, write func(p []byte, done int) (int, error)) (int
 		return len(p), nil
 	}
 	n, err := write(p, 0)
-	if isNoSpace(err) && f.engine && f.d.s.space.release() {
+	if isNoSpace(err) && f.kind != other && f.d.s.space.release() {
 		var more int
 		more, err = write(p[n:], n)
 		n += more
@@ -217,29 +244,31 @@ func (f *file) Preallocate(off, n int64) error {
 
 func (f *file) Close() error {
 	err := f.File.Close()
-	if f.log && err != nil {
+	if f.kind == record && err != nil {
 		f.d.s.fail(fmt.Errorf("close %s: %w", f.name, err))
 		return nil
 	}
 	return err
 }
 
-// voidFile is the log's segment after the store has failed.
-type voidFile struct{ name string }
+// voidFile is a record file that is made after the store has failed: it takes
+// everything and keeps nothing.
+type voidFile struct{ vfs.File }
 
 func (v voidFile) Close() error                           { return nil }
-func (v voidFile) Read([]byte) (int, error)               { return 0, v.err() }
-func (v voidFile) ReadAt([]byte, int64) (int, error)      { return 0, v.err() }
 func (v voidFile) Write(p []byte) (int, error)            { return len(p), nil }
 func (v voidFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 func (v voidFile) Preallocate(int64, int64) error         { return nil }
-func (v voidFile) Stat() (vfs.FileInfo, error)            { return nil, v.err() }
+func (v voidFile) Stat() (vfs.FileInfo, error)            { return voidInfo{}, nil }
 func (v voidFile) Sync() error                            { return nil }
 func (v voidFile) SyncTo(int64) (bool, error)             { return true, nil }
 func (v voidFile) SyncData() error                        { return nil }
-func (v voidFile) Prefetch(int64, int64) error            { return nil }
 func (v voidFile) Fd() uintptr                            { return vfs.InvalidFd }
-func (v voidFile) err() error                             { return &fs.PathError{Op: "read", Path: v.name, Err: fs.ErrClosed} }
+
+// voidInfo has a size of 0; the engine asks for nothing else.
+type voidInfo struct{ vfs.FileInfo }
+
+func (voidInfo) Size() int64 { return 0 }
 
 func isNoSpace(err error) bool {
 	return err != nil && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, gust.ErrNoSpace))

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -64,6 +65,8 @@ type Options struct {
 	// exits then; the next start verifies what is there. OnFatal must not
 	// call Close.
 	OnFatal func(error)
+
+	tune func(*pebble.Options) // tests make the engine work harder
 }
 
 // Store is the open state of one data folder. It is safe for use by many
@@ -172,7 +175,10 @@ func (s *Store) openEngine() error {
 	if err := audit(s.opts.FS, dir); err != nil {
 		return err
 	}
-	db, err := pebble.Open(dir, s.engineOptions())
+	if err := newEngine(s.fs, dir); err != nil {
+		return fmt.Errorf("make the store in %s: %w", dir, explain(err))
+	}
+	db, err := openPebble(dir, s.engineOptions())
 	if ferr := s.failed(); ferr != nil {
 		if db != nil {
 			close(s.closing) // nobody else can know the store yet
@@ -181,10 +187,30 @@ func (s *Store) openEngine() error {
 		return errors.Join(ferr, explain(err))
 	}
 	if err != nil {
-		return fmt.Errorf("open the store in %s: %w", dir, explain(err))
+		return fmt.Errorf("open the store in %s: %w", dir, explain(missing(err)))
 	}
 	s.db = db
 	return nil
+}
+
+// missing makes damage of what the engine refuses without blaming the disk: a
+// file that is not there, or not of the size that the manifest knows.
+func missing(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno != syscall.ENOENT {
+		return err
+	}
+	return fmt.Errorf("%w: %w", gust.ErrCorrupt, err)
+}
+
+// openPebble turns the engine's panics on data that makes no sense into errors.
+func openPebble(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("%w: the engine cannot make sense of it: %v", gust.ErrCorrupt, p)
+		}
+	}()
+	return pebble.Open(dir, o)
 }
 
 const (
@@ -210,6 +236,9 @@ func (s *Store) engineOptions() *pebble.Options {
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			s.log.Error("the store found damage on disk", "file", i.Path, "err", i.Details)
 		},
+	}
+	if s.opts.tune != nil {
+		s.opts.tune(o)
 	}
 	return o
 }
@@ -240,8 +269,23 @@ func (l engineLog) Errorf(format string, args ...any) {
 	l.log.Warn("the store's engine: " + fmt.Sprintf(format, args...))
 }
 func (l engineLog) Fatalf(format string, args ...any) {
-	l.fail(fmt.Errorf("the store's engine: "+format, args...))
+	e := &engineError{text: "the store's engine: " + fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if cause, ok := a.(error); ok {
+			e.cause = cause
+		}
+	}
+	l.fail(e)
 }
+
+// engineError is what the engine cannot go on after.
+type engineError struct {
+	text  string
+	cause error
+}
+
+func (e *engineError) Error() string { return e.text }
+func (e *engineError) Unwrap() error { return e.cause }
 
 // fail ends all acknowledging. The first error stays.
 func (s *Store) fail(err error) {

@@ -27,9 +27,11 @@ func open(t testing.TB, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
+// tryOpen opens a store that the caller closes.
 func tryOpen(t testing.TB, o Options) (*Store, error) {
 	t.Helper()
 	if o.Logger == nil {
@@ -42,11 +44,7 @@ func tryOpen(t testing.TB, o Options) (*Store, error) {
 			o.Dir = "/data"
 		}
 	}
-	s, err := Open(o)
-	if err == nil {
-		t.Cleanup(func() { s.Close() })
-	}
-	return s, err
+	return Open(o)
 }
 
 func set(t testing.TB, s *Store, p Partition, k, v string) {
