@@ -32,11 +32,16 @@ type cell struct {
 	group    *group
 	uid      int // of init; the function's is the next
 	listener net.Listener
+	zygote   *zygote // whose root and /dev it has
 }
 
 // newCell makes one.
-func (b *Backend) newCell(z *zygote) (_ *cell, err error) {
-	c := &cell{b: b}
+func (b *Backend) newCell() (_ *cell, err error) {
+	z, err := b.zygote()
+	if err != nil {
+		return nil, err
+	}
+	c := &cell{b: b, zygote: z}
 	defer func() {
 		if err != nil {
 			c.release()
@@ -173,6 +178,16 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	f, t := l.fd(code), l.fd(v.mount)
 	l.call("mount /var/task", unix.SYS_MOVE_MOUNT, f, "", atCWD, "/var/task", unix.MOVE_MOUNT_F_EMPTY_PATH)
 	l.call("mount /tmp", unix.SYS_MOVE_MOUNT, t, "", atCWD, "/tmp", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	// The user namespace belongs to the environment's own user: the kernel
+	// charges what it counts by user (watches, timers, locked memory) to a
+	// namespace's owner too, and root's share would be everybody's. The
+	// capabilities, which are lost with root's name, are only raised again to
+	// be allowed to make a namespace at all.
+	caps := l.words(capVersion3, 0, 0, 0, 0)
+	l.call("take the environment's group", unix.SYS_SETRESGID, -1, c.uid, -1)
+	l.call("read capabilities", unix.SYS_CAPGET, caps, caps+8)
+	l.call("take the environment's user", unix.SYS_SETRESUID, -1, c.uid, -1)
+	l.call("raise capabilities", unix.SYS_CAPSET, caps, caps+8)
 	l.call("make the user and cgroup namespaces", unix.SYS_UNSHARE, unix.CLONE_NEWUSER|unix.CLONE_NEWCGROUP)
 	l.end(0)
 	if _, _, err := c.control.do(l); err != nil {
@@ -187,7 +202,14 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 		return nil, fmt.Errorf("open /dev/null: %w", err)
 	}
 	defer unix.Close(null)
-	l = c.runList(spec, null, output)
+	rules, err := c.b.lock.ruleset(c.zygote.root, c.zygote.dev, v.root)
+	if err != nil {
+		return nil, err
+	}
+	if rules >= 0 {
+		defer unix.Close(rules)
+	}
+	l = c.runList(spec, null, output, rules)
 	_, fd, err := c.control.do(l)
 	if err != nil {
 		var op *OpError
@@ -222,6 +244,10 @@ func (c *cell) mapIDs() error {
 	return nil
 }
 
+// capVersion3 is the head of what capget and capset take (this version, this
+// thread); two sets of three words follow, of 24 bytes together.
+const capVersion3 = unix.LINUX_CAPABILITY_VERSION_3
+
 const execWhat = "execute the program"
 
 // program0 is what is executed: a relative first word is looked up in the code
@@ -246,14 +272,18 @@ func invalidEntrypoint(path string, errno syscall.Errno) error {
 // program, and waits for it. Its answers are the program's pidfd once the
 // program has been executed, and its status when it has ended; or the failure
 // of a step, of init's or of the child's.
-func (c *cell) runList(spec sandbox.Spec, null, output int) *list {
+func (c *cell) runList(spec sandbox.Spec, null, output, rules int) *list {
 	l := newList()
 	in, out := l.fd(null), l.fd(output)
+	lock := received(-1)
+	if rules >= 0 {
+		lock = l.fd(rules)
+	}
 	env := append(append(make([]string, 0, len(spec.Env)+1), spec.Env...), c.b.knows(spec))
 	argv, envp := l.strs(spec.Command), l.strs(env)
 	filter := l.words(uint64(len(c.b.filter)/8), l.bytes(c.b.filter))
 	pidfd := l.rights(0)
-	noCaps := l.words(0x20080522, 0, 0, 0) // _LINUX_CAPABILITY_VERSION_3, this thread; no set at all
+	noCaps := l.words(capVersion3, 0, 0, 0, 0)
 
 	l.call("become init's group", unix.SYS_SETRESGID, initID, initID, initID)
 	l.call("become init's user", unix.SYS_SETRESUID, initID, initID, initID)
@@ -273,6 +303,9 @@ func (c *cell) runList(spec sandbox.Spec, null, output int) *list {
 		l.call("connect the standard input", unix.SYS_DUP3, in, 0, 0)
 		l.call("connect the standard output", unix.SYS_DUP3, out, 1, 0)
 		l.call("connect the standard error", unix.SYS_DUP3, out, 2, 0)
+		if lock >= 0 {
+			l.call("apply the Landlock rules", unix.SYS_LANDLOCK_RESTRICT_SELF, lock, 0)
+		}
 		l.call("close all other descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, 0)
 		l.call("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, filter)
 		l.call(execWhat, unix.SYS_EXECVE, program0(spec), argv, envp)
@@ -325,4 +358,17 @@ func (c *cell) kill() {
 	if c.group != nil && c.group.c.unified == "" {
 		c.group.thaw() // a version 1 freezer holds even SIGKILL
 	}
+}
+
+// dead reports whether init has ended.
+func (c *cell) dead() bool {
+	dead := true
+	if raw, err := c.pidfd.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(p, 0)
+			dead = err == nil && n > 0
+		})
+	}
+	return dead
 }

@@ -182,11 +182,22 @@ func (g *group) limit(memory int64, processes int) error {
 	if err := writeFile(mem, "memory.limit_in_bytes", m); err != nil {
 		return err
 	}
-	var err error
+	// Version 1 counts the buffers of TCP connections apart, and without a limit
+	// a program could keep gigabytes in connections to itself.
+	err := writeFile(mem, "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(memory/4, 10))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // a kernel without that account
+	}
 	if g.c.swap {
-		err = writeFile(mem, "memory.memsw.limit_in_bytes", m)
+		err = errors.Join(err, writeFile(mem, "memory.memsw.limit_in_bytes", m))
 	} else {
-		err = writeFile(mem, "memory.swappiness", "0")
+		err = errors.Join(err, writeFile(mem, "memory.swappiness", "0"))
+	}
+	// Buffers of TCP connections are counted apart with version 1, and only
+	// when they are bounded.
+	tcp := strconv.FormatInt(max(memory/4, 16*gust.MB), 10)
+	if terr := writeFile(mem, "memory.kmem.tcp.limit_in_bytes", tcp); !errors.Is(terr, fs.ErrNotExist) {
+		err = errors.Join(err, terr)
 	}
 	return errors.Join(err,
 		writeFile(g.dir("pids"), "pids.max", p),
@@ -282,6 +293,11 @@ func (g *group) memory() (int64, error) {
 	}
 	for _, key := range cache {
 		all -= statValue(stat, key)
+	}
+	if !g.c.v2 {
+		if tcp, err := readInt(g.dir("memory"), "memory.kmem.tcp.usage_in_bytes"); err == nil {
+			all += tcp
+		}
 	}
 	return max(all, 0), nil
 }

@@ -78,6 +78,7 @@ func (b *Backend) probe() error {
 	if b.lastCap, err = strconv.Atoi(strings.TrimSpace(string(last))); err != nil {
 		return fmt.Errorf("read /proc/sys/kernel/cap_last_cap: %w", err)
 	}
+	b.lock = newLandlock()
 	_, err = os.Stat("/proc/self/ns/time")
 	b.timens = err == nil
 	for _, p := range maskedProc {

@@ -16,8 +16,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
 	"github.com/gust-dev/gust/internal/sandbox/environment"
@@ -38,26 +36,29 @@ type Backend struct {
 	proc    procPaths
 	lastCap int
 	timens  bool
+	lock    landlock
 	cells   atomic.Uint64 // names cgroups
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	root  rootState
-	mu    sync.Mutex
-	envs  map[*program]*environment.Environment
-	alive sync.WaitGroup // programs that have not been released
-	shut  bool
+	root   rootState
+	spares *spares
+	mu     sync.Mutex
+	envs   map[*program]*environment.Environment
+	alive  sync.WaitGroup // programs that have not been released
+	shut   bool
 }
 
 // rootState is the root and its zygote, made in the background by New.
 type rootState struct {
-	ready  chan struct{}
-	err    error
-	mu     sync.Mutex
-	path   string
-	zygote *zygote
+	ready   chan struct{}
+	err     error
+	mu      sync.Mutex
+	path    string
+	zygote  *zygote
+	retired []*zygote
 }
 
 // errClosed ends the backend's context.
@@ -95,14 +96,24 @@ func New(o Options) (_ *Backend, err error) {
 	if b.filter, err = nativeFilter(); err != nil {
 		return nil, err
 	}
-	cg, err := openCgroups("/", "gust-"+o.NodeID)
+	name := "gust-" + o.NodeID
+	cg, err := openCgroups("/", name)
 	if err != nil {
 		return nil, missing(err)
+	}
+	if err := recoverRun(o.RunDir, name, cg, b.log); err != nil {
+		return nil, err
+	}
+	if err := cg.note(o.RunDir); err != nil {
+		return nil, err
 	}
 	if err := cg.create(); err != nil {
 		return nil, missing(fmt.Errorf("make a cgroup: %w", err))
 	}
 	b.cgroups = cg
+	if err := protectNode(); err != nil {
+		b.log.Warn("the node is not protected from the kernel's memory killer", "error", err)
+	}
 	b.keeper = newKeeper()
 	if b.image, err = sealedStarter(); err != nil {
 		return nil, missing(err)
@@ -112,12 +123,14 @@ func New(o Options) (_ *Backend, err error) {
 		defer close(b.root.ready)
 		b.root.path, b.root.err = ensureRoot(b.ctx, filepath.Join(b.dir, "roots"))
 		if b.root.err == nil {
-			_, b.root.err = b.zygote(b.ctx)
+			_, b.root.err = b.zygote()
 		}
 		if b.root.err != nil && b.ctx.Err() == nil {
 			b.log.Error("the functions' root is not ready", "error", b.root.err)
 		}
 	})
+	b.spares = newSpares(b, o.Spares)
+	b.wg.Go(b.spares.run)
 	return b, nil
 }
 
@@ -127,7 +140,7 @@ func (b *Backend) Name() string { return "process" }
 func (b *Backend) cellName() string { return strconv.FormatUint(b.cells.Add(1), 10) }
 
 // zygote returns the one of the root; one that has died is replaced.
-func (b *Backend) zygote(context.Context) (*zygote, error) {
+func (b *Backend) zygote() (*zygote, error) {
 	r := &b.root
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,15 +148,12 @@ func (b *Backend) zygote(context.Context) (*zygote, error) {
 		return r.zygote, nil
 	}
 	if r.zygote != nil {
-		r.zygote.close()
+		b.log.Warn("the process that forks environments has ended and is started anew")
+		r.zygote.end()
+		r.retired = append(r.retired, r.zygote) // cells still need its folders
 		r.zygote = nil
 	}
-	dev, err := newDev()
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(dev)
-	z, err := startZygote(b.keeper, b.image, r.path, dev)
+	z, err := startZygote(b.keeper, b.image, r.path)
 	if err != nil {
 		return nil, err
 	}
@@ -186,18 +196,10 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	if b.root.err != nil {
 		return nil, b.root.err
 	}
-	v, err := b.scratch.newVolume(ctx, spec.Ephemeral)
+	b.spares.begin()
+	defer b.spares.end()
+	c, v, err := b.materials(ctx, spec.Ephemeral)
 	if err != nil {
-		return nil, err
-	}
-	z, err := b.zygote(ctx)
-	if err != nil {
-		v.close()
-		return nil, err
-	}
-	c, err := b.newCell(z)
-	if err != nil {
-		v.close()
 		return nil, err
 	}
 	r, w, err := os.Pipe()
@@ -235,6 +237,35 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	return e, nil
 }
 
+// materials are a cell and a /tmp, prepared ahead or made now.
+func (b *Backend) materials(ctx context.Context, size int64) (*cell, *volume, error) {
+	c, v := b.spares.take(size)
+	var wg sync.WaitGroup
+	var verr, cerr error
+	if v == nil {
+		make := func() { v, verr = b.scratch.newVolume(ctx, size) }
+		if c == nil {
+			wg.Go(make) // beside the cell
+		} else {
+			make()
+		}
+	}
+	if c == nil {
+		c, cerr = b.newCell()
+	}
+	wg.Wait()
+	if err := errors.Join(verr, cerr); err != nil {
+		if v != nil {
+			v.close()
+		}
+		if c != nil {
+			c.release()
+		}
+		return nil, nil, err
+	}
+	return c, v, nil
+}
+
 // forget is called when all that a program had has been given back.
 func (b *Backend) forget(p *program) {
 	b.mu.Lock()
@@ -270,10 +301,15 @@ func (b *Backend) Close() error {
 	stops.Wait()
 	b.alive.Wait()
 	b.wg.Wait()
-	if b.root.zygote != nil {
-		b.root.zygote.close()
-		b.root.zygote = nil
+	if b.spares != nil {
+		b.spares.close()
 	}
+	for _, z := range append(b.root.retired, b.root.zygote) {
+		if z != nil {
+			z.close()
+		}
+	}
+	b.root.zygote, b.root.retired = nil, nil
 	if b.keeper != nil {
 		b.keeper.close()
 		b.keeper = nil
@@ -285,6 +321,9 @@ func (b *Backend) Close() error {
 	if b.cgroups != nil {
 		err := b.cgroups.remove()
 		b.cgroups = nil
+		if err == nil {
+			err = os.Remove(filepath.Join(b.run, notesFile))
+		}
 		return err
 	}
 	return nil

@@ -60,6 +60,9 @@ func newScratch(dir string) *scratch {
 	return &scratch{dir: dir, templates: map[int64]*template{}}
 }
 
+// formatPrefix begins the name of a file that mkfs works on.
+const formatPrefix = "format-"
+
 // mkfs is needed once for each size.
 func mkfs() (string, error) {
 	path, err := exec.LookPath("mkfs.ext4")
@@ -99,7 +102,7 @@ func (s *scratch) format(ctx context.Context, size int64) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(s.dir, "format-")
+	f, err := os.CreateTemp(s.dir, formatPrefix)
 	if err != nil {
 		return nil, err
 	}

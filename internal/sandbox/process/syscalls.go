@@ -20,8 +20,12 @@ import (
 //   - mount, unshare, setns, pivot_root and the new mount API: nothing to mount,
 //     and every new namespace is new surface
 //   - name_to_handle_at, open_by_handle_at: past the root
+//   - io_setup and its kin: the kernel counts them for the whole machine, so one
+//     function could take them from all; threads do what they do
 //   - fanotify, quotactl, memfd_secret, modify_ldt, lookup_dcookie, NUMA policy:
 //     no use here
+//   - io_setup and what follows it: its contexts are counted for the machine
+//     (fs.aio-max-nr), and one environment could take them all
 //   - sync: writes out the whole machine, and so slows everybody
 //   - adjtimex, clock_adjtime: the machine's clock
 //   - clone3: its flags are behind a pointer, where no filter can look; ENOSYS
@@ -40,7 +44,7 @@ var allowed = strings.Fields(`
 	getpgrp getpid getppid getpriority getrandom getresgid getresuid getrlimit get_robust_list
 	getrusage getsid getsockname getsockopt gettid gettimeofday getuid getxattr
 	inotify_add_watch inotify_init inotify_init1 inotify_rm_watch
-	io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioprio_get ioprio_set
+	ioprio_get ioprio_set
 	kill
 	landlock_add_rule landlock_create_ruleset landlock_restrict_self
 	lchown lgetxattr link linkat listen listxattr llistxattr lremovexattr lseek lsetxattr lstat

@@ -26,37 +26,41 @@ type zygote struct {
 	mu  sync.Mutex // one fork at a time
 	c   *control
 	pid int
+	// root and dev are the folders that environments begin with.
+	root, dev int
 }
 
-// startZygote starts one over a root folder. dev is a detached mount.
-func startZygote(k *keeper, image *os.File, root string, dev int) (*zygote, error) {
+// startZygote starts one over a root folder.
+func startZygote(k *keeper, image *os.File, root string) (_ *zygote, err error) {
+	z := &zygote{root: -1, dev: -1}
+	defer func() {
+		if err != nil {
+			z.close()
+		}
+	}()
+	if z.dev, err = newDev(); err != nil {
+		return nil, err
+	}
+	if z.root, err = bindTree(root, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
+		return nil, err
+	}
 	c, peer, err := newControl()
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(peer)
-	tree, err := bindTree(root, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-	if err != nil {
-		c.close()
+	z.c = c
+	if z.pid, err = k.start(image, peer); err != nil {
 		return nil, err
 	}
-	defer unix.Close(tree)
-	pid, err := k.start(image, peer)
-	if err != nil {
-		c.close()
-		return nil, err
-	}
-	z := &zygote{c: c, pid: pid}
 	// Before anything the node: so it, not the node, is ended when memory is
 	// short, and so is all that it forks.
-	if err := writeFile(fmt.Sprintf("/proc/%d", pid), "oom_score_adj", "500"); err != nil {
-		z.close()
+	if err := writeFile(fmt.Sprintf("/proc/%d", z.pid), "oom_score_adj", "500"); err != nil {
 		return nil, err
 	}
 	c.deadline(time.Now().Add(stepTimeout))
 	defer c.deadline(time.Time{})
-	if _, _, err := c.do(zygoteList(tree, dev)); err != nil {
-		z.close()
+	if _, _, err := c.do(zygoteList(z.root, z.dev)); err != nil {
 		return nil, err
 	}
 	return z, nil
@@ -132,16 +136,28 @@ func (z *zygote) fork(socket int) (pid int, l *list, err error) {
 	return int(n), l, err
 }
 
-// close ends the zygote; what it forked lives on.
+// end ends the zygote; what it forked lives on.
+func (z *zygote) end() {
+	if z.c != nil {
+		z.c.close()
+		z.c = nil
+	}
+	if z.pid > 0 {
+		unix.Kill(z.pid, unix.SIGKILL)
+		wait4(z.pid)
+		z.pid = 0
+	}
+}
+
+// close ends it and gives its folders back.
 func (z *zygote) close() {
-	z.c.close()
-	unix.Kill(z.pid, unix.SIGKILL)
-	var st unix.WaitStatus
-	for {
-		if _, err := unix.Wait4(z.pid, &st, 0, nil); err != unix.EINTR {
-			return
+	z.end()
+	for _, fd := range []int{z.root, z.dev} {
+		if fd >= 0 {
+			unix.Close(fd)
 		}
 	}
+	z.root, z.dev = -1, -1
 }
 
 // dead reports whether the zygote has ended.
