@@ -10,17 +10,21 @@ import (
 	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/invoke"
 )
 
 // catalogOf holds a snapshot that a test may change.
-type catalogOf struct{ atomic.Pointer[snapshot] }
+type catalogOf struct {
+	atomic.Pointer[catalog.Snapshot]
+}
 
-func (c *catalogOf) Snapshot() *snapshot { return c.Load() }
+func (c *catalogOf) Snapshot() *catalog.Snapshot { return c.Load() }
 
 // declare makes a catalog of one app, shop, whose routes all lead to one
 // function: web of the http runtime for paths under /web, and api for others.
 func declare(keys ...string) *catalogOf {
-	s := &snapshot{Revision: 1, Functions: map[string]*gust.Function{
+	s := &catalog.Snapshot{Revision: 1, Functions: map[string]*gust.Function{
 		"api": {Name: "api", App: "shop", Version: 7, Runtime: gust.RuntimeGo, Timeout: 3 * time.Second},
 		"web": {Name: "web", App: "shop", Version: 1, Runtime: gust.RuntimeHTTP, Timeout: 3 * time.Second},
 	}}
@@ -43,22 +47,22 @@ func route(key string) gust.Route {
 
 // invokerFuncs is an invoker of two functions.
 type invokerFuncs struct {
-	invoke func(context.Context, *invokeRequest) (*invokeResponse, error)
-	serve  func(http.ResponseWriter, *http.Request, *invokeRequest) error
+	invoke func(context.Context, *invoke.Request) (*invoke.Response, error)
+	serve  func(http.ResponseWriter, *http.Request, *invoke.Request) error
 }
 
-func (f invokerFuncs) Invoke(ctx context.Context, r *invokeRequest) (*invokeResponse, error) {
+func (f invokerFuncs) Invoke(ctx context.Context, r *invoke.Request) (*invoke.Response, error) {
 	return f.invoke(ctx, r)
 }
 
-func (f invokerFuncs) ServeHTTP(w http.ResponseWriter, r *http.Request, q *invokeRequest) error {
+func (f invokerFuncs) ServeHTTP(w http.ResponseWriter, r *http.Request, q *invoke.Request) error {
 	return f.serve(w, r, q)
 }
 
 // answers is an invoker whose functions all answer the same.
 func answers(payload string) invokerFuncs {
-	resp := &invokeResponse{Version: 7, Result: &gust.Result{Payload: []byte(payload), ContentType: "application/json"}}
-	return invokerFuncs{invoke: func(context.Context, *invokeRequest) (*invokeResponse, error) { return resp, nil }}
+	resp := &invoke.Response{Version: 7, Result: &gust.Result{Payload: []byte(payload), ContentType: "application/json"}}
+	return invokerFuncs{invoke: func(context.Context, *invoke.Request) (*invoke.Response, error) { return resp, nil }}
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

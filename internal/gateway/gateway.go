@@ -8,6 +8,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -16,11 +17,23 @@ import (
 	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/invoke"
+	"github.com/gust-dev/gust/internal/observe"
 )
 
 // requestIDHeader carries the request's id in every response, in canonical
 // form.
 const requestIDHeader = "X-Amzn-Requestid"
+
+// Catalog tells what is declared: *catalog.Catalog.
+type Catalog interface{ Snapshot() *catalog.Snapshot }
+
+// Invoker runs functions: *invoke.Invoker.
+type Invoker interface {
+	Invoke(context.Context, *invoke.Request) (*invoke.Response, error)
+	ServeHTTP(http.ResponseWriter, *http.Request, *invoke.Request) error
+}
 
 // Options are what a gateway works with.
 type Options struct {
@@ -97,10 +110,11 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, &c, err)
 		return
 	}
-	c.traceID = traceID(r.Header, c.now)
+	var parent string
+	c.traceID, parent = observe.TraceFrom(r.Header)
 	var err error
 	if c.target.function.Runtime == gust.RuntimeHTTP {
-		err = g.pass(w, &c)
+		err = g.pass(w, &c, parent)
 	} else {
 		err = g.invoke(w, &c, s)
 	}
@@ -125,8 +139,10 @@ func (g *gateway) route(c *call, s *scratch) error {
 	return &refusal{status: http.StatusNotFound, message: "Not Found"}
 }
 
-// pass hands the request to a function that serves HTTP itself.
-func (g *gateway) pass(w http.ResponseWriter, c *call) error {
+// pass hands the request to a function that serves HTTP itself, with its trace
+// in both forms.
+func (g *gateway) pass(w http.ResponseWriter, c *call, traceparent string) error {
+	c.r.Header["Traceparent"] = []string{traceparent}
 	if c.r.ContentLength != 0 {
 		// Else net/http would read the body to its end before the answer, and
 		// a function could not stream both ways.
@@ -134,7 +150,7 @@ func (g *gateway) pass(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	return g.Invoker.ServeHTTP(w, c.r, &invokeRequest{
+	return g.Invoker.ServeHTTP(w, c.r, &invoke.Request{
 		Function: c.target.function.Name, Source: "http", RequestID: c.requestID, TraceID: c.traceID,
 	})
 }
@@ -164,7 +180,7 @@ func (g *gateway) invoke(w http.ResponseWriter, c *call, s *scratch) error {
 		s.body = nil
 	}
 	hold.set(int64(cap(event))) //nolint:errcheck // it is less than before
-	resp, err := g.Invoker.Invoke(c.r.Context(), &invokeRequest{
+	resp, err := g.Invoker.Invoke(c.r.Context(), &invoke.Request{
 		Function: c.target.function.Name, Payload: event, Source: "http", RequestID: c.requestID, TraceID: c.traceID,
 	})
 	switch {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/invoke"
 )
 
 // door is a gateway behind a real server.
@@ -53,13 +54,13 @@ func do(t *testing.T, method, url string, body io.Reader) *http.Response {
 // fails is an invoker whose functions end so.
 func fails(err error) invokerFuncs {
 	return invokerFuncs{
-		invoke: func(context.Context, *invokeRequest) (*invokeResponse, error) {
+		invoke: func(context.Context, *invoke.Request) (*invoke.Response, error) {
 			if fe := (*gust.FunctionError)(nil); errors.As(err, &fe) {
-				return &invokeResponse{Error: fe}, nil
+				return &invoke.Response{Error: fe}, nil
 			}
 			return nil, err
 		},
-		serve: func(http.ResponseWriter, *http.Request, *invokeRequest) error { return err },
+		serve: func(http.ResponseWriter, *http.Request, *invoke.Request) error { return err },
 	}
 }
 
@@ -170,10 +171,10 @@ func TestMalformed(t *testing.T) {
 
 // TestRequest is what the invoker gets.
 func TestRequest(t *testing.T) {
-	var got invokeRequest
+	var got invoke.Request
 	iv := answers(`{}`)
 	inner := iv.invoke
-	iv.invoke = func(ctx context.Context, r *invokeRequest) (*invokeResponse, error) {
+	iv.invoke = func(ctx context.Context, r *invoke.Request) (*invoke.Response, error) {
 		got = *r
 		return inner(ctx, r)
 	}
@@ -198,7 +199,7 @@ func TestRequest(t *testing.T) {
 
 // TestHTTPFunctions get the request as it is, at once, and write what they want.
 func TestHTTPFunctions(t *testing.T) {
-	iv := invokerFuncs{serve: func(w http.ResponseWriter, r *http.Request, q *invokeRequest) error {
+	iv := invokerFuncs{serve: func(w http.ResponseWriter, r *http.Request, q *invoke.Request) error {
 		body := make([]byte, 5)
 		if _, err := io.ReadFull(r.Body, body); err != nil {
 			return err
@@ -225,7 +226,7 @@ func TestHTTPFunctions(t *testing.T) {
 // is there.
 func TestSlowBodyHoldsNoEnvironment(t *testing.T) {
 	invoked := make(chan int, 1)
-	iv := invokerFuncs{invoke: func(_ context.Context, r *invokeRequest) (*invokeResponse, error) {
+	iv := invokerFuncs{invoke: func(_ context.Context, r *invoke.Request) (*invoke.Response, error) {
 		invoked <- len(r.Payload)
 		return answers(`{}`).invoke(nil, nil) //nolint:staticcheck // it looks at neither
 	}}
@@ -286,7 +287,7 @@ func TestBodyLimits(t *testing.T) {
 // TestBodyMemory: all requests together hold no more than they may.
 func TestBodyMemory(t *testing.T) {
 	inside, leave := make(chan struct{}), make(chan struct{})
-	iv := invokerFuncs{invoke: func(context.Context, *invokeRequest) (*invokeResponse, error) {
+	iv := invokerFuncs{invoke: func(context.Context, *invoke.Request) (*invoke.Response, error) {
 		inside <- struct{}{}
 		<-leave
 		return answers(`{}`).invoke(nil, nil) //nolint:staticcheck // it looks at neither
@@ -320,7 +321,7 @@ func TestBodyMemory(t *testing.T) {
 // TestBrokenBody: a client that leaves in the middle of its body reaches no
 // function.
 func TestBrokenBody(t *testing.T) {
-	s := door(t, Options{Invoker: invokerFuncs{invoke: func(context.Context, *invokeRequest) (*invokeResponse, error) {
+	s := door(t, Options{Invoker: invokerFuncs{invoke: func(context.Context, *invoke.Request) (*invoke.Response, error) {
 		t.Error("invoked")
 		return nil, gust.ErrNotFound
 	}}})

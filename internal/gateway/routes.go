@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/catalog"
 )
 
 // table is the routes of one snapshot, compiled: a tree with a level for each
 // segment of a path. It is never changed.
 type table struct {
-	snapshot *snapshot
+	snapshot *catalog.Snapshot
 	root     node
 }
 
@@ -38,7 +39,7 @@ type target struct {
 // compile builds the table of a snapshot. Where two routes are the same but
 // for the names of their parameters, the first one stays; the catalog refuses
 // such routes, as it does functions that are not there.
-func compile(s *snapshot, place gust.Place) *table {
+func compile(s *catalog.Snapshot, place gust.Place) *table {
 	t := &table{snapshot: s}
 	for _, r := range s.Routes {
 		if f := s.Functions[r.Function]; f != nil {

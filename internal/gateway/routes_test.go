@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/catalog"
 )
 
 // lookupRoute matches a path as the gateway does, and returns "key name=value ...",
@@ -126,7 +127,7 @@ func TestTableFollowsTheCatalog(t *testing.T) {
 		t.Error("the same snapshot was compiled twice")
 	}
 	old := cat.Snapshot()
-	next := &snapshot{Revision: 2, Functions: old.Functions, Routes: []gust.Route{route("GET /new"), {App: "shop", Method: "GET", Path: "/gone", Function: "none"}}}
+	next := &catalog.Snapshot{Revision: 2, Functions: old.Functions, Routes: []gust.Route{route("GET /new"), {App: "shop", Method: "GET", Path: "/gone", Function: "none"}}}
 	cat.Store(next)
 	after := g.routes()
 	for path, want := range map[string]string{"/new": "GET /new", "/old": "404", "/gone": "404"} {
@@ -210,7 +211,7 @@ func FuzzRoutes(f *testing.F) {
 				routes = append(routes, r)
 			}
 		}
-		s := &snapshot{Functions: map[string]*gust.Function{"api": {Name: "api"}}, Routes: routes}
+		s := &catalog.Snapshot{Functions: map[string]*gust.Function{"api": {Name: "api"}}, Routes: routes}
 		got, want := lookupRoute(compile(s, gustPlace), method, path), reference(routes, method, path)
 		if !strings.HasPrefix(got, "405 ") { // leave out the parameters
 			got = strings.Join(strings.Fields(got)[:min(2, len(strings.Fields(got)))], " ")

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/invoke"
 )
 
 // streamed is an answer that a test writes as it goes.
@@ -29,8 +30,8 @@ func (s *streamed) Close() error {
 func streams(contentType string) (invokerFuncs, *streamed, *io.PipeWriter) {
 	pr, pw := io.Pipe()
 	s := &streamed{PipeReader: pr}
-	return invokerFuncs{invoke: func(context.Context, *invokeRequest) (*invokeResponse, error) {
-		return &invokeResponse{Result: &gust.Result{ContentType: contentType, Stream: s}}, nil
+	return invokerFuncs{invoke: func(context.Context, *invoke.Request) (*invoke.Response, error) {
+		return &invoke.Response{Result: &gust.Result{ContentType: contentType, Stream: s}}, nil
 	}}, s, pw
 }
 
@@ -99,8 +100,8 @@ func TestStreams(t *testing.T) {
 
 // TestBufferedPrelude: the answer may have the form of a stream and come whole.
 func TestBufferedPrelude(t *testing.T) {
-	iv := invokerFuncs{invoke: func(context.Context, *invokeRequest) (*invokeResponse, error) {
-		return &invokeResponse{Result: &gust.Result{ContentType: integrationType, Payload: []byte(`{"statusCode":202}` + delimiter + "x")}}, nil
+	iv := invokerFuncs{invoke: func(context.Context, *invoke.Request) (*invoke.Response, error) {
+		return &invoke.Response{Result: &gust.Result{ContentType: integrationType, Payload: []byte(`{"statusCode":202}` + delimiter + "x")}}, nil
 	}}
 	resp := do(t, "GET", door(t, Options{Invoker: iv}).URL+"/", nil)
 	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 202 || string(body) != "x" {

@@ -14,6 +14,8 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/invoke"
+	"github.com/gust-dev/gust/internal/observe"
 )
 
 // bodyTimeout is how long the whole body of a request may take.
@@ -30,7 +32,7 @@ const (
 type invocation struct {
 	kind     string
 	function *gust.Function
-	request  invokeRequest
+	request  invoke.Request
 }
 
 // prepare reads and checks everything about an invocation. kinds are the types
@@ -41,7 +43,7 @@ func (s *server) prepare(c *call, label string, kinds ...string) (*invocation, e
 		return nil, err
 	}
 	h := c.r.Header
-	in := &invocation{function: f, request: invokeRequest{
+	in := &invocation{function: f, request: invoke.Request{
 		Function: f.Name, Qualifier: n.qualifier, Source: "invoke", RequestID: c.id,
 	}}
 	if in.kind, err = oneOf(h, "X-Amz-Invocation-Type", kinds...); err != nil {
@@ -70,7 +72,7 @@ func (s *server) prepare(c *call, label string, kinds ...string) (*invocation, e
 		in.request.ClientContext, in.request.Source = "", "async"
 		limit, limitName = gust.MaxAsyncPayload, "1 MB"
 	}
-	in.request.TraceID = traceID(h)
+	in.request.TraceID, _ = observe.TraceFrom(h)
 	in.request.Payload, err = readPayload(c, limit, limitName)
 	return in, err
 }
@@ -227,7 +229,7 @@ func (s *server) invoke(c *call, labels []string) error {
 }
 
 // describeRun says which version ran, and in which trace.
-func describeRun(h http.Header, in *invocation, resp *invokeResponse) {
+func describeRun(h http.Header, in *invocation, resp *invoke.Response) {
 	version := resp.Version
 	if version == 0 { // it did not come to run
 		version = in.function.Version
@@ -240,7 +242,7 @@ func describeRun(h http.Header, in *invocation, resp *invokeResponse) {
 
 // wholeAnswer is a function's answer in one piece, read to its end if the
 // function streams, or why there is none.
-func wholeAnswer(resp *invokeResponse) ([]byte, *gust.FunctionError) {
+func wholeAnswer(resp *invoke.Response) ([]byte, *gust.FunctionError) {
 	switch {
 	case resp.Error != nil:
 		return nil, resp.Error

@@ -4,6 +4,7 @@
 package lambda
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -13,7 +14,18 @@ import (
 	"github.com/google/uuid"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/invoke"
 )
+
+// Catalog tells what is declared: *catalog.Catalog.
+type Catalog interface{ Snapshot() *catalog.Snapshot }
+
+// Invoker runs functions: *invoke.Invoker.
+type Invoker interface {
+	Invoke(context.Context, *invoke.Request) (*invoke.Response, error)
+	InvokeAsync(context.Context, *invoke.Request) (requestID string, err error)
+}
 
 // Options are what the API works with.
 type Options struct {

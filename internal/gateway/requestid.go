@@ -1,10 +1,6 @@
 package gateway
 
-import (
-	"math/rand/v2"
-	"net/http"
-	"time"
-)
+import "math/rand/v2"
 
 // newRequestID is a random UUID (RFC 9562, version 4). It names a request and
 // protects nothing; Go's generator is seeded by the system and cannot be
@@ -32,18 +28,4 @@ func putHex(b []byte, v uint64) {
 		b[i] = hexDigits[v&15]
 		v >>= 4
 	}
-}
-
-// traceID is the trace context of a request in the X-Amzn-Trace-Id form.
-func traceID(h http.Header, now time.Time) string {
-	if id := first(h["X-Amzn-Trace-Id"]); id != "" {
-		return id
-	}
-	var b [35]byte
-	copy(b[:], "1-")
-	putHex(b[2:10], uint64(now.Unix()))
-	b[10] = '-'
-	putHex(b[11:23], rand.Uint64())
-	putHex(b[23:35], rand.Uint64())
-	return "Root=" + string(b[:])
 }
