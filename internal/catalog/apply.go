@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,14 +20,19 @@ type ApplyOptions struct {
 	Expect *uint64
 	// Take is as in PlanOptions.
 	Take []string
-	// HasArtifact is asked for each artifact that the change names; its error
-	// refuses the change.
+	// HasArtifact is asked once for each artifact of a function that is added
+	// or changed; its errors refuse the change.
 	HasArtifact func(gust.Digest) error
 }
 
 // Apply makes app what is declared under its name: all of it, in one durable
-// revision, or nothing. An app that is declared already, and the same, changes
+// revision, or nothing. A function that differs in anything gets the next
+// version of its name. An app that is declared already, and the same, changes
 // nothing: no revision, no version.
+//
+// The versions and times in app do not count, and app may be changed after the
+// call. What is wrong with it is a gust.ErrInvalid, all of it at once; what
+// belongs to another app and is not to be taken is a gust.ErrConflict.
 func (c *Catalog) Apply(ctx context.Context, app *gust.App, o ApplyOptions) (*Plan, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -41,73 +47,107 @@ func (c *Catalog) Apply(ctx context.Context, app *gust.App, o ApplyOptions) (*Pl
 	if len(d.plan.Changes) == 0 {
 		return &d.plan, nil
 	}
-	if o.HasArtifact != nil {
-		asked := map[gust.Digest]bool{}
-		for _, f := range d.written {
-			if asked[f.Artifact] {
-				continue
-			}
-			asked[f.Artifact] = true
-			if err := o.HasArtifact(f.Artifact); err != nil {
-				return nil, fmt.Errorf("function %s: %w", f.Name, err)
-			}
-		}
+	if err := d.checkArtifacts(o.HasArtifact); err != nil {
+		return nil, err
 	}
-	next := maps.Clone(snap.Apps)
-	for _, t := range d.takenFrom {
-		other := *next[t.app]
-		other.Routes = slices.DeleteFunc(slices.Clone(other.Routes), func(r gust.Route) bool { return r == t.route })
-		next[t.app] = &other
-	}
-	for _, f := range d.written {
-		if was := snap.Functions[f.Name]; was != nil && was.App != app.Name {
-			other := *next[was.App]
-			other.Functions = maps.Clone(other.Functions)
-			delete(other.Functions, f.Name)
-			next[was.App] = &other
-		}
-	}
-	mine := &gust.App{Name: app.Name, Functions: map[string]*gust.Function{}, Routes: d.routes}
-	for name := range app.Functions {
-		mine.Functions[name] = snap.Functions[name] // those that change are set below
-	}
-	next[app.Name] = mine
+	next := d.apps(snap)
 	now := c.now().UTC()
-	return c.commit(ctx, snap, &d.plan, func(tx *store.Tx) (map[string]*gust.App, error) {
+	return c.commit(ctx, snap, next, &d.plan, func(tx *store.Tx) error {
 		for _, f := range d.written {
 			version, err := readNumber(tx.Get, keyVersion(f.Name))
 			if err != nil {
-				return nil, err
+				return err
 			}
 			f.Version, f.Modified = version+1, now
-			mine.Functions[f.Name] = f
-			if err := setNumber(tx, keyVersion(f.Name), f.Version); err != nil {
-				return nil, err
-			}
-			if err := setJSON(tx, keyFunction(f.Name), f); err != nil {
-				return nil, err
+			if err := errors.Join(setNumber(tx, keyVersion(f.Name), f.Version), setJSON(tx, keyFunction(f.Name), f)); err != nil {
+				return err
 			}
 		}
 		for _, name := range d.removed {
 			if err := tx.Delete(keyFunction(name)); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		for _, t := range d.takenFrom {
-			if err := setJSON(tx, keyRoutes(t.app), next[t.app].Routes); err != nil {
-				return nil, err
+		for name := range d.rerouted() {
+			if err := setJSON(tx, keyRoutes(name), next[name].Routes); err != nil {
+				return err
 			}
 		}
-		if d.reroute {
-			if err := setJSON(tx, keyRoutes(app.Name), d.routes); err != nil {
-				return nil, err
-			}
-		}
-		return next, tx.Set(keyApp(app.Name), []byte{})
+		return tx.Set(keyApp(app.Name), nil)
 	})
 }
 
-// Remove takes an app away with all it declares.
+// checkArtifacts asks for the artifacts of what is written, and returns all
+// that is wrong with them.
+func (d *delta) checkArtifacts(has func(gust.Digest) error) error {
+	if has == nil {
+		return nil
+	}
+	var errs []error
+	asked := make(map[gust.Digest]bool)
+	for _, f := range d.written {
+		if asked[f.Artifact] {
+			continue
+		}
+		asked[f.Artifact] = true
+		if err := has(f.Artifact); err != nil {
+			errs = append(errs, fmt.Errorf("function %s: %w", f.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// rerouted are the apps whose routes change.
+func (d *delta) rerouted() map[string]bool {
+	apps := make(map[string]bool)
+	for _, r := range d.taken {
+		apps[r.App] = true
+	}
+	if d.reroute {
+		apps[d.plan.App] = true
+	}
+	return apps
+}
+
+// apps are snap's apps after the change. The functions of snap are shared, the
+// written ones still without their version.
+func (d *delta) apps(snap *Snapshot) map[string]*gust.App {
+	next := maps.Clone(snap.Apps)
+	// own returns an app of next that may be changed.
+	own := func(name string) *gust.App {
+		a := next[name]
+		switch was := snap.Apps[name]; {
+		case a == nil:
+			a = &gust.App{Name: name, Functions: make(map[string]*gust.Function)}
+		case a == was:
+			a = &gust.App{Name: name, Functions: maps.Clone(was.Functions), Routes: was.Routes}
+		}
+		next[name] = a
+		return a
+	}
+	mine := own(d.plan.App)
+	for _, f := range d.written {
+		if was := snap.Functions[f.Name]; was != nil && was.App != f.App {
+			delete(own(was.App).Functions, f.Name)
+		}
+		mine.Functions[f.Name] = f
+	}
+	for _, name := range d.removed {
+		delete(mine.Functions, name)
+	}
+	if d.reroute {
+		mine.Routes = d.routes
+	}
+	for name := range d.rerouted() {
+		if other := own(name); other != mine {
+			other.Routes = slices.DeleteFunc(slices.Clone(other.Routes), func(r gust.Route) bool { return slices.Contains(d.taken, r) })
+		}
+	}
+	return next
+}
+
+// Remove takes an app away with all it declares. One that is not there is a
+// gust.ErrNotFound.
 func (c *Catalog) Remove(ctx context.Context, name string) (*Plan, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -117,32 +157,31 @@ func (c *Catalog) Remove(ctx context.Context, name string) (*Plan, error) {
 		return nil, fmt.Errorf("app %q: %w", name, gust.ErrNotFound)
 	}
 	plan := &Plan{App: name}
+	plan.Changes = append(plan.Changes, Change{Op: Remove, Kind: "app", Name: name})
 	for _, f := range app.FunctionNames() {
 		plan.Changes = append(plan.Changes, Change{Op: Remove, Kind: "function", Name: f})
 	}
 	for _, r := range app.Routes {
 		plan.Changes = append(plan.Changes, Change{Op: Remove, Kind: "route", Name: r.Key()})
 	}
-	plan.Changes = append(plan.Changes, Change{Op: Remove, Kind: "app", Name: name})
 	next := maps.Clone(snap.Apps)
 	delete(next, name)
-	return c.commit(ctx, snap, plan, func(tx *store.Tx) (map[string]*gust.App, error) {
+	return c.commit(ctx, snap, next, plan, func(tx *store.Tx) error {
 		for f := range app.Functions {
 			if err := tx.Delete(keyFunction(f)); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		if err := tx.Delete(keyRoutes(name)); err != nil {
-			return nil, err
-		}
-		return next, tx.Delete(keyApp(name))
+		return errors.Join(tx.Delete(keyRoutes(name)), tx.Delete(keyApp(name)))
 	})
 }
 
-// commit writes one revision after snap's and publishes what write returns.
-func (c *Catalog) commit(ctx context.Context, snap *Snapshot, plan *Plan, write func(*store.Tx) (map[string]*gust.App, error)) (*Plan, error) {
-	var apps map[string]*gust.App
+// commit writes one revision after snap's, and when it is durable publishes
+// what is declared then.
+func (c *Catalog) commit(ctx context.Context, snap *Snapshot, next map[string]*gust.App, plan *Plan, write func(*store.Tx) error) (*Plan, error) {
 	err := c.store.Update(ctx, partition, func(tx *store.Tx) error {
+		// The snapshot is what was acknowledged. A write whose fate is not
+		// known, because its disk failed, must not be written over.
 		stored, err := readNumber(tx.Get, keyRevision)
 		if err != nil {
 			return err
@@ -150,7 +189,7 @@ func (c *Catalog) commit(ctx context.Context, snap *Snapshot, plan *Plan, write 
 		if stored != snap.Revision {
 			return fmt.Errorf("%w: the catalog went from revision %d to %d meanwhile", gust.ErrConflict, snap.Revision, stored)
 		}
-		if apps, err = write(tx); err != nil {
+		if err := write(tx); err != nil {
 			return err
 		}
 		return setNumber(tx, keyRevision, snap.Revision+1)
@@ -159,7 +198,7 @@ func (c *Catalog) commit(ctx context.Context, snap *Snapshot, plan *Plan, write 
 		return nil, fmt.Errorf("write the catalog: %w", err)
 	}
 	plan.Revision = snap.Revision + 1
-	c.publish(snapshotOf(plan.Revision, apps))
+	c.publish(newSnapshot(plan.Revision, next))
 	return plan, nil
 }
 

@@ -4,19 +4,20 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	gust "github.com/gust-dev/gust"
-	"github.com/gust-dev/gust/internal/manifest/rules"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -65,8 +66,11 @@ type Snapshot struct {
 	Routes []gust.Route
 
 	artifacts map[gust.Digest]struct{}
-	shapes    map[string]gust.Route // routes by what they match
 }
+
+// Artifacts yields each artifact that a function is declared with once, in no
+// order.
+func (s *Snapshot) Artifacts() iter.Seq[gust.Digest] { return maps.Keys(s.artifacts) }
 
 // HasArtifact reports whether a function is declared with the artifact.
 func (s *Snapshot) HasArtifact(d gust.Digest) bool {
@@ -82,6 +86,9 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Catalog, error) {
 	}
 	if c.concurrency == 0 {
 		c.concurrency = gust.DefaultNodeConcurrency
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
 	}
 	snap, err := load(s)
 	if err != nil {
@@ -119,34 +126,38 @@ func (c *Catalog) publish(s *Snapshot) {
 
 // load reads a snapshot.
 func load(s *store.Store) (*Snapshot, error) {
-	apps := map[string]*gust.App{}
-	app := func(name string) *gust.App {
-		a := apps[name]
-		if a == nil {
-			a = &gust.App{Name: name, Functions: map[string]*gust.Function{}}
-			apps[name] = a
-		}
-		return a
-	}
+	apps := make(map[string]*gust.App)
 	var revision uint64
 	err := s.View(partition, func(v *store.Snapshot) (err error) {
 		if revision, err = readNumber(v.Get, keyRevision); err != nil {
 			return err
 		}
-		for key := range v.Scan([]byte("app/")) {
-			app(string(key[len("app/"):]))
+		for key := range v.Scan(keyApp("")) {
+			name := string(key[len(keyApp("")):])
+			apps[name] = &gust.App{Name: name, Functions: make(map[string]*gust.Function)}
 		}
-		for key, value := range v.Scan([]byte("function/")) {
+		for key, value := range v.Scan(keyFunction("")) {
 			f := new(gust.Function)
 			if err := decode(key, value, f); err != nil {
 				return err
 			}
-			app(f.App).Functions[f.Name] = f
+			a := apps[f.App]
+			if a == nil || !bytes.Equal(key, keyFunction(f.Name)) {
+				return fmt.Errorf("%w: the record %s of the catalog is of function %q in app %q", gust.ErrCorrupt, key, f.Name, f.App)
+			}
+			f.App = a.Name // one string for all
+			a.Functions[f.Name] = f
 		}
-		for key, value := range v.Scan([]byte("routes/")) {
-			a := app(string(key[len("routes/"):]))
+		for key, value := range v.Scan(keyRoutes("")) {
+			a := apps[string(key[len(keyRoutes("")):])]
+			if a == nil {
+				return fmt.Errorf("%w: the record %s of the catalog is of an app that is not there", gust.ErrCorrupt, key)
+			}
 			if err := decode(key, value, &a.Routes); err != nil {
 				return err
+			}
+			for i := range a.Routes {
+				a.Routes[i].App = a.Name
 			}
 		}
 		return v.Err()
@@ -154,12 +165,12 @@ func load(s *store.Store) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return snapshotOf(revision, apps), nil
+	return newSnapshot(revision, apps), nil
 }
 
 func decode(key, value []byte, v any) error {
 	if err := json.Unmarshal(value, v); err != nil {
-		return fmt.Errorf("%w: the record %s: %w", gust.ErrCorrupt, key, err)
+		return fmt.Errorf("%w: the record %s of the catalog: %w", gust.ErrCorrupt, key, err)
 	}
 	return nil
 }
@@ -173,16 +184,24 @@ func readNumber(get func([]byte) ([]byte, error), key []byte) (uint64, error) {
 	case err != nil:
 		return 0, err
 	case len(v) != 8:
-		return 0, fmt.Errorf("%w: the record %s has %d bytes, not 8", gust.ErrCorrupt, key, len(v))
+		return 0, fmt.Errorf("%w: the record %s of the catalog has %d bytes, not 8", gust.ErrCorrupt, key, len(v))
 	}
 	return binary.BigEndian.Uint64(v), nil
 }
 
-// snapshotOf indexes apps, which it takes over.
-func snapshotOf(revision uint64, apps map[string]*gust.App) *Snapshot {
+// newSnapshot indexes apps, which it takes over.
+func newSnapshot(revision uint64, apps map[string]*gust.App) *Snapshot {
+	functions, routes := 0, 0
+	for _, a := range apps {
+		functions += len(a.Functions)
+		routes += len(a.Routes)
+	}
 	s := &Snapshot{
-		Revision: revision, Apps: apps, Functions: map[string]*gust.Function{},
-		artifacts: map[gust.Digest]struct{}{}, shapes: map[string]gust.Route{},
+		Revision:  revision,
+		Apps:      apps,
+		Functions: make(map[string]*gust.Function, functions),
+		Routes:    make([]gust.Route, 0, routes),
+		artifacts: make(map[gust.Digest]struct{}),
 	}
 	for _, a := range apps {
 		for name, f := range a.Functions {
@@ -191,27 +210,6 @@ func snapshotOf(revision uint64, apps map[string]*gust.App) *Snapshot {
 		}
 		s.Routes = append(s.Routes, a.Routes...)
 	}
-	sortRoutes(s.Routes)
-	for _, r := range s.Routes {
-		s.shapes[rules.Shape(r)] = r
-	}
+	slices.SortFunc(s.Routes, compareRoutes)
 	return s
-}
-
-func sortRoutes(routes []gust.Route) {
-	slices.SortFunc(routes, func(a, b gust.Route) int {
-		if c := strings.Compare(a.Path, b.Path); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Method, b.Method)
-	})
-}
-
-// Validate returns everything that is wrong with an app by itself, as a
-// gust.ErrInvalid. It is what a manifest and the API are held to.
-func Validate(app *gust.App) error {
-	if v := append(rules.Check(app), rules.CheckArtifacts(app)...); len(v) > 0 {
-		return v
-	}
-	return nil
 }

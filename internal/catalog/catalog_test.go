@@ -2,12 +2,17 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/manifest/rules"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -127,24 +132,251 @@ func TestChangedFunctionsGetAVersionAndOthersKeepTheirs(t *testing.T) {
 }
 
 func TestWhatBelongsToAnotherAppIsRefusedUnlessTaken(t *testing.T) {
-	c, _ := open(t, t.TempDir())
-	apply(t, c, app("one", function("f"), route("GET /a/{id}", "f")))
 	two := func() *gust.App { return app("two", function("f", memory(512)), route("GET /a/{name}", "f")) }
-	_, err := c.Apply(t.Context(), two(), ApplyOptions{})
-	if !errors.Is(err, gust.ErrConflict) || !strings.Contains(err.Error(), "function f belongs to app one") || !strings.Contains(err.Error(), "route GET /a/{name} belongs to app one") {
+	tests := []struct {
+		name string
+		app  *gust.App
+		take []string
+		want string // the plan, or the error
+		kind error
+	}{
+		{"nothing taken", two(), nil, "conflict: function f belongs to app one; choose another name, or take it over by naming \"function:f\"\n" +
+			"route GET /a/{id} belongs to app one; choose another name, or take it over by naming \"route:GET /a/{id}\"", gust.ErrConflict},
+		{"the function alone", two(), []string{"function:f"}, "conflict: route GET /a/{id} belongs to app one; choose another name, or take it over by naming \"route:GET /a/{id}\"\n" +
+			"route GET /a/{id} of app one leads to function f, which is to be taken; take \"route:GET /a/{id}\" too\n" +
+			"route POST /f of app one leads to function f, which is to be taken; take \"route:POST /f\" too", gust.ErrConflict},
+		{"a route that would dangle", app("two", function("f")), []string{"function:f", "route:GET /a/{x}"}, "conflict: route POST /f of app one leads to function f, which is to be taken; take \"route:POST /f\" too", gust.ErrConflict},
+		{"all of it", two(), []string{"function:f", "route:GET /a/{name}", "route:POST /f"}, "add app two;change function f;change route GET /a/{name};remove route POST /f;", nil},
+		{"a route alone", app("two", function("h"), route("GET /g", "h")), []string{"route:GET /g"}, "add app two;add function h;change route GET /g;", nil},
+		{"what is free anyway", app("two", function("h")), []string{"function:h", "route:GET /nowhere"}, "add app two;add function h;", nil},
+
+		{"what the app does not declare", app("two"), []string{"function:f"}, `invalid: "function:f" is to be taken, but app two declares no function "f"`, gust.ErrInvalid},
+		{"a route that has nothing to do with the app", app("two"), []string{"route:GET /g"}, "invalid: route GET /g of app one is to be taken, but app two declares neither it nor function g, which it leads to", gust.ErrInvalid},
+		{"no route", app("two"), []string{"route:/g"}, `invalid: "route:/g" names no route: want route:METHOD /path, such as route:GET /hello/{name}`, gust.ErrInvalid},
+		{"another kind", app("two"), []string{"queue:q"}, `invalid: "queue:q" is nothing to take: want function:NAME or route:METHOD /path`, gust.ErrInvalid},
+		{"no kind", app("two"), []string{"f"}, `invalid: "f" is nothing to take: want function:NAME or route:METHOD /path`, gust.ErrInvalid},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, s := open(t, t.TempDir())
+			apply(t, c, app("one", function("f"), function("g"), route("GET /a/{id}", "f"), route("POST /f", "f"), route("GET /g", "g")))
+			before := c.Snapshot()
+			planned, perr := c.Plan(test.app, PlanOptions{Take: test.take})
+			applied, err := c.Apply(t.Context(), test.app, ApplyOptions{Take: test.take})
+			if test.kind != nil {
+				if !errors.Is(err, test.kind) || err.Error() != test.want || perr == nil || perr.Error() != test.want {
+					t.Errorf("planned %v\napplied %v\n   want %s", perr, err, test.want)
+				}
+				if c.Snapshot() != before {
+					t.Error("something was changed")
+				}
+				return
+			}
+			if perr != nil || err != nil {
+				t.Fatal(perr, err)
+			}
+			if planned.text() != test.want || applied.text() != test.want || planned.Revision != 1 || applied.Revision != 2 {
+				t.Errorf("planned %d %s\napplied %d %s\n   want %s", planned.Revision, planned.text(), applied.Revision, applied.text(), test.want)
+			}
+			// The same deploy again changes nothing, as it is.
+			if again, err := c.Apply(t.Context(), test.app, ApplyOptions{Take: test.take}); err != nil || len(again.Changes) != 0 {
+				t.Errorf("again: %+v, %v", again, err)
+			}
+			consistent(t, c.Snapshot())
+			reopened(t, c, s)
+		})
+	}
+}
+
+// consistent checks what holds for every snapshot.
+func consistent(t *testing.T, s *Snapshot) {
+	t.Helper()
+	functions, routes := 0, 0
+	for name, a := range s.Apps {
+		if a.Name != name {
+			t.Errorf("app %s is called %s", name, a.Name)
+		}
+		if err := Validate(a); err != nil {
+			t.Error(err)
+		}
+		for n, f := range a.Functions {
+			if functions++; s.Functions[n] != f || f.Version == 0 || f.Modified.IsZero() {
+				t.Errorf("function %s: %+v", n, f)
+			}
+			if !s.HasArtifact(f.Artifact) {
+				t.Errorf("the artifact of %s is not named", n)
+			}
+		}
+		routes += len(a.Routes)
+	}
+	if functions != len(s.Functions) || routes != len(s.Routes) || !slices.IsSortedFunc(s.Routes, compareRoutes) {
+		t.Errorf("%d functions of %d, %d routes of %d", len(s.Functions), functions, len(s.Routes), routes)
+	}
+	shapes := make(map[string]bool)
+	for _, r := range s.Routes {
+		if shape := rules.Shape(r); shapes[shape] {
+			t.Errorf("two routes match %s", shape)
+		} else {
+			shapes[shape] = true
+		}
+	}
+}
+
+// reopened checks that a catalog that is opened anew has the same in it.
+func reopened(t *testing.T, c *Catalog, s *store.Store) {
+	t.Helper()
+	again, err := Open(t.Context(), s, Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.Apply(t.Context(), app("two", function("f")), ApplyOptions{Take: []string{"function:f"}})
-	if !errors.Is(err, gust.ErrConflict) || !strings.Contains(err.Error(), `take "route:GET /a/{id}" too`) {
-		t.Fatal("a route would lead into another app:", err)
+	if got, want := state(t, again.Snapshot()), state(t, c.Snapshot()); got != want {
+		t.Errorf("after opening it again: %s\nwant %s", got, want)
 	}
-	apply(t, c, two(), "function:f", "route:GET /a/{name}")
-	snap := c.Snapshot()
-	if f := snap.Functions["f"]; f.App != "two" || f.Version != 2 || len(snap.Apps["one"].Functions) != 0 || len(snap.Routes) != 1 {
-		t.Fatalf("%+v", snap)
+}
+
+// state is a snapshot as text.
+func state(t *testing.T, s *Snapshot) string {
+	t.Helper()
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := c.Apply(t.Context(), two(), ApplyOptions{Take: []string{"function:g"}}); !errors.Is(err, gust.ErrInvalid) {
-		t.Fatal("took what is not there:", err)
+	return string(data)
+}
+
+func TestSnapshotsNeverChange(t *testing.T) {
+	c, _ := open(t, t.TempDir())
+	n := 5
+	a := app("shop", function("a", func(f *gust.Function) {
+		f.Runtime, f.Command = gust.RuntimeHTTP, []string{"x"}
+		f.Env = map[string]string{"A": "1"}
+		f.Concurrency.Reserved = &n
+	}), route("GET /a", "a"))
+	apply(t, c, a)
+	first := c.Snapshot()
+	want := state(t, first)
+	// Neither by whoever deployed them,
+	f := a.Functions["a"]
+	f.Env["A"], f.Command[0], n, f.Memory, a.Routes[0].Path = "2", "y", 6, 1, "/b"
+	delete(a.Functions, "a")
+	// nor by what is deployed later.
+	apply(t, c, app("shop", function("a"), function("b"), route("GET /b", "b")))
+	apply(t, c, app("other", function("a"), route("GET /b", "a")), "function:a", "route:GET /b")
+	if _, err := c.Remove(t.Context(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	if got := state(t, first); got != want {
+		t.Errorf("it was %s\nand is %s", want, got)
+	}
+	consistent(t, c.Snapshot())
+}
+
+func TestFieldsOfAPlan(t *testing.T) {
+	c, _ := open(t, t.TempDir())
+	full := function("f", func(f *gust.Function) {
+		n := 10
+		f.Runtime, f.Command, f.Ready, f.Description = gust.RuntimeHTTP, []string{"./x", "a b"}, "/ok", "text"
+		f.Env = map[string]string{"A": "1", "B": ""}
+		f.CPU, f.Idle, f.Memory = gust.CPUStrict, 0, gust.GB
+		f.Concurrency = gust.Concurrency{Reserved: &n, Provisioned: 1, PerEnvironment: 5, Queue: gust.Queue{Size: 3, Wait: time.Second}}
+	})
+	apply(t, c, app("a", function("f"), route("GET /x", "f")))
+	plan, err := c.Plan(app("a", full, function("g"), route("GET /x", "g")), PlanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Change{
+		{Op: Modify, Kind: "function", Name: "f", Fields: []FieldChange{
+			{"description", "", "text"}, {"runtime", "go", "http"}, {"command", "", `["./x","a b"]`}, {"ready", "", "/ok"}, {"memory", "128MB", "1GB"},
+			{"env.A", "", "1"}, {"env.B", "", ""}, {"cpu", "shared", "strict"}, {"idle", "10m", "0s"},
+			{"concurrency.reserved", "", "10"}, {"concurrency.provisioned", "", "1"}, {"concurrency.per_environment", "", "5"},
+			{"concurrency.queue.size", "", "3"}, {"concurrency.queue.wait", "", "1s"}}},
+		{Op: Add, Kind: "function", Name: "g", Fields: []FieldChange{
+			{"app", "", "a"}, {"runtime", "", "go"}, {"artifact", "", "abababababab"}, {"memory", "", "128MB"}, {"timeout", "", "3s"},
+			{"ephemeral_storage", "", "512MB"}, {"cpu", "", "shared"}, {"network", "", "none"}, {"idle", "", "10m"}}},
+		{Op: Modify, Kind: "route", Name: "GET /x", Fields: []FieldChange{{"to", "f", "g"}}},
+	}
+	if !reflect.DeepEqual(plan.Changes, want) {
+		t.Errorf("got  %+v\nwant %+v", plan.Changes, want)
+	}
+	// What differs is named, whatever it is: Equal and the plan agree.
+	apply(t, c, app("a", full))
+	plan, err = c.Plan(app("a", function("f")), PlanOptions{})
+	if err != nil || len(plan.Changes) != 1 || len(plan.Changes[0].Fields) != len(want[0].Fields) {
+		t.Errorf("%+v, %v", plan, err)
+	}
+}
+
+func TestArtifactsAreAskedForOnceAndTogether(t *testing.T) {
+	c, _ := open(t, t.TempDir())
+	with := func(digit string) func(*gust.Function) {
+		return func(f *gust.Function) { f.Artifact = gust.Digest(strings.Repeat(digit, 64)) }
+	}
+	apply(t, c, app("shop", function("old", with("0"))))
+	var asked []gust.Digest
+	_, err := c.Apply(t.Context(), app("shop", function("old", with("0")), function("a", with("1")), function("b", with("1")), function("c", with("2"))),
+		ApplyOptions{HasArtifact: func(d gust.Digest) error {
+			asked = append(asked, d)
+			return fmt.Errorf("artifact %s: %w", d.Short(), gust.ErrNotFound)
+		}})
+	if !errors.Is(err, gust.ErrNotFound) || err.Error() != "function a: artifact 111111111111: not found\nfunction c: artifact 222222222222: not found" {
+		t.Errorf("got %v", err)
+	}
+	if len(asked) != 2 {
+		t.Errorf("asked for %v", asked)
+	}
+	apply(t, c, app("shop", function("a", with("1")), function("b", with("1")), function("c", with("2"))))
+	got := slices.Sorted(c.Snapshot().Artifacts())
+	if len(got) != 2 || got[0][0] != '1' || got[1][0] != '2' || c.Snapshot().HasArtifact(gust.Digest(strings.Repeat("0", 64))) {
+		t.Errorf("the artifacts are %v", got)
+	}
+}
+
+func TestDamagedRecordsAreRefused(t *testing.T) {
+	for name, change := range map[string]struct{ key, value, want string }{
+		"revision":           {"revision", "x", "corrupt: the record revision of the catalog has 1 bytes, not 8"},
+		"function":           {"function/f", "{", "corrupt: the record function/f of the catalog: unexpected end of JSON input"},
+		"another function":   {"function/f", `{"name": "g", "app": "a"}`, `corrupt: the record function/f of the catalog is of function "g" in app "a"`},
+		"function of no app": {"function/f", `{"name": "f", "app": "b"}`, `corrupt: the record function/f of the catalog is of function "f" in app "b"`},
+		"routes":             {"routes/a", "x", "corrupt: the record routes/a of the catalog: invalid character 'x' looking for beginning of value"},
+		"routes of no app":   {"routes/b", "[]", "corrupt: the record routes/b of the catalog is of an app that is not there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, s := open(t, t.TempDir())
+			apply(t, c, app("a", function("f"), route("GET /", "f")))
+			err := s.Update(t.Context(), partition, func(tx *store.Tx) error { return tx.Set([]byte(change.key), []byte(change.value)) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Open(t.Context(), s, Options{})
+			if !errors.Is(err, gust.ErrCorrupt) || err.Error() != "read the catalog: "+change.want {
+				t.Errorf("got %v\nwant %s", err, change.want)
+			}
+		})
+	}
+}
+
+func TestConcurrencyIsHeldToTheNodesLimit(t *testing.T) {
+	_, s := open(t, t.TempDir())
+	c, err := Open(t.Context(), s, Options{NodeConcurrency: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, app("one", function("a", reserve(30))))
+	_, err = c.Apply(t.Context(), app("two", function("b", reserve(16))), ApplyOptions{})
+	if !errors.Is(err, gust.ErrInvalid) || err.Error() != "invalid: all functions together would set aside 46 of the node's concurrency of 50 (reserved or provisioned); at most 45 may be, so that 5 stay for the others" {
+		t.Errorf("got %v", err)
+	}
+	apply(t, c, app("two", function("b", reserve(15))))
+	// A node that was given a lower limit still takes what does not add to it.
+	c, err = Open(t.Context(), s, Options{NodeConcurrency: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, app("two", function("b", reserve(15), memory(256))))
+	apply(t, c, app("two", function("b", reserve(14))))
+	if _, err := c.Apply(t.Context(), app("two", function("b", reserve(15))), ApplyOptions{}); !errors.Is(err, gust.ErrInvalid) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -191,7 +423,7 @@ func TestRemoveTakesAllOfAnApp(t *testing.T) {
 	apply(t, c, app("one", function("a"), route("GET /a", "a")))
 	apply(t, c, app("two", function("b"), route("GET /b", "b")))
 	plan, err := c.Remove(t.Context(), "one")
-	if err != nil || plan.text() != "remove function a;remove route GET /a;remove app one;" {
+	if err != nil || plan.text() != "remove app one;remove function a;remove route GET /a;" {
 		t.Fatal(plan, err)
 	}
 	if snap := c.Snapshot(); len(snap.Apps) != 1 || len(snap.Functions) != 1 || len(snap.Routes) != 1 {
