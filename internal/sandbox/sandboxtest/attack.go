@@ -126,6 +126,13 @@ func (s *suite) attack(t *testing.T) {
 			h.unharmed(t)
 		})
 	}
+	t.Run("users", func(t *testing.T) {
+		e := s.ready(t, b)
+		mine, neighbours := s.userOf(e), s.userOf(h.neighbour)
+		if mine < 65536 || neighbours < 65536 || mine == neighbours {
+			t.Errorf("outside it is user %d, and its neighbour %d: want two that nobody else is", mine, neighbours)
+		}
+	})
 	t.Run("a program that names the starter as its interpreter", func(t *testing.T) { s.interpreters(t, b, h) })
 	t.Run("signals to the first process", func(t *testing.T) { s.signals(t, b, h) })
 }

@@ -71,6 +71,7 @@ func (s *suite) exhaust(t *testing.T) {
 		{"memory in files", wire.Event{Do: "memory-shm", Size: 2 * gust.GB}, []gust.Outcome{gust.OutcomeMemory, gust.OutcomeOK}},
 		{"memory in segments", wire.Event{Do: "memory-sysv", Size: 2 * gust.GB}, []gust.Outcome{gust.OutcomeMemory, gust.OutcomeOK}},
 		{"memory in pipes", wire.Event{Do: "memory-pipes", Size: 2 * gust.GB}, []gust.Outcome{gust.OutcomeMemory, gust.OutcomeOK}},
+		{"memory in connections", wire.Event{Do: "memory-tcp", Size: 2 * gust.GB}, []gust.Outcome{gust.OutcomeMemory, gust.OutcomeOK}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			need(t, s.caps.Memory, "memory")
@@ -158,6 +159,60 @@ func (s *suite) exhaust(t *testing.T) {
 		spent(t, e)
 	})
 
+	for _, h := range []struct {
+		what string
+		n    int // as many as would be too many
+		some int // what a neighbour may expect to get
+	}{
+		{"inotify", 1000, 8}, {"aio", 1000, 1}, {"message queues", 250, 1}, {"timers", 200_000, 100},
+		{"locked memory", 4096, 1}, {"epoll", 900, 100}, {"pipes", 450, 4},
+	} {
+		t.Run("what all share: "+h.what, func(t *testing.T) {
+			need(t, s.caps.Isolation, "what the kernel counts by user")
+			before := ask[wire.Findings](t, s.ready(t, b), wire.Event{Do: "hoard", Text: h.what, N: h.some}).Facts["held"]
+			e := s.ready(t, b)
+			f := ask[wire.Findings](t, e, wire.Event{Do: "hoard", Text: h.what, N: h.n})
+			for _, gained := range f.Gained {
+				t.Errorf("gained: %s", gained)
+			}
+			t.Logf("it has %d: %v", f.Facts["held"], f.Refused)
+			after := ask[wire.Findings](t, s.ready(t, b), wire.Event{Do: "hoard", Text: h.what, N: h.some})
+			if after.Facts["held"] < before {
+				t.Errorf("a neighbour got %d before, and now %d: %v", before, after.Facts["held"], after.Refused)
+			}
+			s.hostAffords(t, h.what)
+			spent(t, e)
+		})
+	}
+
+	t.Run("the node's descriptors", func(t *testing.T) {
+		need(t, s.caps.Processes, "who connects")
+		e := s.ready(t, b)
+		before := descriptors()
+		f := ask[wire.Findings](t, e, wire.Event{Do: "connections", N: 4})
+		if grown := descriptors() - before; grown > 300 {
+			t.Errorf("connections cost the node %d descriptors: %v", grown, f.Refused)
+		}
+		t.Log(f.Refused)
+		echo(t, e)
+		spent(t, e)
+	})
+
+	t.Run("the node's memory by bodies nobody asked for", func(t *testing.T) {
+		need(t, s.caps.Isolation, "who connects")
+		e := s.ready(t, b)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		f := ask[wire.Findings](t, e, wire.Event{Do: "uploads", N: 64, Size: gust.MaxSyncPayload})
+		runtime.ReadMemStats(&after)
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 96*gust.MB {
+			t.Errorf("64 bodies cost the node %d MB: %v", grown/gust.MB, f.Refused)
+		}
+		t.Log(f.Refused)
+		spent(t, e)
+	})
+
 	t.Run("the processor", func(t *testing.T) {
 		e := s.ready(t, b)
 		done := make(chan struct{})
@@ -216,6 +271,9 @@ func (s *suite) runsOut(t *testing.T, e *env, ev wire.Event, want []gust.Outcome
 		var f wire.Findings
 		if json.Unmarshal(res.Payload, &f) != nil || len(f.Gained) != 0 || want[len(want)-1] != gust.OutcomeOK {
 			t.Fatalf("it was answered: %.500s", res.Payload)
+		}
+		if got := f.Facts["bytes"]; got > 2*e.spec.Memory {
+			t.Errorf("it has %d bytes in the kernel with a limit of %d", got, e.spec.Memory)
 		}
 		t.Logf("refused: %v", f.Refused)
 		return

@@ -138,6 +138,26 @@ func (s *suite) http(t *testing.T) {
 		get(t, e, "/looks") // and only that request is gone
 	})
 
+	t.Run("a program that speaks no HTTP", func(t *testing.T) {
+		e := s.ready(t, b, web)
+		for _, target := range []string{"/junk", "/status", "/length", "/chunks", "/endless-header"} {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			res, err := e.RoundTrip(request(t, "GET", target, nil).WithContext(ctx))
+			if err == nil {
+				_, err = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+			}
+			if err == nil {
+				t.Errorf("%s was answered: %s", target, res.Status)
+			}
+			if errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: the answer never ended", target)
+			}
+		}
+		get(t, e, "/looks") // its other answers are as good as ever
+	})
+
 	t.Run("an exit", func(t *testing.T) {
 		e := s.ready(t, b, web)
 		res, err := e.RoundTrip(request(t, "GET", "/exit", nil))

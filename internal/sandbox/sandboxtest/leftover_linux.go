@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -186,4 +187,58 @@ func setFileCapabilities(t *testing.T, path string) {
 	if err := unix.Setxattr(path, "security.capability", attr, 0); err != nil {
 		t.Logf("no file capabilities on %s: %v", path, err)
 	}
+}
+
+func descriptors() int {
+	fds, _ := os.ReadDir("/proc/self/fd")
+	return len(fds)
+}
+
+// hostAffords asserts that the node itself still gets what an environment has
+// taken all of.
+func (s *suite) hostAffords(t *testing.T, what string) {
+	t.Helper()
+	var err error
+	switch what {
+	case "inotify":
+		var fd int
+		if fd, err = unix.InotifyInit1(unix.IN_CLOEXEC); err == nil {
+			unix.Close(fd)
+		}
+	case "aio":
+		var ctx uintptr
+		_, _, errno := unix.Syscall(unix.SYS_IO_SETUP, 64, uintptr(unsafe.Pointer(&ctx)), 0)
+		if errno != 0 {
+			err = errno
+		} else {
+			unix.Syscall(unix.SYS_IO_DESTROY, ctx, 0, 0)
+		}
+	case "timers":
+		var id int32
+		_, _, errno := unix.Syscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&id)))
+		if errno != 0 {
+			err = errno
+		} else {
+			unix.Syscall(unix.SYS_TIMER_DELETE, uintptr(id), 0, 0)
+		}
+	}
+	if err != nil {
+		t.Errorf("%s: the node gets none: %v", what, err)
+	}
+}
+
+// userOf is the host's user id of an environment's program, -1 if it cannot be
+// found.
+func (s *suite) userOf(e *env) int {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.processOf(e)))
+	if err != nil {
+		return -1
+	}
+	for line := range strings.Lines(string(data)) {
+		var uid int
+		if n, _ := fmt.Sscanf(line, "Uid: %d", &uid); n == 1 {
+			return uid
+		}
+	}
+	return -1
 }

@@ -13,3 +13,6 @@ func (s *suite) processOf(*env) int              { return 0 }
 func (s *suite) nothingLeft(*testing.T, machine) {}
 func handle(*testing.T, string) ([]byte, int32)  { return make([]byte, 8), 1 }
 func setFileCapabilities(*testing.T, string)     {}
+func descriptors() int                           { return 0 }
+func (s *suite) hostAffords(*testing.T, string)  {}
+func (s *suite) userOf(*env) int                 { return -1 }

@@ -181,6 +181,64 @@ func (s *suite) lifecycle(t *testing.T) {
 		}
 	})
 
+	t.Run("names and words of every kind", func(t *testing.T) {
+		for name, change := range map[string]func(*sandbox.Spec){
+			"a path for a name":       func(s *sandbox.Spec) { s.Function = "../../../../tmp/name" },
+			"an absolute name":        func(s *sandbox.Spec) { s.Function = "/etc" },
+			"a long name":             func(s *sandbox.Spec) { s.Function = strings.Repeat("n", 300) },
+			"a name with a newline":   func(s *sandbox.Spec) { s.Function = "a\nb" },
+			"a NUL in a variable":     func(s *sandbox.Spec) { s.Env = append(s.Env, "A=1\x00LD_PRELOAD=/tmp/x") },
+			"a variable without =":    func(s *sandbox.Spec) { s.Env = append(s.Env, "NOTHING") },
+			"a variable of no name":   func(s *sandbox.Spec) { s.Env = append(s.Env, "=value") },
+			"a NUL in the command":    func(s *sandbox.Spec) { s.Command = []string{"./boot\x00strap"} },
+			"a command that leads up": func(s *sandbox.Spec) { s.Command = []string{"../../../../../../bin/sh"} },
+			"very many words": func(s *sandbox.Spec) {
+				s.Command = append([]string{"./bootstrap"}, strings.Split(strings.Repeat("word ", 100_000), " ")...)
+			},
+			"a very long word": func(s *sandbox.Spec) { s.Command = append(s.Command, strings.Repeat("w", 4<<20)) },
+			"a negative limit": func(s *sandbox.Spec) { s.Memory = -1 },
+			"no processes":     func(s *sandbox.Spec) { s.Processes = 0 },
+			"no concurrency":   func(s *sandbox.Spec) { s.Concurrency = 0 },
+			"a relative code":  func(s *sandbox.Spec) { s.Code = "code" },
+			"a used id":        func(s *sandbox.Spec) { s.ID = "../../" + s.ID },
+		} {
+			t.Run(name, func(t *testing.T) {
+				// Carried out, or refused: it must not hang, panic, or leave the
+				// environment half done.
+				e, err := s.tryStart(t, b, change)
+				if err != nil {
+					t.Log(err)
+					return
+				}
+				within(t, "Ready", e.Ready())
+				if f := e.InitError(); f != nil {
+					t.Log(f)
+					return
+				}
+				echo(t, e)
+			})
+		}
+	})
+
+	t.Run("many at once", func(t *testing.T) {
+		var wg sync.WaitGroup
+		envs := make([]*env, 24)
+		for i := range envs {
+			wg.Go(func() { envs[i], _ = s.tryStart(t, b) })
+		}
+		wg.Wait()
+		for i, e := range envs {
+			if e == nil {
+				t.Fatalf("environment %d did not start", i)
+			}
+			echo(t, e)
+		}
+		for _, e := range envs {
+			wg.Go(func() { e.Stop(0) })
+		}
+		wg.Wait()
+	})
+
 	t.Run("close ends everything", func(t *testing.T) {
 		b := s.newBackend(t)
 		var envs []*env

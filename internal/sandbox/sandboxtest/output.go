@@ -112,6 +112,21 @@ func (s *suite) output(t *testing.T) {
 		ended(t, e, gust.OutcomeExit, 4)
 	})
 
+	t.Run("a stream over its limit", func(t *testing.T) {
+		e := s.ready(t, b)
+		const piece = 1 * gust.MB
+		res, err := e.Invoke(t.Context(), invocation(wire.Event{Do: "stream", N: gust.MaxStreamPayload/piece + 1, Size: piece}, patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, res.Stream)
+		res.Stream.Close()
+		var f *gust.FunctionError
+		if !errors.As(err, &f) || f.Outcome != gust.OutcomeSize || n > gust.MaxStreamPayload {
+			t.Errorf("%d bytes came, and then %v, want the outcome %s", n, err, gust.OutcomeSize)
+		}
+	})
+
 	t.Run("a stream that nobody reads", func(t *testing.T) {
 		e := s.ready(t, b)
 		ctx, cancel := context.WithCancel(t.Context())

@@ -107,6 +107,32 @@ func (s *suite) freeze(t *testing.T) {
 		}
 	})
 
+	for _, do := range []string{"churn", "stopped"} {
+		t.Run("with processes that "+map[string]string{"churn": "come and go", "stopped": "are stopped"}[do], func(t *testing.T) {
+			if do == "stopped" && !s.caps.Isolation {
+				t.Skip("without isolation thawing is SIGCONT, which wakes what had stopped itself")
+			}
+			e := s.ready(t, b)
+			ask[string](t, e, wire.Event{Do: do})
+			for range 10 {
+				if err := e.Freeze(); err != nil {
+					t.Fatal(err)
+				}
+				if err := e.Thaw(); err != nil {
+					t.Fatal(err)
+				}
+				echo(t, e)
+			}
+			if err := e.Freeze(); err != nil {
+				t.Fatal(err)
+			}
+			stopped := make(chan struct{})
+			go func() { defer close(stopped); e.Stop(20 * time.Millisecond) }()
+			within(t, "Stop", stopped)
+			s.gone(t, e)
+		})
+	}
+
 	t.Run("a frozen environment can be stopped", func(t *testing.T) {
 		for _, grace := range []time.Duration{0, 50 * time.Millisecond, time.Minute} {
 			e := s.ready(t, b)

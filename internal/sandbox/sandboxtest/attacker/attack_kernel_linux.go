@@ -212,6 +212,7 @@ func systemCalls(f *findings, _ wire.Event) {
 // every new kernel opens something. The first are the newest calls of Linux
 // 6.17, which no program of today needs; the others do not exist yet.
 func unknownCalls(f *findings, _ wire.Event) {
+	f.call("cachestat", 451, badFD, nowhere, nowhere, badFlag) // tells what neighbours have read
 	f.call("setxattrat", 463, badFD, nowhere, badFlag, nowhere, nowhere, 0)
 	f.call("removexattrat", 466, badFD, nowhere, badFlag, nowhere)
 	f.call("file_getattr", 468, badFD, nowhere, nowhere, 0, badFlag)

@@ -25,3 +25,6 @@ func dieBySignal() {
 	}
 	forever()
 }
+
+func churn(inv *invocation)   { inv.answer("churning") }
+func stopped(inv *invocation) { inv.answer("stopped") }

@@ -43,6 +43,8 @@ var behaviours = map[string]func(*invocation){
 	"garbage":  garbage,
 	"where":    where,
 	"barrier":  barrier,
+	"churn":    churn,
+	"stopped":  stopped,
 }
 
 // echo answers the event's text, its size and nothing else.

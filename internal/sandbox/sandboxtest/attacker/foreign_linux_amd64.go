@@ -60,6 +60,7 @@ func foreignChild(how string) int {
 func oldCalls(f *findings) {
 	f.call("iopl", unix.SYS_IOPL, 3)
 	f.call("ioperm", unix.SYS_IOPERM, 0x70, 1, 1)
+	f.call("modify_ldt", unix.SYS_MODIFY_LDT, 0, 0, 0)
 	f.call("uselib", unix.SYS_USELIB, 0)
 	f.call("_sysctl", unix.SYS__SYSCTL, 0)
 	f.call("nfsservctl", unix.SYS_NFSSERVCTL, 0)

@@ -38,6 +38,8 @@ func child(words []string) int {
 		for {
 			held = append(held, touched(4<<20))
 		}
+	case "connect":
+		connectChild()
 	case "orphan":
 		// Leaves a grandchild behind that outlives it by a moment.
 		again("nothing").Start()

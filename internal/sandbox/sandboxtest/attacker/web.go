@@ -8,12 +8,13 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
 func dialAPI() (net.Conn, error) {
-	return net.DialTimeout("tcp", os.Getenv("AWS_LAMBDA_RUNTIME_API"), 5*time.Second)
+	return net.DialTimeout("tcp", os.Getenv("AWS_LAMBDA_RUNTIME_API"), 500*time.Millisecond)
 }
 
 // serve is an http program on $PORT.
@@ -86,6 +87,30 @@ func serve() {
 			}
 			rw.WriteString(line)
 			rw.Flush()
+		}
+	})
+	// What is no HTTP, and what is without an end.
+	for path, text := range map[string]string{"/junk": "this is no HTTP\r\n\r\n", "/status": "HTTP/1.1 99999 What\r\n\r\n",
+		"/length": "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", "/chunks": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+				io.WriteString(conn, text)
+				conn.Close()
+			}
+		})
+	}
+	mux.HandleFunc("/endless-header", func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+		line := "X-Endless: " + strings.Repeat("e", 8000) + "\r\n"
+		for {
+			if _, err := io.WriteString(conn, line); err != nil {
+				return
+			}
 		}
 	})
 	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(5) })
