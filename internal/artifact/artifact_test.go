@@ -531,3 +531,17 @@ func FuzzArchive(f *testing.F) {
 		}
 	})
 }
+
+func FuzzProgram(f *testing.F) {
+	f.Add([]byte(static.bytes()))
+	f.Add([]byte(elf{class: 2, data: 1, kind: 3, machine: 62, loader: "/var/task/x"}.bytes()))
+	f.Add([]byte(elf{class: 1, data: 2, kind: 2, machine: 8}.bytes()))
+	f.Add([]byte("#!/bin/sh\r\n"))
+	f.Add([]byte("\xcf\xfa\xed\xfe"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		err := inspect(forge(t, file{name: "bootstrap", body: string(body), mode: 0o755}), provided)
+		if err != nil && (!errors.Is(err, gust.ErrInvalid) || !strings.Contains(err.Error(), "bootstrap")) {
+			t.Error(err)
+		}
+	})
+}

@@ -145,3 +145,33 @@ func TestSuggest(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"256MB", "1gib", "1m30.5s", "10", "GET /a/{b}/{c...}", "ANY /", "* //"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if n, err := rules.ParseSize(s); err == nil {
+			if back, err := rules.ParseSize(rules.FormatSize(n)); err != nil || back != n {
+				t.Errorf("%q is %d, which is written %s", s, n, rules.FormatSize(n))
+			}
+		}
+		if d, err := rules.ParseDuration(s); err == nil && d%time.Millisecond == 0 {
+			if back, err := rules.ParseDuration(rules.FormatDuration(d)); err != nil || back != d {
+				t.Errorf("%q is %v, which is written %s", s, d, rules.FormatDuration(d))
+			}
+		}
+		method, path, err := rules.ParseRoute(s)
+		if err != nil || rules.CheckMethod(method) != "" || rules.CheckPath(path) != "" {
+			return
+		}
+		// A route reads back from its key, and its shape has its segments.
+		r := gust.Route{Method: method, Path: path}
+		if m, p, err := rules.ParseRoute(r.Key()); err != nil || m != method || p != path {
+			t.Errorf("%q has the key %q", s, r.Key())
+		}
+		if shape := rules.Shape(r); strings.Count(shape, "/") != strings.Count(path, "/") {
+			t.Errorf("%q has the shape %q", s, shape)
+		}
+	})
+}
