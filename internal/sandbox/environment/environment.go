@@ -121,7 +121,9 @@ func (e *Environment) wait() {
 		e.session.Fail(endErr)
 	} else {
 		e.app.Fail(endErr)
-		e.app.Close()
+		if ours { // else what it had sent can still be read
+			e.app.Close()
+		}
 	}
 }
 

@@ -156,6 +156,9 @@ func (s *Session) InitError() *gust.FunctionError {
 	return s.initErr
 }
 
+// acceptPause is how long accepting waits after it has failed.
+const acceptPause = 5 * time.Millisecond
+
 // accept holds a bounded number of connections; more wait in the listener's
 // backlog.
 func (s *Session) accept() {
@@ -167,10 +170,19 @@ func (s *Session) accept() {
 			return
 		}
 		nc, err := s.ln.Accept()
-		if err != nil {
-			// Closed, or the program's namespace is gone: either way the
-			// process's end is what tells.
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil {
+			// The node has no descriptor left, or the program gave up
+			// meanwhile. It tries again, and the node may have some then.
+			<-s.slots
+			select {
+			case <-time.After(acceptPause):
+				continue
+			case <-s.ended:
+				return
+			}
 		}
 		c := newConn(s, nc)
 		s.mu.Lock()

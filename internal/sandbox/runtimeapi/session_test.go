@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -495,6 +496,30 @@ func TestConnectionsAreBounded(t *testing.T) {
 		<-s.Ready()
 		s.Close()
 	})
+}
+
+// A node short of descriptors serves the program as soon as it has some.
+func TestAcceptingGoesOnAfterAFailure(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(&flaky{Listener: ln, failures: 3}, Options{})
+	defer s.Close()
+	connect(t, s).next()
+	<-s.Ready()
+}
+
+type flaky struct {
+	net.Listener
+	failures int
+}
+
+func (l *flaky) Accept() (net.Conn, error) {
+	if l.failures--; l.failures >= 0 {
+		return nil, syscall.EMFILE
+	}
+	return l.Listener.Accept()
 }
 
 func TestHeadersOfAnEventCannotBeForged(t *testing.T) {
