@@ -89,7 +89,7 @@ func lookup(r *http.Request) (*operation, []string, error) {
 		}
 		if op.run == nil {
 			return nil, nil, &apiError{code: "UnknownOperationException", status: http.StatusNotImplemented,
-				message: "the Lambda operation " + op.name + " is not carried out by Gust: " + op.instead}
+				message: "the Lambda operation " + op.name + " is not carried out by Gust: " + op.note}
 		}
 		return op, labels, nil
 	}
