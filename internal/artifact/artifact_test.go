@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,7 +22,7 @@ import (
 )
 
 // amd64 makes the tests the same on every machine.
-var amd64 = artifact.DefaultInspector("amd64")
+var amd64 = artifact.Inspector{GOARCH: "amd64", Loaders: []string{"/lib64/ld-linux-x86-64.so.2"}}
 
 func inspect(zip []byte, f *gust.Function) error {
 	return amd64.Inspect(bytes.NewReader(zip), int64(len(zip)), f)
@@ -413,7 +415,7 @@ func TestPrograms(t *testing.T) {
 		{"object file", provided, exec(with(func(e *elf) { e.kind = 1 })), `"bootstrap" is an ELF file of type 1 and no program: link it`},
 		{"cut off", provided, exec(static.bytes()[:40]), `"bootstrap" is cut off: its ELF header is not whole`},
 		{"cut off in its table", provided, exec(static.bytes()[:100]), `"bootstrap" is cut off: its ELF header names more than there is`},
-		{"musl", provided, exec(with(func(e *elf) { e.loader = "/lib/ld-musl-x86_64.so.1" })), `"bootstrap" is linked to the loader "/lib/ld-musl-x86_64.so.1", which a sandbox does not have: link it statically (Go: CGO_ENABLED=0), or against /lib64/ld-linux-x86-64.so.2`},
+		{"musl", provided, exec(with(func(e *elf) { e.loader = "/lib/ld-musl-x86_64.so.1" })), `"bootstrap" is linked to the loader "/lib/ld-musl-x86_64.so.1", which a sandbox does not have: link it statically (Go: CGO_ENABLED=0), or for /lib64/ld-linux-x86-64.so.2`},
 		{"own loader missing", provided, exec(with(func(e *elf) { e.loader = "/var/task/ld.so" })), `"bootstrap" needs the loader "/var/task/ld.so", but the artifact has no executable "ld.so"`},
 		{"Mach-O", provided, exec("\xcf\xfa\xed\xfe\x07\x00\x00\x01"), `"bootstrap" is a macOS program (Mach-O): build it with GOOS=linux`},
 		{"universal Mach-O", provided, exec("\xca\xfe\xba\xbe\x00\x00\x00\x02"), `"bootstrap" is a macOS program (Mach-O)`},
@@ -445,18 +447,37 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-func TestInspectTakesThisProgram(t *testing.T) {
+// This machine's own shell runs in its sandboxes, and so does this test.
+func TestInspectTakesThisMachinesPrograms(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has sandboxes")
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{self, "/bin/sh"} {
+		body, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := forge(t, file{name: "bootstrap", body: string(body), mode: 0o755})
+		if err := artifact.Inspect(bytes.NewReader(z), int64(len(z)), provided); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := artifact.DefaultInspector(runtime.GOARCH).Inspect(bytes.NewReader(z), int64(len(z)), provided); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	z := forge(t, file{name: "bootstrap", body: string(body), mode: 0o755, method: zip.Store})
-	if err := artifact.Inspect(bytes.NewReader(z), int64(len(z)), provided); err != nil && !strings.Contains(err.Error(), "macOS") {
-		t.Error(err)
+	musl := map[string]string{"amd64": "/lib/ld-musl-x86_64.so.1"}[runtime.GOARCH]
+	if slices.Contains(artifact.HostInspector().Loaders, musl) || musl == "" {
+		t.Skip("this machine has the loader that it should not have")
+	}
+	e := static
+	e.loader = musl
+	z := forge(t, file{name: "bootstrap", body: e.bytes(), mode: 0o755})
+	if err := artifact.Inspect(bytes.NewReader(z), int64(len(z)), provided); !errors.Is(err, gust.ErrInvalid) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -1,9 +1,11 @@
 package artifact
 
 import (
+	"debug/elf"
 	"io"
 	"path"
 	"runtime"
+	"strings"
 
 	gust "github.com/gust-dev/gust"
 )
@@ -17,24 +19,47 @@ type Inspector struct {
 	Loaders []string
 }
 
-// DefaultInspector judges for nodes with the processor goarch whose sandboxes
-// have the GNU C library's loader.
+// DefaultInspector judges for nodes with the processor goarch of which no more
+// is known: the loaders of both usual C libraries are taken.
 func DefaultInspector(goarch string) Inspector {
 	in := Inspector{GOARCH: goarch}
 	switch goarch {
 	case "amd64":
-		in.Loaders = []string{"/lib64/ld-linux-x86-64.so.2"}
+		in.Loaders = []string{"/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1"}
 	case "arm64":
-		in.Loaders = []string{"/lib/ld-linux-aarch64.so.1"}
+		in.Loaders = []string{"/lib/ld-linux-aarch64.so.1", "/lib/ld-musl-aarch64.so.1"}
 	}
 	return in
 }
 
-// Inspect reads a whole artifact and says whether this node could run f from
+// shell is the program whose loader a sandbox has: its root is made of this
+// machine's files, and holds what the shell needs.
+const shell = "/bin/sh"
+
+// HostInspector judges for this machine. Where it has no shell that says which
+// loader it is linked to, only static programs are taken.
+func HostInspector() Inspector {
+	in := Inspector{GOARCH: runtime.GOARCH}
+	f, err := elf.Open(shell)
+	if err != nil {
+		return in
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP && p.Filesz <= maxPath {
+			if loader, err := io.ReadAll(p.Open()); err == nil {
+				in.Loaders = append(in.Loaders, strings.TrimRight(string(loader), "\x00"))
+			}
+		}
+	}
+	return in
+}
+
+// Inspect reads a whole artifact and says whether this machine could run f from
 // it. What is wrong with it is a gust.ErrInvalid or a gust.ErrTooLarge that
 // names the entry and says what would be right.
 func Inspect(ra io.ReaderAt, size int64, f *gust.Function) error {
-	return DefaultInspector(runtime.GOARCH).Inspect(ra, size, f)
+	return HostInspector().Inspect(ra, size, f)
 }
 
 // Inspect is like the function of this name, for in's kind of node.

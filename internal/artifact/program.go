@@ -149,8 +149,11 @@ func (in Inspector) checkLoader(a *archive, name, loader string) error {
 		}
 		return invalid("%s needs the loader %s, but the artifact has no executable %s", name, quote(loader), quote(own))
 	}
-	return invalid("%s is linked to the loader %s, which a sandbox does not have: link it statically (Go: CGO_ENABLED=0), or against %s",
-		name, quote(loader), strings.Join(in.Loaders, " or "))
+	instead := "link it statically (Go: CGO_ENABLED=0)"
+	if len(in.Loaders) > 0 {
+		instead += ", or for " + strings.Join(in.Loaders, " or ")
+	}
+	return invalid("%s is linked to the loader %s, which a sandbox does not have: %s", name, quote(loader), instead)
 }
 
 // taskRoot is where a function finds its artifact.
