@@ -186,16 +186,11 @@ type logEnd struct {
 	data  []byte // up to where the last whole record ends
 	first uint64 // its first sequence number, 0 when it has none
 	last  uint64 // its last one
+	bad   int    // where it goes on, but not with a whole record; -1 when it does not
 }
 
-// auditLog checks one log.
-func auditLog(fsys vfs.FS, path string, number uint64) (logEnd, error) {
-	data, err := readFile(fsys, path)
-	if err != nil {
-		return logEnd{}, fmt.Errorf("read the store's log: %w", explain(err))
-	}
+func scanLog(data []byte, number uint64) (e logEnd) {
 	c := &chunks{data: data, log: uint32(number)}
-	var e logEnd
 	end, bad := c.scan(func(batch []byte) {
 		if seq, count, _, ok := batchHead(batch); ok && count > 0 {
 			e.last = seq + uint64(count) - 1
@@ -204,15 +199,26 @@ func auditLog(fsys vfs.FS, path string, number uint64) (logEnd, error) {
 			}
 		}
 	})
-	e.data = data[:end]
-	if bad < 0 {
+	e.data, e.bad = data[:end], bad
+	return e
+}
+
+// auditLog checks one log.
+func auditLog(fsys vfs.FS, path string, number uint64) (logEnd, error) {
+	data, err := readFile(fsys, path)
+	if err != nil {
+		return logEnd{}, fmt.Errorf("read the store's log: %w", explain(err))
+	}
+	e := scanLog(data, number)
+	if e.bad < 0 {
 		return e, nil
 	}
+	c := &chunks{data: data, log: uint32(number)}
 	// What was synced, as far as what is behind the bad chunk knows.
 	var synced uint64      // bytes
 	var acked uint64       // sequence number
 	var first = ^uint64(0) // sequence number of the first batch behind it
-	c.later(bad, func(k chunk) bool {
+	c.later(e.bad, func(k chunk) bool {
 		synced = max(synced, k.synced)
 		if k.pos == chunkFull || k.pos == chunkFirst {
 			if seq, count, witness, ok := batchHead(k.payload); ok {
@@ -224,8 +230,8 @@ func auditLog(fsys vfs.FS, path string, number uint64) (logEnd, error) {
 		}
 		return true
 	})
-	if synced > uint64(bad) || acked >= first || e.last > 0 && acked > e.last || c.flipped(bad) {
-		return logEnd{}, fmt.Errorf("%w: %s is damaged at byte %d of %d", gust.ErrCorrupt, path, bad, len(data))
+	if synced > uint64(e.bad) || acked >= first || e.last > 0 && acked > e.last || c.flipped(e.bad) {
+		return logEnd{}, fmt.Errorf("%w: %s is damaged at byte %d of %d", gust.ErrCorrupt, path, e.bad, len(data))
 	}
 	return e, nil
 }

@@ -34,14 +34,18 @@ func checkFormat(fsys vfs.FS, dir string) error {
 	if err != nil {
 		return fmt.Errorf("read the format of the data folder: %w", explain(err))
 	}
-	n, ok := strings.CutPrefix(string(b), "gust ")
+	return parseFormat(string(b), path)
+}
+
+func parseFormat(text, path string) error {
+	n, ok := strings.CutPrefix(text, "gust ")
 	n, line := strings.CutSuffix(n, "\n")
 	v, err := strconv.Atoi(n)
 	switch {
 	case !ok || !line || err != nil || v < 1 || strconv.Itoa(v) != n:
-		return fmt.Errorf("%w: %s holds %q: want \"gust %d\\n\"", gust.ErrCorrupt, path, b, Format)
+		return fmt.Errorf("%w: %s holds %.60q: want \"gust %d\\n\"", gust.ErrCorrupt, path, text, Format)
 	case v > Format:
-		return fmt.Errorf("the data folder %s has format %d, and this gust knows formats up to %d: use a newer gust", dir, v, Format)
+		return fmt.Errorf("%s has format %d, and this gust knows formats up to %d: use a newer gust", path, v, Format)
 	}
 	return nil
 }
@@ -65,7 +69,7 @@ func openFormat(fsys vfs.FS, dir string) error {
 		return fmt.Errorf("open the data folder: %w", explain(err))
 	}
 	for _, name := range names {
-		if name == "RESTORING" {
+		if name == restoringFile {
 			return fmt.Errorf("%w: the data folder %s holds a restore that did not finish: empty the folder and restore again", gust.ErrCorrupt, dir)
 		}
 		if !slices.Contains(ours, name) && !strings.HasSuffix(name, ".tmp") {

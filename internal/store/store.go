@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -148,6 +149,10 @@ func Open(o Options) (_ *Store, err error) {
 	}
 	if err := openFormat(o.FS, o.Dir); err != nil {
 		return nil, err
+	}
+	// A backup that did not end left its checkpoint.
+	if err := o.FS.RemoveAll(o.FS.PathJoin(o.Dir, checkpointDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open the data folder: %w", explain(err))
 	}
 	s.space = newSpace(o.FS, o.Dir, o.Reserve, o.Logger)
 	s.fs = newDisk(o.FS, s)
