@@ -20,7 +20,8 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/store", "internal/logfile", "internal/sandbox", "internal/manifest", "internal/artifact"},
+	{"internal/logfile"},
+	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
 	{"internal/observe", "internal/build", "internal/access"},
 	{"internal/catalog"},
 	{"internal/invoke"},

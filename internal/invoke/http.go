@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"sync"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -66,8 +67,8 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 
 	var failed error // nothing was written because of it
 	proxy := httputil.ReverseProxy{
-		Transport:     x.sandbox,
-		FlushInterval: -1,
+		Transport:  x.sandbox,
+		BufferPool: &iv.copies,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", "127.0.0.1"
 			p.Out.Host = p.In.Host
@@ -117,6 +118,22 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 		return failed
 	}
 }
+
+// copies are buffers for passing bodies on. Answers of unknown length are
+// flushed as they come, by ReverseProxy's own rule; those with a length go out
+// when a buffer is full or they end.
+type copies struct{ sync.Pool }
+
+const copySize = 32 * gust.KB
+
+func (c *copies) Get() []byte {
+	if b, ok := c.Pool.Get().(*[copySize]byte); ok {
+		return b[:]
+	}
+	return make([]byte, copySize)
+}
+
+func (c *copies) Put(b []byte) { c.Pool.Put((*[copySize]byte)(b)) }
 
 // serve runs the proxy and reports whether it gave up in the middle of an
 // answer.

@@ -47,6 +47,7 @@ type Invoker struct {
 	drained  chan struct{} // closed when closing and nothing runs
 
 	tickets sync.Pool
+	copies  copies
 	wake    chan struct{} // the loop should look at the time again
 	ctx     context.Context
 	cancel  context.CancelFunc

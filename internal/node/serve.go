@@ -74,15 +74,25 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 	private.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	private.Handle("/", lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger}))
 
-	// Nothing is said to who has no credential, and no body read.
+	// Nothing is said to who has no credential. Who has proven to have the key
+	// is told what else was wrong: a clock, a region, a body.
 	deny := func(w http.ResponseWriter, r *http.Request, err error) {
 		var e *access.Error
-		if !errors.As(err, &e) {
+		switch {
+		case errors.Is(err, gust.ErrTooLarge):
 			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+			return
+		case !errors.As(err, &e): // the client broke off
+			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		n.logger.Info("a request to the API was not let in", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "reason", e)
-		w.WriteHeader(http.StatusUnauthorized)
+		switch e.Code {
+		case access.Skewed, access.Scope, access.BodyMismatch, access.Unsupported:
+			http.Error(w, e.Public(), http.StatusUnauthorized)
+		default:
+			w.WriteHeader(http.StatusUnauthorized)
+		}
 	}
 	auth := access.New(n.key, access.Options{Region: place.Region})
 	guarded := access.Require(auth, deny, private)
