@@ -179,7 +179,8 @@ func (e *Environment) failed(ctx context.Context, requestID string, allowed time
 	switch {
 	case errors.Is(err, runtimeapi.ErrDeadline):
 		e.kill()
-		return Timeout(requestID, allowed)
+		// What was declared was a little more than what was left of it here.
+		return Timeout(requestID, allowed.Round(50*time.Millisecond))
 	case errors.Is(err, runtimeapi.ErrAbandoned):
 		e.kill()
 		return context.Cause(ctx)

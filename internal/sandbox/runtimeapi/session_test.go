@@ -387,9 +387,9 @@ func TestOneAtATime(t *testing.T) {
 	a.next()
 	b.next()
 	until(t, func() bool { return s.parked() == 2 })
-	first, second := invoke(s, t.Context(), "1", "1", far), make(<-chan outcome)
+	first := invoke(s, t.Context(), "1", "1", far)
 	until(t, func() bool { return s.parked() == 1 })
-	second = invoke(s, t.Context(), "2", "2", far)
+	second := invoke(s, t.Context(), "2", "2", far)
 	until(t, func() bool { return s.queued() == 1 })
 	// Whichever connection got it, the other gets nothing before the answer;
 	// and the answer may come over any.
