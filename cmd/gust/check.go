@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gust-dev/gust/internal/logfile"
 	"github.com/gust-dev/gust/internal/store"
 
 	gust "github.com/gust-dev/gust"
@@ -32,37 +28,23 @@ meanwhile.`,
 }
 
 func (c *command) runCheck(ctx context.Context, dir string) error {
-	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("checking the data folder: %w", err)
-	}
-	lock, err := store.Lock(dir)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
 	working := c.err.working()
 	working.does("check", "checking "+dir)
 	files, damaged := 0, 0
-	report := func(file string, err error) {
+	err := store.Check(ctx, dir, func(file string, err error) {
 		files++
 		if err != nil {
 			damaged++
 			fmt.Fprintf(c.out, "%s: %v\n", file, err)
 		}
-	}
-	err = store.Check(ctx, dir, report)
-	if logs := filepath.Join(dir, "logs"); err == nil || errors.Is(err, gust.ErrCorrupt) {
-		if _, statErr := os.Stat(logs); !errors.Is(statErr, fs.ErrNotExist) {
-			err = errors.Join(err, logfile.Check(ctx, logs, report))
-		}
-	}
+	})
 	working.stop()
 	switch {
-	case damaged > 0:
-		return fmt.Errorf("%d of %d files in %s are damaged; restore a backup into a new folder: gust restore FILE --data DIR", damaged, files, dir)
+	case errors.Is(err, gust.ErrCorrupt) && damaged > 0:
+		return fmt.Errorf("%s is damaged: %s in %s; restore a backup into a new folder: gust restore FILE --data DIR", dir, count(damaged, "problem"), count(files, "file"))
 	case err != nil:
 		return err
 	}
-	fmt.Fprintf(c.out, "%s is whole: %d files\n", dir, files)
+	fmt.Fprintf(c.out, "%s is whole: %s\n", dir, count(files, "file"))
 	return nil
 }

@@ -2,16 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/build"
@@ -40,12 +38,16 @@ with --take.`,
   gust deploy --take function:hello --take "route:GET /hello/{name}"`,
 		Args: optional,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			req := &api.ApplyRequest{Take: take}
+			if cmd.Flags().Changed("expect") {
+				req.Expect = &expect
+			}
+			m, err := manifest.Load(folder(args)) // its problems can be told without a node
+			if err != nil {
+				return err
+			}
 			return c.withClient(func(client *api.Client) error {
-				req := &api.ApplyRequest{Take: take}
-				if cmd.Flags().Changed("expect") {
-					req.Expect = &expect
-				}
-				return c.runDeploy(cmd.Context(), client, folder(args), req, asJSON)
+				return c.runDeploy(cmd.Context(), client, folder(args), m, req, asJSON)
 			})
 		},
 	}
@@ -63,13 +65,14 @@ func folder(args []string) string {
 	return args[0]
 }
 
-func (c *command) runDeploy(ctx context.Context, client *api.Client, dir string, req *api.ApplyRequest, asJSON bool) error {
+func (c *command) runDeploy(ctx context.Context, client *api.Client, dir string, m *manifest.Manifest, req *api.ApplyRequest, asJSON bool) error {
 	working := c.err.working()
 	defer working.stop()
-	app, artifacts, err := buildApp(ctx, dir, working)
+	artifacts, err := buildApp(ctx, client, dir, m, working)
 	if err != nil {
 		return err
 	}
+	app := m.App
 	req.App = app
 	if err := upload(ctx, client, artifacts, working); err != nil {
 		return err
@@ -113,46 +116,33 @@ func (c *command) printRoutes(ctx context.Context, client *api.Client, app *gust
 	return c.out.columns(rows)
 }
 
-// buildApp reads a manifest and builds every function of it; artifacts are the
-// results by digest. All builds that fail are reported.
-func buildApp(ctx context.Context, dir string, working *progress) (*gust.App, map[gust.Digest]*build.Artifact, error) {
-	m, err := manifest.Load(dir)
+// buildApp builds every function of a manifest for the node's processor, and
+// tells the app; artifacts are the results by digest.
+func buildApp(ctx context.Context, client *api.Client, dir string, m *manifest.Manifest, working *progress) (map[gust.Digest]*build.Artifact, error) {
+	of, err := client.Version(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	cache, err := buildCache()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	names := m.App.FunctionNames()
-	built := make([]*build.Artifact, len(names))
-	errs := make([]error, len(names))
-	var group errgroup.Group
-	group.SetLimit(max(2, runtime.GOMAXPROCS(0)/2)) // a build uses more than one core itself
-	for i, name := range names {
-		group.Go(func() error {
-			working.does(name, "building "+name)
-			defer working.does(name, "")
-			built[i], errs[i] = build.Build(ctx, dir, m.App.Functions[name], m.Sources[name], build.Options{
-				CacheDir: cache,
-				Progress: func(text string) { working.does(name, name+": "+text) },
-			})
-			return nil
-		})
-	}
-	_ = group.Wait() // each has its own error
-	if ctx.Err() != nil {
-		return nil, nil, context.Cause(ctx)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, nil, err
+	_, arch, _ := strings.Cut(of.Platform, "/")
+	built, err := build.All(ctx, dir, m.App, m.Sources, build.Options{
+		CacheDir: cache,
+		GOARCH:   arch,
+		Progress: func(text string) { working.does("build", text) },
+	})
+	working.does("build", "")
+	if err != nil {
+		return nil, err
 	}
 	artifacts := make(map[gust.Digest]*build.Artifact)
-	for i, name := range names {
-		m.App.Functions[name].Artifact = built[i].Digest
-		artifacts[built[i].Digest] = built[i]
+	for name, a := range built {
+		m.App.Functions[name].Artifact = a.Digest
+		artifacts[a.Digest] = a
 	}
-	return m.App, artifacts, nil
+	return artifacts, nil
 }
 
 // buildCache is the folder in which builds keep what the next one can use.

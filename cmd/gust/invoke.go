@@ -108,8 +108,8 @@ func (c *command) runInvoke(ctx context.Context, client *api.Client, name string
 		return err
 	}
 	if len(inv.LogTail) > 0 {
-		if _, err := c.err.Write(endLine(inv.LogTail)); err != nil {
-			return err
+		for line := range strings.Lines(string(inv.LogTail)) {
+			fmt.Fprintln(c.err, printable(strings.TrimSuffix(line, "\n")))
 		}
 	}
 	if inv.Failed {

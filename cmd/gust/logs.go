@@ -83,6 +83,9 @@ func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuer
 			return fmt.Errorf("printing the logs: %w", err)
 		}
 	}
+	if q.Follow {
+		fmt.Fprintln(c.err, "the node has stopped: there is no more to follow")
+	}
 	return nil
 }
 
@@ -138,22 +141,3 @@ func levelColour(level string) colour {
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
 }
-
-// printable keeps what a function printed from steering the terminal: control
-// characters, but for tabs, are shown and not sent.
-func printable(s string) string {
-	if strings.IndexFunc(s, control) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if control(r) {
-			fmt.Fprintf(&b, `\x%02x`, r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
-func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 }

@@ -57,6 +57,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	watched := make(chan struct{})
 	go func() { // until run returns
@@ -133,8 +136,11 @@ func (c *command) report(err error) int {
 // complain prints "gust: ..." on standard error; what has several lines keeps
 // them, indented.
 func (c *command) complain(format string, args ...any) {
-	text := strings.TrimSpace(fmt.Sprintf(format, args...))
-	fmt.Fprintf(c.err, "%s %s\n", c.err.paint(red, "gust:"), strings.ReplaceAll(text, "\n", "\n  "))
+	lines := strings.Split(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n")
+	for i, line := range lines {
+		lines[i] = printable(line) // some of it may be a function's
+	}
+	fmt.Fprintf(c.err, "%s %s\n", c.err.paint(red, "gust:"), strings.Join(lines, "\n  "))
 }
 
 // count says "1 problem", "2 problems".

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/manifest"
 )
 
 func (c *command) plan() *cobra.Command {
@@ -26,8 +27,12 @@ Exit status: 0 nothing would change, 2 something would, 1 it cannot be planned.`
   gust plan examples/hello --json`,
 		Args: optional,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := manifest.Load(folder(args))
+			if err != nil {
+				return err
+			}
 			return c.withClient(func(client *api.Client) error {
-				return c.runPlan(cmd.Context(), client, folder(args), take, asJSON)
+				return c.runPlan(cmd.Context(), client, folder(args), m, take, asJSON)
 			})
 		},
 	}
@@ -36,13 +41,13 @@ Exit status: 0 nothing would change, 2 something would, 1 it cannot be planned.`
 	return cmd
 }
 
-func (c *command) runPlan(ctx context.Context, client *api.Client, dir string, take []string, asJSON bool) error {
+func (c *command) runPlan(ctx context.Context, client *api.Client, dir string, m *manifest.Manifest, take []string, asJSON bool) error {
 	working := c.err.working()
 	defer working.stop()
-	app, _, err := buildApp(ctx, dir, working)
-	if err != nil {
+	if _, err := buildApp(ctx, client, dir, m, working); err != nil {
 		return err
 	}
+	app := m.App
 	plan, err := client.Plan(ctx, app, take)
 	if err != nil {
 		return err

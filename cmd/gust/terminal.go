@@ -184,3 +184,22 @@ func (p *progress) clear() {
 		p.drawn = false
 	}
 }
+
+// printable keeps what a function printed from steering the terminal: control
+// characters, but for tabs, are shown and not sent.
+func printable(s string) string {
+	if strings.IndexFunc(s, control) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if control(r) {
+			fmt.Fprintf(&b, `\x%02x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 }

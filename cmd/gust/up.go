@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,6 +59,9 @@ not start; --sandbox none runs functions without any.`,
 
 func (c *command) runUp(ctx context.Context) error {
 	start := time.Now()
+	// A node outlives whoever read what it prints: a broken pipe is an error of
+	// the write, and not the end.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.config.LogLevel)); err != nil {
 		return err

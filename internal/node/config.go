@@ -160,8 +160,12 @@ func (s Setting) Set(text string) error {
 	switch p := s.field.Addr().Interface().(type) {
 	case *string:
 		*p = text
-		if s.Flag == "data" {
-			*p = expandHome(text)
+		if s.Flag == "data" && text != "" { // what runs elsewhere has to find it too
+			abs, err := filepath.Abs(expandHome(text))
+			if err != nil {
+				return err
+			}
+			*p = abs
 		}
 	case *int:
 		n, err := strconv.Atoi(text)

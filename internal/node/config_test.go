@@ -1,6 +1,8 @@
 package node
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -39,8 +41,16 @@ func TestEverySettingHasAllItsWords(t *testing.T) {
 }
 
 func TestSettingSet(t *testing.T) {
+	t.Setenv("HOME", "/home/ann")
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct{ flag, text, want string }{ // want: String() after, or "!" and part of the error
 		{"http", ":80", ":80"},
+		{"data", "/srv/../gust", "/gust"},
+		{"data", "~/gust", "/home/ann/gust"},
+		{"data", "gust", filepath.Join(wd, "gust")},
 		{"concurrency", "5", "5"},
 		{"concurrency", "many", "!whole number"},
 		{"drain", "90s", "1m30s"},
