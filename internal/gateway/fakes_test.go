@@ -66,3 +66,8 @@ func answers(payload string) invokerFuncs {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+var (
+	_ Catalog = (*catalog.Catalog)(nil)
+	_ Invoker = (*invoke.Invoker)(nil)
+)

@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -339,6 +341,49 @@ func TestBrokenBody(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != 400 || !resp.Close {
 		t.Error(resp.StatusCode, resp.Close)
+	}
+}
+
+// late is a body that does not come in time.
+type late struct{}
+
+func (late) Read([]byte) (int, error) { return 0, fmt.Errorf("read: %w", os.ErrDeadlineExceeded) }
+
+func TestLateBody(t *testing.T) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("POST", "/", late{})
+	New(Options{Catalog: declare("* /"), Invoker: answers(`{}`), Logger: quiet()}).ServeHTTP(w, r)
+	if w.Code != 408 || w.Body.String() != `{"message":"the body of the request did not come within 1m0s"}` || w.Header().Get("Connection") != "close" {
+		t.Error(w.Code, w.Body, w.Header())
+	}
+}
+
+// TestTrace: the trace that comes in is passed on in both forms.
+func TestTrace(t *testing.T) {
+	const (
+		parent = "00-67891233abcdef012345678912345678-53995c3f42cd8ad8-01"
+		id     = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
+	)
+	var traces []string
+	iv := answers(`{}`)
+	iv.invoke = func(_ context.Context, r *invoke.Request) (*invoke.Response, error) {
+		traces = append(traces, r.TraceID)
+		return answers(`{}`).invoke(nil, nil) //nolint:staticcheck // it looks at neither
+	}
+	iv.serve = func(w http.ResponseWriter, r *http.Request, q *invoke.Request) error {
+		traces = append(traces, q.TraceID, r.Header.Get("Traceparent"))
+		return nil
+	}
+	h := New(Options{Catalog: declare("GET /api", "GET /web"), Invoker: iv, Logger: quiet()})
+	for _, path := range []string{"/api", "/web"} {
+		for name, value := range map[string]string{"Traceparent": parent, "X-Amzn-Trace-Id": id} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.Header.Set(name, value)
+			h.ServeHTTP(httptest.NewRecorder(), r)
+		}
+	}
+	if want := []string{id, id, id, parent, id, parent}; !slices.Equal(traces, want) {
+		t.Errorf("%q", traces)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/invoke"
 )
 
 func TestGetFunction(t *testing.T) {
@@ -87,3 +88,8 @@ func TestListFunctions(t *testing.T) {
 		}
 	}
 }
+
+var (
+	_ Catalog = (*catalog.Catalog)(nil)
+	_ Invoker = (*invoke.Invoker)(nil)
+)
