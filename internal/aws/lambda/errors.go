@@ -88,7 +88,7 @@ func (s *server) refuse(c *call, err error) {
 		doc["Reason"] = e.reason
 	}
 	h := c.w.Header()
-	h["x-amzn-ErrorType"] = []string{e.code}
+	h.Set("x-amzn-ErrorType", e.code)
 	if e.retry > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((e.retry+time.Second-1)/time.Second), 10))
 	}

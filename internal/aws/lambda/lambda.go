@@ -63,8 +63,7 @@ type call struct {
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{w: w, r: r, id: uuid.NewString()}
-	// Spelled as AWS does; Go would write it X-Amzn-Requestid.
-	w.Header()["x-amzn-RequestId"] = []string{c.id}
+	w.Header().Set("x-amzn-RequestId", c.id)
 	op, labels, err := lookup(r)
 	if err == nil {
 		err = op.run(s, c, labels)

@@ -40,7 +40,7 @@ func TestOperations(t *testing.T) {
 		}
 		w := serve(t, nil, request(op.method, path, ""))
 		want := fmt.Sprintf("the Lambda operation %s is not carried out by Gust: %s", op.name, op.note)
-		if w.Code != 501 || first(w.Header()["x-amzn-ErrorType"]) != "UnknownOperationException" || !strings.Contains(w.Body.String(), want) {
+		if w.Code != 501 || w.Header().Get("x-amzn-ErrorType") != "UnknownOperationException" || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s %s: %d %s, want %s", op.method, path, w.Code, w.Body, want)
 		}
 	}
