@@ -90,7 +90,7 @@ func none(gust.Digest) bool { return false }
 func TestCacheUnpacksOnceForMany(t *testing.T) {
 	b := &blobs{gate: make(chan struct{})}
 	d := b.put(t, forge(t, bootstrap))
-	dir := t.TempDir()
+	dir := tempDir(t)
 	c := openCache(t, dir, b)
 
 	const n = 50
@@ -146,7 +146,7 @@ func TestCacheUnpacksOnceForMany(t *testing.T) {
 func TestCacheIsThereAfterARestart(t *testing.T) {
 	b := &blobs{}
 	d := b.put(t, forge(t, bootstrap))
-	dir := t.TempDir()
+	dir := tempDir(t)
 	c := openCache(t, dir, b)
 	_, release, err := c.Acquire(t.Context(), d)
 	if err != nil {
@@ -183,7 +183,7 @@ func TestCacheErrors(t *testing.T) {
 	b := &blobs{}
 	bad := b.put(t, forge(t, file{name: "../x"}))
 	good := b.put(t, forge(t, bootstrap))
-	c := openCache(t, t.TempDir(), b)
+	c := openCache(t, tempDir(t), b)
 	expect := func(d gust.Digest, want error) {
 		t.Helper()
 		path, release, err := c.Acquire(t.Context(), d)
@@ -211,7 +211,7 @@ func TestCacheErrors(t *testing.T) {
 func TestCacheWaitsNoLongerThanItsCaller(t *testing.T) {
 	b := &blobs{gate: make(chan struct{})}
 	d := b.put(t, forge(t, bootstrap))
-	dir := t.TempDir()
+	dir := tempDir(t)
 	c := openCache(t, dir, b)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
@@ -237,7 +237,7 @@ func TestCacheUnderHammer(t *testing.T) {
 	for i := range 4 {
 		digests = append(digests, b.put(t, forge(t, bootstrap, file{name: fmt.Sprint(i)})))
 	}
-	c := openCache(t, t.TempDir(), b)
+	c := openCache(t, tempDir(t), b)
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {

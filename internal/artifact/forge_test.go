@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -116,3 +118,22 @@ func (e elf) bytes() string {
 var bootstrap = file{name: "bootstrap", body: static.bytes(), mode: 0o755}
 
 var provided = &gust.Function{Name: "f", Runtime: gust.RuntimeProvided}
+
+// tempDir is like t.TempDir, for what is unpacked: folders without a write bit
+// would keep anybody but root from removing it.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				err = os.Chmod(name, 0o700)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path"
 	"strings"
@@ -179,7 +180,7 @@ func TestADiskThatFailsAcknowledgesNothing(t *testing.T) {
 		return nil
 	})
 	fatal := make(chan error, 1)
-	s, err := store.Open(store.Options{Dir: "data", FS: errorfs.Wrap(vfs.NewMem(), hook), OnFatal: func(err error) { fatal <- err }})
+	s, err := store.Open(store.Options{Dir: "data", FS: errorfs.Wrap(vfs.NewMem(), hook), Logger: slog.New(slog.DiscardHandler), OnFatal: func(err error) { fatal <- err }})
 	if err != nil {
 		t.Fatal(err)
 	}
