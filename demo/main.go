@@ -25,7 +25,7 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE) // who stops reading does not keep the node from being stopped
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	ctx, cancel = context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("it took longer than 2 minutes"))
+	ctx, cancel = context.WithTimeoutCause(ctx, 5*time.Minute, errors.New("it took longer than 5 minutes"))
 	defer cancel()
 
 	start := time.Now()

@@ -40,7 +40,7 @@ func (c *command) runBackup(ctx context.Context, client *api.Client, file string
 	working.does("backup", "copying")
 	if file == "-" {
 		if c.out.screen {
-			return errors.New("a backup is not for a screen; give a file, or send it on: gust backup - | ...")
+			return errors.New("a backup is not for a screen; give a file, or send it on: gust backup - | COMMAND")
 		}
 		_, err := client.Backup(ctx, c.out)
 		return err

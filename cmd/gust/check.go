@@ -12,8 +12,21 @@ import (
 	gust "github.com/gust-dev/gust"
 )
 
+// verdict is everything that `gust check --json` prints.
+type verdict struct {
+	Data     string        `json:"data"`
+	Files    int           `json:"files"`
+	Problems []fileProblem `json:"problems"`
+}
+
+type fileProblem struct {
+	File  string `json:"file"`
+	Error string `json:"error"`
+}
+
 func (c *command) check() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:     "check",
 		GroupID: "keep",
 		Short:   "Verify everything in a data folder by its checksums",
@@ -23,28 +36,41 @@ named, and the exit status is 1 if there is one. No node may run on the folder
 meanwhile.`,
 		Example: `  gust check
   gust check --data /srv/gust`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.runCheck(cmd.Context(), c.config.Data) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.runCheck(cmd.Context(), c.config.Data, asJSON) },
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what is damaged as JSON")
+	return cmd
 }
 
-func (c *command) runCheck(ctx context.Context, dir string) error {
+func (c *command) runCheck(ctx context.Context, dir string, asJSON bool) error {
 	working := c.err.working()
 	working.does("check", "checking "+dir)
-	files, damaged := 0, 0
+	v := verdict{Data: dir, Problems: []fileProblem{}}
 	err := store.Check(ctx, dir, func(file string, err error) {
-		files++
+		v.Files++
 		if err != nil {
-			damaged++
-			fmt.Fprintf(c.out, "%s: %v\n", file, err)
+			v.Problems = append(v.Problems, fileProblem{file, err.Error()})
 		}
 	})
 	working.stop()
-	switch {
-	case errors.Is(err, gust.ErrCorrupt) && damaged > 0:
-		return fmt.Errorf("%s is damaged: %s in %s; restore a backup into a new folder: gust restore FILE --data DIR", dir, count(damaged, "problem"), count(files, "file"))
-	case err != nil:
+	damaged := errors.Is(err, gust.ErrCorrupt) && len(v.Problems) > 0
+	if err != nil && !damaged {
 		return err
 	}
-	fmt.Fprintf(c.out, "%s is whole: %s\n", dir, count(files, "file"))
+	if asJSON {
+		if err := c.printJSON(v); err != nil {
+			return err
+		}
+	} else {
+		for _, p := range v.Problems {
+			fmt.Fprintf(c.out, "%s: %s\n", p.File, p.Error)
+		}
+	}
+	if damaged {
+		return fmt.Errorf("%s is damaged: %s in %s; restore a backup into a new folder: gust restore FILE --data DIR", dir, count(len(v.Problems), "problem"), count(v.Files, "file"))
+	}
+	if !asJSON {
+		fmt.Fprintf(c.out, "%s is whole: %s\n", dir, count(v.Files, "file"))
+	}
 	return nil
 }

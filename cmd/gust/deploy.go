@@ -111,7 +111,7 @@ func (c *command) printRoutes(ctx context.Context, client *api.Client, app *gust
 			rows = append(rows, []string{fmt.Sprintf("... and %d more", len(app.Routes)-i)})
 			break
 		}
-		rows = append(rows, []string{"  " + r.Method, "http://" + status.HTTP + r.Path, "-> " + r.Function})
+		rows = append(rows, []string{"  " + r.Method, "http://" + api.Reachable(status.HTTP) + r.Path, "-> " + r.Function})
 	}
 	return c.out.columns(rows)
 }

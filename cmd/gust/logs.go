@@ -66,6 +66,7 @@ they were too many, and environments that did not come up ("init_error").`,
 func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuery, asJSON bool) error {
 	lines := json.NewEncoder(c.out)
 	lines.SetEscapeHTML(false)
+	none := true
 	for r, err := range client.Logs(ctx, q) {
 		if err != nil {
 			var stopped interrupted
@@ -74,6 +75,7 @@ func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuer
 			}
 			return err
 		}
+		none = false
 		if asJSON {
 			err = lines.Encode(r)
 		} else {
@@ -83,8 +85,11 @@ func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuer
 			return fmt.Errorf("printing the logs: %w", err)
 		}
 	}
-	if q.Follow {
+	switch {
+	case q.Follow:
 		fmt.Fprintln(c.err, "the node has stopped: there is no more to follow")
+	case none && !asJSON:
+		fmt.Fprintln(c.err, "nothing that fits is in the logs")
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ type Client struct {
 // NewClient makes a client for the node at endpoint: a URL, or host:port.
 func NewClient(endpoint string, key *access.Key) (*Client, error) {
 	if !strings.Contains(endpoint, "://") {
-		endpoint = "http://" + reachable(endpoint)
+		endpoint = "http://" + Reachable(endpoint)
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
@@ -55,8 +55,9 @@ func NewClient(endpoint string, key *access.Key) (*Client, error) {
 	return &Client{Endpoint: u.Scheme + "://" + u.Host, Key: key, http: &http.Client{Transport: t}}, nil
 }
 
-// reachable turns an address that is listened on into one to call.
-func reachable(addr string) string {
+// Reachable turns an address that is listened on into one to call: 0.0.0.0:80
+// into 127.0.0.1:80.
+func Reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return addr
@@ -281,7 +282,7 @@ func (c *Client) Request(ctx context.Context, function, method, path string, bod
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+reachable(status.HTTP)+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+Reachable(status.HTTP)+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

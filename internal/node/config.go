@@ -28,7 +28,7 @@ type Config struct {
 	Region  string `flag:"region" arg:"REGION" default:"us-east-1" help:"region in every ARN"`
 	Account string `flag:"account" arg:"ID" default:"000000000000" help:"account in every ARN, 12 digits"`
 
-	Durability string `flag:"durability" arg:"MODE" default:"always" choices:"always|interval" help:"when a write counts as kept: always (synced before it is acknowledged) or interval (synced every 100 ms; a power cut may lose what was acknowledged since)"`
+	Durability string `flag:"durability" arg:"MODE" default:"always" choices:"always|interval" help:"when a write counts as kept: always (synced before it is acknowledged) or interval (synced every 100 ms: a crash may lose what was acknowledged since)"`
 	Sandbox    string `flag:"sandbox" arg:"KIND" default:"process" choices:"process|none" help:"what functions run in: process (isolated) or none (no isolation at all: only for code you would run yourself)"`
 
 	Concurrency int           `flag:"concurrency" arg:"N" default:"1000" help:"invocations at once on this node, 1 to 100000; more are throttled"`
