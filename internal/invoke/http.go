@@ -72,12 +72,17 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host = "http", "127.0.0.1"
 			p.Out.Host = p.In.Host
+			p.Out.URL.RawQuery = p.In.URL.RawQuery // the program's to judge
 			p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 			p.SetXForwarded()
 			p.Out.Header.Set("X-Request-Id", r.RequestID)
 			if r.TraceID != "" {
 				p.Out.Header.Set("X-Amzn-Trace-Id", r.TraceID)
 			}
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			resp.Header.Del("X-Amzn-Requestid") // the gateway has set its own
+			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 		ErrorLog:     log.New(io.Discard, "", 0), // the report tells

@@ -18,15 +18,8 @@ import (
 // serve opens both doors.
 func (n *Node) serve(users, apis net.Listener) {
 	place := gust.Place{Account: n.config.Account, Region: n.config.Region}
-	n.users = &http.Server{
-		Handler: gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger}),
-		// Who sends headers slowly holds nothing but a connection, and that
-		// not for long.
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 * gust.KB,
-		ErrorLog:          serverLog(n.logger),
-	}
+	n.users = gateway.NewServer(
+		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger}), n.logger)
 	n.apis = &http.Server{
 		Handler:           n.apiHandler(place),
 		ReadHeaderTimeout: 10 * time.Second,
