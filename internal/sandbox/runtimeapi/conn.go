@@ -247,7 +247,7 @@ func (c *conn) response(b *body) bool {
 	case !c.proceed(b):
 		c.finish(cl, nil, truncated())
 		return false
-	case h.mode == streaming, h.chunked && h.kind == streamedHTTP:
+	case h.mode == streaming, h.chunked && (h.kind == streamedHTTP || h.kind == streamedBytes):
 		return c.stream(cl, b)
 	}
 	limit := c.s.opts.MaxResponse
@@ -261,9 +261,13 @@ func (c *conn) response(b *body) bool {
 	return c.settled(c.finish(cl, &gust.Result{Payload: payload, ContentType: h.kind}, nil))
 }
 
-// streamedHTTP is the content type of a streamed response that begins with its
-// status and headers. aws-lambda-go sends it without a response mode.
-const streamedHTTP = "application/vnd.awslambda.http-integration-response"
+// The content types of what a handler of aws-lambda-go streams, which sends no
+// response mode: a function URL's response, which begins with its status and
+// headers, and the bytes of any other reader. Its JSON is chunked too.
+const (
+	streamedHTTP  = "application/vnd.awslambda.http-integration-response"
+	streamedBytes = "application/octet-stream"
+)
 
 // failed takes an error document.
 func (c *conn) failed(b *body) bool {

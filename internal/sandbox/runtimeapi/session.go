@@ -23,8 +23,8 @@
 //	another method                                       405 MethodNotAllowed
 //
 // A response is streamed if Lambda-Runtime-Function-Response-Mode says so, or
-// its content type is Lambda's for streamed HTTP responses (aws-lambda-go
-// sends no mode). Error trailers count in either mode. The X-Ray error cause
+// if it comes in chunks with the content type of what aws-lambda-go streams,
+// which sends no mode. Error trailers count in either mode. The X-Ray error cause
 // is read over: there is no X-Ray here, and the error document says the same.
 //
 // Of the Extensions API only what aws-lambda-go's WithEnableSIGTERM needs is
