@@ -88,24 +88,47 @@ func checkEngine(ctx context.Context, fsys vfs.FS, dir string, report func(file 
 		return err
 	}
 	slices.Sort(names)
-	bad := false
 	for _, name := range names {
-		if err := context.Cause(ctx); err != nil {
-			return err
+		if strings.HasSuffix(name, ".log") || strings.HasPrefix(name, "MANIFEST-") || strings.HasPrefix(name, "OPTIONS-") {
+			report(fsys.PathJoin(dir, name), nil) // by the audit
 		}
-		path := fsys.PathJoin(dir, name)
-		if strings.HasSuffix(name, ".sst") {
+	}
+	o := engineFormat(fsys)
+	o.ReadOnly = true
+	o.Logger = engineLog{slog.New(slog.DiscardHandler), func(error) {}}
+	o.EventListener = &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}}
+	db, err := openPebble(dir, o)
+	if err == nil {
+		err = errors.Join(checkDB(ctx, db, fsys, dir, report), db.Close())
+	} else if err = explain(missing(err)); errors.Is(err, gust.ErrCorrupt) {
+		report(dir, err)
+	}
+	return err
+}
+
+// checkDB verifies the tables that the manifest names, and what is in them.
+// Others are left over from a flush that did not end.
+func checkDB(ctx context.Context, db *pebble.DB, fsys vfs.FS, dir string, report func(file string, err error)) error {
+	levels, err := db.SSTables()
+	if err != nil {
+		return explain(missing(err))
+	}
+	bad := false
+	for _, tables := range levels {
+		for _, t := range tables {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			path := fsys.PathJoin(dir, fmt.Sprintf("%06d.sst", uint64(t.BackingSSTNum)))
 			err := checkTable(ctx, fsys, path)
 			report(path, err)
 			bad = bad || err != nil
-		} else if strings.HasSuffix(name, ".log") || strings.HasPrefix(name, "MANIFEST-") || strings.HasPrefix(name, "OPTIONS-") {
-			report(path, nil) // by the audit
 		}
 	}
 	if bad {
 		return gust.ErrCorrupt
 	}
-	err = checkKeys(ctx, fsys, dir)
+	err = checkKeys(ctx, db)
 	if err == nil || errors.Is(err, gust.ErrCorrupt) {
 		report(dir, err)
 	}
@@ -135,17 +158,8 @@ func checkTable(ctx context.Context, fsys vfs.FS, path string) error {
 	return errors.Join(err, r.Close())
 }
 
-// checkKeys opens the engine without changing anything and reads all keys.
-func checkKeys(ctx context.Context, fsys vfs.FS, dir string) (err error) {
-	o := engineFormat(fsys)
-	o.ReadOnly = true
-	o.Logger = engineLog{slog.New(slog.DiscardHandler), func(error) {}}
-	o.EventListener = &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}}
-	db, err := openPebble(dir, o)
-	if err != nil {
-		return explain(missing(err))
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+// checkKeys reads all keys.
+func checkKeys(ctx context.Context, db *pebble.DB) error {
 	if err := db.CheckLevels(nil); err != nil {
 		return explain(missing(err))
 	}

@@ -39,24 +39,24 @@ func newDisk(fs vfs.FS, s *Store) *disk {
 // Unwrap says that this is the last word on what a file does.
 func (d *disk) Unwrap() vfs.FS { return d.FS }
 
-// kind says what a file's errors mean.
-type kind byte
+// fileKind says what a file's errors mean.
+type fileKind byte
 
 const (
-	other  kind = iota // a blob: its own business
-	table              // the engine tries again with another file
-	record             // the store ends
+	otherFile  fileKind = iota // a blob: its own business
+	tableFile                  // the engine tries again with another file
+	recordFile                 // the store ends
 )
 
-func (d *disk) kind(name string) kind {
+func (d *disk) kind(name string) fileKind {
 	base, ok := strings.CutPrefix(name, d.engine)
 	switch {
 	case !ok:
-		return other
+		return otherFile
 	case strings.HasSuffix(base, ".log"), strings.HasPrefix(base, "MANIFEST-"), strings.HasPrefix(base, "marker."):
-		return record
+		return recordFile
 	}
-	return table
+	return tableFile
 }
 
 // noSpaceWait is how long a flush or compaction rests that has no disk to write
@@ -76,21 +76,21 @@ func (d *disk) rest() {
 func (d *disk) create(name string, open func() (vfs.File, error)) (vfs.File, error) {
 	k := d.kind(name)
 	if err := d.s.failed(); err != nil {
-		if k == record {
+		if k == recordFile {
 			return voidFile{}, nil
 		}
 		d.rest()
 		return nil, err
 	}
-	if k == table && d.s.space.isFull() {
+	if k == tableFile && d.s.space.isFull() {
 		d.rest()
 	}
 	f, err := open()
-	if isNoSpace(err) && k != other && d.s.space.release() {
+	if isNoSpace(err) && k != otherFile && d.s.space.release() {
 		f, err = open()
 	}
 	if err != nil {
-		if k == record {
+		if k == recordFile {
 			d.s.fail(fmt.Errorf("create %s: %w", name, err))
 			return voidFile{}, nil
 		}
@@ -116,23 +116,23 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, d: d, name: name, kind: record}, nil
+	return &file{File: f, d: d, name: name, kind: recordFile}, nil
 }
 
 // change runs an operation on names.
 func (d *disk) change(name string, op func() error) error {
 	k := d.kind(name)
 	if err := d.s.failed(); err != nil {
-		if k == other {
+		if k == otherFile {
 			return err
 		}
 		return nil
 	}
 	err := op()
-	if isNoSpace(err) && k != other && d.s.space.release() {
+	if isNoSpace(err) && k != otherFile && d.s.space.release() {
 		err = op()
 	}
-	if err != nil && k == record && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && k == recordFile && !errors.Is(err, fs.ErrNotExist) {
 		d.s.fail(err)
 		return nil
 	}
@@ -163,7 +163,7 @@ type file struct {
 	vfs.File
 	d    *disk
 	name string
-	kind kind
+	kind fileKind
 }
 
 // ended is what a write gets after the store has failed.
@@ -172,7 +172,7 @@ func (f *file) ended() (bool, error) {
 	if err == nil {
 		return false, nil
 	}
-	if f.kind == record {
+	if f.kind == recordFile {
 		return true, nil
 	}
 	return true, err
@@ -183,10 +183,10 @@ func (f *file) broke(op string, sync bool, err error) error {
 	if err == nil {
 		return nil
 	}
-	if f.kind == record || sync && !isNoSpace(err) {
+	if f.kind == recordFile || sync && !isNoSpace(err) {
 		f.d.s.fail(fmt.Errorf("%s %s: %w", op, f.name, err))
 	}
-	if f.kind == record {
+	if f.kind == recordFile {
 		return nil
 	}
 	return err
@@ -200,7 +200,7 @@ func (f *file) write(p []byte, write func(p []byte, done int) (int, error)) (int
 		return len(p), nil
 	}
 	n, err := write(p, 0)
-	if isNoSpace(err) && f.kind != other && f.d.s.space.release() {
+	if isNoSpace(err) && f.kind != otherFile && f.d.s.space.release() {
 		var more int
 		more, err = write(p[n:], n)
 		n += more
@@ -244,7 +244,7 @@ func (f *file) Preallocate(off, n int64) error {
 
 func (f *file) Close() error {
 	err := f.File.Close()
-	if f.kind == record && err != nil {
+	if f.kind == recordFile && err != nil {
 		f.d.s.fail(fmt.Errorf("close %s: %w", f.name, err))
 		return nil
 	}

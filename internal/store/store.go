@@ -85,7 +85,8 @@ type Store struct {
 
 	locks  [stripes]stripe
 	synced atomic.Uint64 // highest sequence number that is known to be synced
-	dirty  atomic.Bool   // something was applied since the keeper's last look
+	dirty  atomic.Bool   // something was applied, and the keeper knows
+	soiled chan struct{} // wakes it
 
 	life     gate
 	fatal    atomic.Pointer[error]
@@ -127,6 +128,7 @@ func Open(o Options) (_ *Store, err error) {
 		clock:    newClock(o.Now, o.Steady),
 		fatalSet: make(chan struct{}),
 		closing:  make(chan struct{}),
+		soiled:   make(chan struct{}, 1),
 	}
 	s.life.init()
 	var undo []func() error
@@ -326,24 +328,37 @@ func (s *Store) watchFatal() {
 // never taken for a torn write.
 const sealAfter = time.Second
 
-// keep syncs (DurabilityInterval) or seals (DurabilityAlways) what was applied,
-// and sleeps while nothing is.
+// keep syncs (DurabilityInterval) or seals (DurabilityAlways) what was applied a
+// while after it, and sleeps while nothing is.
 func (s *Store) keep() {
 	defer s.keeper.Done()
 	every := sealAfter
 	if s.opts.Durability == DurabilityInterval {
 		every = s.opts.Interval
 	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	later := time.NewTimer(every)
+	later.Stop()
 	for {
 		select {
 		case <-s.closing:
 			return
-		case <-tick.C:
-			if s.dirty.Swap(false) && s.failed() == nil {
+		case <-s.soiled:
+			later.Reset(every)
+		case <-later.C:
+			s.dirty.Store(false)
+			if s.failed() == nil {
 				s.seal()
 			}
+		}
+	}
+}
+
+// soil has the keeper look at what was applied.
+func (s *Store) soil() {
+	if !s.dirty.Load() && s.dirty.CompareAndSwap(false, true) {
+		select {
+		case s.soiled <- struct{}{}:
+		default:
 		}
 	}
 }

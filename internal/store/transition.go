@@ -99,9 +99,7 @@ func (s *Store) Update(ctx context.Context, p Partition, fn func(*Tx) error) err
 		return err
 	}
 	b.Close()
-	if s.opts.Durability == DurabilityInterval || !s.dirty.Load() {
-		s.dirty.Store(true)
-	}
+	s.soil()
 	return nil
 }
 

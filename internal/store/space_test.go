@@ -1,0 +1,249 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"golang.org/x/sys/unix"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// usage makes a memory disk say how much is left.
+func usage(mem *vfs.MemFS, free int64) {
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: uint64(free), TotalBytes: 1 << 40, UsedBytes: 0})
+}
+
+func TestAFullDiskRefusesWritesAheadAndGoesOnByItself(t *testing.T) {
+	mem := vfs.NewMem()
+	usage(mem, 1<<30)
+	s := open(t, Options{FS: mem, Reserve: 10 << 20})
+	set(t, s, "p", "k", "before")
+	putBlob(t, s, "before")
+	if free, reserve := s.Free(); free != 1<<30+5<<20 || reserve != 10<<20 {
+		t.Errorf("free %d, reserve %d", free, reserve)
+	}
+	usage(mem, 5<<20+1000)
+	for s.space.budget.Load() > 1000 { // the disk is asked again after what it had is used, or a second
+		s.space.budget.Store(0)
+	}
+	for range 3 {
+		err := put(s, "p", "k", strings.Repeat("x", 1000))
+		if !errors.Is(err, gust.ErrNoSpace) || !strings.Contains(err.Error(), "10 MB") {
+			t.Fatalf("on a full disk: %v", err)
+		}
+	}
+	if _, _, err := s.Blobs().Put(context.Background(), strings.NewReader(strings.Repeat("x", 1000)), 1<<20); !errors.Is(err, gust.ErrNoSpace) {
+		t.Errorf("a blob on a full disk: %v", err)
+	}
+	if names, _ := mem.List("/data/blobs/incoming"); len(names) > 0 {
+		t.Errorf("a refused blob left %v", names)
+	}
+	if v, err := get(s, "p", "k"); v != "before" {
+		t.Errorf("reading on a full disk: %q, %v", v, err)
+	}
+	usage(mem, 1<<30)
+	set(t, s, "p", "k", "after")
+	putBlob(t, s, "after")
+}
+
+// Somebody else fills the disk between two looks: the reserve pays for what was
+// accepted, writes are refused, and the reserve comes back.
+func TestTheReserveCarriesWhatWasAccepted(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	usage(mem, 1<<30)
+	var full atomic.Bool
+	fsys := hooked(mem, func(op errorfs.Op) error {
+		if !full.Load() || isSync(op.Kind) || op.Kind == errorfs.OpRemove {
+			return nil
+		}
+		if _, err := mem.Stat("/data/reserve"); err != nil && !strings.HasSuffix(op.Path, "reserve") {
+			return nil // its blocks are free now
+		}
+		return syscall.ENOSPC
+	})
+	s := open(t, Options{FS: fsys, Reserve: 10 << 20, tune: busy, OnFatal: func(err error) { t.Error(err) }})
+	n := 0
+	for ; n < 20; n++ {
+		if err := step(s, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := mem.Stat("/data/reserve"); err != nil {
+		t.Fatal("there is no reserve:", err)
+	}
+	full.Store(true)
+	if err := step(s, n); err != nil {
+		t.Fatalf("what was admitted must be carried out: %v", err)
+	}
+	n++
+	if _, err := mem.Stat("/data/reserve"); err == nil {
+		t.Error("the reserve was not used")
+	}
+	usage(mem, 100)
+	for range 3 {
+		if err := step(s, n); !errors.Is(err, gust.ErrNoSpace) {
+			t.Fatalf("on a full disk: %v", err)
+		}
+	}
+	if err := verify(s, n, n); err != nil {
+		t.Error(err)
+	}
+	full.Store(false)
+	usage(mem, 6<<20) // room for writes, not for the reserve
+	if err := step(s, n); !errors.Is(err, gust.ErrNoSpace) {
+		t.Errorf("writes are accepted before the reserve is back: %v", err)
+	}
+	usage(mem, 1<<30)
+	for ; n < 60; n++ {
+		if err := step(s, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := mem.Stat("/data/reserve"); err != nil {
+		t.Error("the reserve is not back:", err)
+	}
+	s.Close()
+	s = open(t, Options{FS: mem, tune: busy})
+	if err := verify(s, n, n); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without a reserve that helps, the log cannot be written: that is a failed disk.
+func TestADiskThatStaysFullEndsTheStore(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	var full atomic.Bool
+	fsys := hooked(mem, func(op errorfs.Op) error {
+		if full.Load() && op.Kind == errorfs.OpFileWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	fatal := make(chan error, 1)
+	s, err := tryOpen(t, Options{FS: fsys, OnFatal: func(err error) { fatal <- err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(t, s, "p", "k", "v")
+	full.Store(true)
+	if err := put(s, "p", "lost", "v"); err == nil {
+		t.Error("it was acknowledged")
+	}
+	if err := <-fatal; !errors.Is(err, syscall.ENOSPC) {
+		t.Error(err)
+	}
+	s.Close()
+	s = open(t, Options{FS: mem.CrashClone(vfs.CrashCloneCfg{})})
+	if got := dump(t, s, "p"); fmt.Sprint(got) != "map[k:v]" {
+		t.Error(got)
+	}
+}
+
+// A real file system of 48 MB, filled by a neighbour and by the store itself.
+func TestARealFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("gust-test", dir, "tmpfs", 0, "size=48m"); err != nil {
+		t.Skip("no file system can be mounted here:", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	data := filepath.Join(dir, "data")
+	s, err := tryOpen(t, Options{Dir: data, Reserve: 8 << 20, OnFatal: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { s.Close() }()
+	value := strings.Repeat("x", 32<<10)
+	n := 0
+	for ; n < 10_000; n++ {
+		if err = put(s, "p", fmt.Sprintf("%05d", n), value); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, gust.ErrNoSpace) || n < 50 {
+		t.Fatalf("after %d values of 32 KB: %v", n, err)
+	}
+	// A neighbour takes the rest, to the last byte.
+	filler := filepath.Join(dir, "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err = nil; err == nil; {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	f.Close()
+	if err := put(s, "p", "more", value); !errors.Is(err, gust.ErrNoSpace) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	if got := len(dump(t, s, "p")); got != n {
+		t.Errorf("%d of %d values can be read", got, n)
+	}
+	// The node is restarted on the full disk.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = tryOpen(t, Options{Dir: data, Reserve: 8 << 20, OnFatal: func(err error) { t.Error(err) }}); err != nil {
+		t.Fatalf("opening on a full disk: %v", err)
+	}
+	if got := len(dump(t, s, "p")); got != n {
+		t.Errorf("%d of %d values are there after a restart", got, n)
+	}
+	if err := put(s, "p", "more", value); !errors.Is(err, gust.ErrNoSpace) {
+		t.Errorf("on a full disk, after a restart: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	var del []string
+	for k := range dump(t, s, "p") {
+		del = append(del, k)
+	}
+	if err := s.Update(context.Background(), "p", func(tx *Tx) error {
+		for _, k := range del {
+			tx.Delete([]byte(k))
+		}
+		return nil
+	}); err != nil && !errors.Is(err, gust.ErrNoSpace) {
+		t.Error(err)
+	}
+}
+
+func TestAReadOnlyFolderIsNamed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("gust-test", dir, "tmpfs", unix.MS_RDONLY, "size=1m"); err != nil {
+		t.Skip("no file system can be mounted here:", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, d := range []string{dir, filepath.Join(dir, "data")} {
+		if s, err := tryOpen(t, Options{Dir: d}); err == nil || !strings.Contains(err.Error(), "read-only") {
+			if err == nil {
+				s.Close()
+			}
+			t.Errorf("%s: %v", d, err)
+		}
+	}
+}
