@@ -1,159 +1,118 @@
 //go:build linux && (amd64 || arm64)
 
-package process_test
+package process
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"os"
+	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
-	"github.com/gust-dev/gust/internal/sandbox/process"
 )
 
-// hello builds the function that is measured and returns its code folder.
-func hello(tb testing.TB) string {
-	tb.Helper()
-	dir := filepath.Join(tb.TempDir(), "code")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "bootstrap"), "./testdata/hello")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("build the function: %v\n%s", err, out)
+// percentiles reports p50 and p99 of durations.
+func percentiles(b *testing.B, ds []time.Duration) {
+	if len(ds) == 0 {
+		return
 	}
-	return dir
+	slices.Sort(ds)
+	b.ReportMetric(float64(ds[len(ds)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(ds[len(ds)*99/100].Microseconds()), "p99-us")
 }
 
-func helloSpec(code string) sandbox.Spec {
-	var id [16]byte
-	rand.Read(id[:])
-	return sandbox.Spec{
-		ID: hex.EncodeToString(id[:]), Function: "hello", Runtime: gust.RuntimeProvided,
-		Code: code, Command: []string{"./bootstrap"}, Env: []string{"GOMAXPROCS=1"},
-		Memory: 256 * gust.MB, Ephemeral: gust.MinEphemeral, CPU: gust.CPUShared,
-		Processes: gust.MaxProcesses, Concurrency: 1, Output: func([]byte) {},
-	}
-}
-
-func newBackend(tb testing.TB, spares int) *process.Backend {
-	tb.Helper()
-	if os.Geteuid() != 0 {
-		tb.Skip("the process sandbox needs root")
-	}
-	dir := tb.TempDir()
-	b, err := process.New(process.Options{Dir: dir, RunDir: filepath.Join(dir, "run"), Spares: spares})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return b
-}
-
-func invoke(tb testing.TB, e sandbox.Environment) {
-	tb.Helper()
-	_, err := e.Invoke(context.Background(), &gust.Invocation{
-		RequestID: "00000000-0000-0000-0000-000000000000", Payload: []byte("{}"), Deadline: time.Now().Add(time.Minute),
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// BenchmarkBareExec is the floor: the program alone, to its first output.
+// BenchmarkBareExec is the floor: the program alone, from exec to its end.
 func BenchmarkBareExec(b *testing.B) {
-	code := hello(b)
+	program := filepath.Join(hello(b), "bootstrap")
+	var ds []time.Duration
 	for b.Loop() {
-		if err := exec.Command(filepath.Join(code, "bootstrap")).Run(); err != nil {
+		begin := time.Now()
+		if err := exec.Command(program).Run(); err != nil {
 			b.Fatal(err)
 		}
+		ds = append(ds, time.Since(begin))
 	}
+	percentiles(b, ds)
 }
 
-// BenchmarkColdStart is from Start to the first answer. The stop is not
-// measured.
+// BenchmarkColdStart is from Start to the first answer, with a spare and
+// without. Stopping, and waiting for the next spare, is not measured.
 func BenchmarkColdStart(b *testing.B) {
-	code := hello(b)
-	for name, spares := range map[string]int{"miss": 0, "hit": process.DefaultSpares} {
-		b.Run(name, func(b *testing.B) {
-			backend := newBackend(b, spares)
-			warm(b, backend, code)
+	for _, spares := range []int{DefaultSpares, 0} {
+		b.Run(fmt.Sprintf("spares=%d", spares), func(b *testing.B) {
+			backend := newBackend(b, options(b, spares))
+			var ds, starts []time.Duration
 			for b.Loop() {
-				e, err := backend.Start(b.Context(), helloSpec(code))
-				if err != nil {
-					b.Fatal(err)
-				}
+				b.StopTimer()
+				settle(b, backend)
+				b.StartTimer()
+				begin := time.Now()
+				e := start(b, backend, helloSpec(hello(b)))
+				starts = append(starts, time.Since(begin))
 				invoke(b, e)
+				ds = append(ds, time.Since(begin))
 				b.StopTimer()
 				e.Stop(0)
-				settle(backend)
 				b.StartTimer()
 			}
+			percentiles(b, ds)
+			slices.Sort(starts)
+			b.ReportMetric(float64(starts[len(starts)/2].Microseconds()), "p50-us/start")
 		})
 	}
 }
 
-func warm(b *testing.B, backend *process.Backend, code string) {
-	e, err := backend.Start(b.Context(), helloSpec(code))
-	if err != nil {
-		b.Fatal(err)
-	}
-	invoke(b, e)
-	e.Stop(0)
-	settle(backend)
+// settle waits until all spares are there.
+func settle(b *testing.B, backend *Backend) {
+	eventually(b, "spares are made", func() bool {
+		backend.spares.mu.Lock()
+		defer backend.spares.mu.Unlock()
+		return len(backend.spares.cells) >= backend.spares.want
+	})
 }
-
-func settle(*process.Backend) { time.Sleep(30 * time.Millisecond) }
 
 // BenchmarkBurst starts 200 environments at once, each to its first answer.
 func BenchmarkBurst(b *testing.B) {
-	code := hello(b)
-	backend := newBackend(b, 0)
-	warm(b, backend, code)
+	const n = 200
+	backend := newBackend(b, options(b, DefaultSpares))
+	settle(b, backend)
 	for b.Loop() {
 		var wg sync.WaitGroup
-		envs := make([]sandbox.Environment, 200)
+		envs := make([]sandbox.Environment, n)
 		for i := range envs {
 			wg.Go(func() {
-				e, err := backend.Start(b.Context(), helloSpec(code))
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				invoke(b, e)
-				envs[i] = e
+				envs[i] = start(b, backend, helloSpec(hello(b)))
+				invoke(b, envs[i])
 			})
 		}
 		wg.Wait()
 		b.StopTimer()
-		t := time.Now()
+		begin := time.Now()
 		for _, e := range envs {
-			if e != nil {
-				wg.Go(func() { e.Stop(0) })
-			}
+			wg.Go(func() { e.Stop(0) })
 		}
 		wg.Wait()
-		b.ReportMetric(float64(time.Since(t).Milliseconds()), "stop-ms")
+		b.ReportMetric(float64(time.Since(begin).Microseconds())/n, "us/stop")
 		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "us/env")
+}
+
+// BenchmarkWarm is one invocation of an environment that is ready.
+func BenchmarkWarm(b *testing.B) {
+	e := start(b, newBackend(b, options(b, 0)), helloSpec(hello(b)))
+	invoke(b, e)
+	for b.Loop() {
+		invoke(b, e)
 	}
 }
 
 // BenchmarkFreezeThaw is one of each.
 func BenchmarkFreezeThaw(b *testing.B) {
-	backend := newBackend(b, 0)
-	e, err := backend.Start(b.Context(), helloSpec(hello(b)))
-	if err != nil {
-		b.Fatal(err)
-	}
+	e := start(b, newBackend(b, options(b, 0)), helloSpec(hello(b)))
 	invoke(b, e)
 	for b.Loop() {
 		if err := e.Freeze(); err != nil {
@@ -165,13 +124,9 @@ func BenchmarkFreezeThaw(b *testing.B) {
 	}
 }
 
-// BenchmarkUsage is one look at what an idle environment uses.
+// BenchmarkUsage is one look at what an environment uses.
 func BenchmarkUsage(b *testing.B) {
-	backend := newBackend(b, 0)
-	e, err := backend.Start(b.Context(), helloSpec(hello(b)))
-	if err != nil {
-		b.Fatal(err)
-	}
+	e := start(b, newBackend(b, options(b, 0)), helloSpec(hello(b)))
 	invoke(b, e)
 	for b.Loop() {
 		e.Usage()

@@ -193,7 +193,7 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	if _, _, err := c.control.do(l); err != nil {
 		return nil, err
 	}
-	if err := c.mapIDs(); err != nil {
+	if err := mapIDs(c.pid, c.uid); err != nil {
 		return nil, err
 	}
 
@@ -219,7 +219,7 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 		return nil, err
 	}
 	c.control.deadline(time.Time{})
-	p := &program{cell: c, volume: v, pidfd: fd, list: l, memory: spec.Memory, strict: spec.CPU == gust.CPUStrict}
+	p := &program{id: spec.ID, function: spec.Function, cell: c, volume: v, pidfd: fd, list: l, memory: spec.Memory, strict: spec.CPU == gust.CPUStrict, init: true}
 	if spec.Runtime == gust.RuntimeHTTP {
 		if p.netns, err = openNetns(c.pid); err != nil {
 			unix.Close(fd)
@@ -229,10 +229,10 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	return p, nil
 }
 
-// mapIDs gives the environment its two ids.
-func (c *cell) mapIDs() error {
-	dir := fmt.Sprintf("/proc/%d", c.pid)
-	ids := fmt.Sprintf("%d %d 1\n%d %d 1\n", initID, c.uid, functionID, c.uid+1)
+// mapIDs gives the user namespace of a process its two ids.
+func mapIDs(pid, uid int) error {
+	dir := fmt.Sprintf("/proc/%d", pid)
+	ids := fmt.Sprintf("%d %d 1\n%d %d 1\n", initID, uid, functionID, uid+1)
 	if err := writeFile(dir, "setgroups", "deny"); err != nil {
 		return fmt.Errorf("refuse supplementary groups: %w", err)
 	}

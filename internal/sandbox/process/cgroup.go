@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,8 +30,9 @@ type cgroups struct {
 	// unified hierarchy beside them, if it is mounted, for what it does
 	// better without any controller: freezing and accounting CPU time.
 	dirs    map[string]string
-	unified string // the folder with cgroup.freeze, "" if there is none
-	swap    bool   // version 1: the kernel accounts swap
+	paths   []string // the same, each once: controllers may share a hierarchy
+	unified string   // the folder with cgroup.freeze, "" if there is none
+	swap    bool     // version 1: the kernel accounts swap
 }
 
 // group is one environment's.
@@ -91,6 +94,7 @@ func openCgroups(root, name string) (*cgroups, error) {
 			}
 		}
 	}
+	c.paths = slices.Compact(slices.Sorted(maps.Values(c.dirs)))
 	return c, nil
 }
 
@@ -98,7 +102,7 @@ func openCgroups(root, name string) (*cgroups, error) {
 // node wants the cores too, is the weight of one thread of the node on every
 // core.
 func (c *cgroups) create() error {
-	for _, dir := range c.dirs {
+	for _, dir := range c.paths {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			c.remove()
 			return err
@@ -125,7 +129,7 @@ func (c *cgroups) create() error {
 // remove gives the node's folders back; the environments' are gone by then.
 func (c *cgroups) remove() error {
 	var errs []error
-	for _, dir := range c.dirs {
+	for _, dir := range c.paths {
 		errs = append(errs, removeGroup(dir))
 	}
 	return errors.Join(errs...)
@@ -134,7 +138,7 @@ func (c *cgroups) remove() error {
 // newGroup makes an environment's group, without limits yet.
 func (c *cgroups) newGroup(name string) (*group, error) {
 	g := &group{c: c, name: name}
-	for _, dir := range c.dirs {
+	for _, dir := range c.paths {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			g.remove()
 			return nil, fmt.Errorf("make a cgroup: %w", err)
@@ -152,7 +156,7 @@ func (g *group) dir(controller string) string {
 
 // join moves a process into the group, with all it will ever start.
 func (g *group) join(pid int) error {
-	for _, dir := range g.c.dirs {
+	for _, dir := range g.c.paths {
 		if err := writeFile(filepath.Join(dir, g.name), "cgroup.procs", strconv.Itoa(pid)); err != nil {
 			return err
 		}
@@ -160,8 +164,7 @@ func (g *group) join(pid int) error {
 	return nil
 }
 
-// limit bounds memory (bytes, no swap) and processes, and weighs CPU time:
-// gust.CoreMemory is worth one core.
+// limit bounds memory (bytes, no swap) and processes.
 func (g *group) limit(memory int64, processes int) error {
 	m := strconv.FormatInt(memory, 10)
 	p := strconv.Itoa(processes)
@@ -170,7 +173,6 @@ func (g *group) limit(memory int64, processes int) error {
 		err := errors.Join(
 			writeFile(dir, "memory.max", m),
 			writeFile(dir, "pids.max", p),
-			writeFile(dir, "cpu.weight", strconv.FormatInt(min(max(100*memory/gust.CoreMemory, 1), 10000), 10)),
 		)
 		// Without swap in the kernel there is no such file, and no swap.
 		if serr := writeFile(dir, "memory.swap.max", "0"); serr != nil && !errors.Is(serr, fs.ErrNotExist) {
@@ -182,12 +184,7 @@ func (g *group) limit(memory int64, processes int) error {
 	if err := writeFile(mem, "memory.limit_in_bytes", m); err != nil {
 		return err
 	}
-	// Version 1 counts the buffers of TCP connections apart, and without a limit
-	// a program could keep gigabytes in connections to itself.
-	err := writeFile(mem, "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(memory/4, 10))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil // a kernel without that account
-	}
+	var err error
 	if g.c.swap {
 		err = errors.Join(err, writeFile(mem, "memory.memsw.limit_in_bytes", m))
 	} else {
@@ -199,10 +196,20 @@ func (g *group) limit(memory int64, processes int) error {
 	if terr := writeFile(mem, "memory.kmem.tcp.limit_in_bytes", tcp); !errors.Is(terr, fs.ErrNotExist) {
 		err = errors.Join(err, terr)
 	}
-	return errors.Join(err,
-		writeFile(g.dir("pids"), "pids.max", p),
-		writeFile(g.dir("cpu"), "cpu.shares", strconv.FormatInt(max(1024*memory/gust.CoreMemory, 2), 10)),
-	)
+	return errors.Join(err, writeFile(g.dir("pids"), "pids.max", p))
+}
+
+// weigh gives the group the CPU time that memory is worth when others want it
+// too: gust.CoreMemory as much as a thread outside has, which is also what a
+// new group has, and 0 stands for.
+func (g *group) weigh(memory int64) error {
+	if memory == 0 {
+		memory = gust.CoreMemory
+	}
+	if g.c.v2 {
+		return writeFile(g.dir(""), "cpu.weight", strconv.FormatInt(min(max(100*memory/gust.CoreMemory, 1), 10000), 10))
+	}
+	return writeFile(g.dir("cpu"), "cpu.shares", strconv.FormatInt(max(1024*memory/gust.CoreMemory, 2), 10))
 }
 
 // quota caps CPU time at what memory is worth; 0 takes the cap away. Unused
@@ -326,7 +333,7 @@ func (g *group) killed() (int64, error) {
 // remove gives the group back. Its processes have ended.
 func (g *group) remove() error {
 	var errs []error
-	for _, dir := range g.c.dirs {
+	for _, dir := range g.c.paths {
 		errs = append(errs, removeGroup(filepath.Join(dir, g.name)))
 	}
 	return errors.Join(errs...)

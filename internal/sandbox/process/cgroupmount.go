@@ -22,8 +22,12 @@ func cgroupMounts(root string) (map[string]cgroupMount, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseMounts(root, string(b)), nil
+}
+
+func parseMounts(root, mountinfo string) map[string]cgroupMount {
 	mounts := map[string]cgroupMount{}
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(mountinfo) {
 		// 36 35 98:0 /root /mount/point options [optional...] - type source superoptions
 		left, right, ok := strings.Cut(strings.TrimSpace(line), " - ")
 		l, r := strings.Fields(left), strings.Fields(right)
@@ -44,7 +48,7 @@ func cgroupMounts(root string) (map[string]cgroupMount, error) {
 			}
 		}
 	}
-	return mounts, nil
+	return mounts
 }
 
 // unescape undoes mountinfo's octal escapes.
@@ -72,8 +76,12 @@ func ownCgroups(root string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseOwn(string(b)), nil
+}
+
+func parseOwn(cgroup string) map[string]string {
 	own := map[string]string{}
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(cgroup) {
 		p := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(p) != 3 {
 			continue
@@ -86,7 +94,7 @@ func ownCgroups(root string) (map[string]string, error) {
 			own[ctl] = p[2]
 		}
 	}
-	return own, nil
+	return own
 }
 
 var wantControllers = []string{"cpu", "memory", "pids"}

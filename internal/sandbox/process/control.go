@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errStarterEnded: it was killed, by the kernel for memory or by somebody.
+var errStarterEnded = errors.New("the starter ended before it answered")
+
 // control is the node's end of a starter's socket. It is used by one goroutine
 // at a time.
 type control struct {
@@ -65,7 +68,10 @@ func (c *control) send(l *list) error {
 	if werr != nil {
 		err = werr
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+		return errStarterEnded
+	case err != nil:
 		return fmt.Errorf("send to the starter: %w", err)
 	}
 	return nil
@@ -142,7 +148,7 @@ func (c *control) answer(l *list) (int64, int, error) {
 	r, fd, err := c.receive()
 	if err != nil {
 		if errors.Is(err, io.EOF) {
-			err = errors.New("the starter ended before it answered")
+			err = errStarterEnded
 		}
 		return 0, -1, err
 	}

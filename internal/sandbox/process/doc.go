@@ -7,6 +7,7 @@
 package process
 
 import (
+	"errors"
 	"log/slog"
 
 	"github.com/gust-dev/gust/internal/sandbox"
@@ -15,6 +16,9 @@ import (
 // DefaultSpares is how many environments are kept prepared when nobody says
 // otherwise.
 const DefaultSpares = 4
+
+// ErrScratch: all /tmp together take as much disk as the node gives them.
+var ErrScratch = errors.New("the functions' /tmp are full together")
 
 // Options configure a backend.
 type Options struct {
@@ -32,6 +36,12 @@ type Options struct {
 	// yet; 0 is none. One costs about 1 MB, and saves a cold start about
 	// 3 ms (10 ms on a machine that does nothing else).
 	Spares int
+	// Scratch bounds the bytes of disk that all /tmp take together; 0 is no
+	// bound. They are sparse, so what functions declare may be far more. Over
+	// it no environment is started, and the one whose /tmp takes most is
+	// ended. That is looked at twice a second: leave so much free as the disk
+	// writes in that time.
+	Scratch int64
 	// Logger gets what is wrong with the node; nil discards.
 	Logger *slog.Logger
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,46 @@ var maskedProc = []string{
 
 // readonlyProc changes the machine. Root alone may, and there is none.
 var readonlyProc = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+
+// probeNamespaces makes one of each kind, in a process that ends at once.
+func (b *Backend) probeNamespaces() error {
+	c, peer, err := newControl()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	pid, err := b.keeper.start(b.image, peer)
+	unix.Close(peer)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		unix.Kill(pid, unix.SIGKILL)
+		wait4(pid)
+	}()
+	l := newList()
+	for _, ns := range []struct {
+		name string
+		flag int
+	}{
+		{"mount", unix.CLONE_NEWNS}, {"pid", unix.CLONE_NEWPID}, {"IPC", unix.CLONE_NEWIPC}, {"UTS", unix.CLONE_NEWUTS},
+		{"network", unix.CLONE_NEWNET}, {"cgroup", unix.CLONE_NEWCGROUP}, {"user", unix.CLONE_NEWUSER},
+	} {
+		l.call("make a "+ns.name+" namespace", unix.SYS_UNSHARE, ns.flag)
+	}
+	l.end(0)
+	c.deadline(time.Now().Add(stepTimeout))
+	if _, _, err = c.do(l); err == nil {
+		err = mapIDs(pid, b.uids.base)
+	}
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return fmt.Errorf("%w: raise the limits in /proc/sys/user/max_*_namespaces", err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: the container or the service that gust runs in forbids it; run gust on the host, or in a privileged container", err)
+	}
+	return err
+}
 
 // probe checks what can be checked without making anything.
 func (b *Backend) probe() error {

@@ -67,7 +67,11 @@ var errClosed = fmt.Errorf("the process sandbox is closed: %w", gust.ErrClosing)
 // New checks that the kernel has what is needed, removes what a backend that
 // was killed has left, and makes ready to start environments. The environments'
 // root is built in the background; the first Start waits for it.
-func New(o Options) (_ *Backend, err error) {
+func New(o Options) (*Backend, error) { return open(o, "/") }
+
+// open is New. cgroupRoot is where /proc/self and the cgroups are found, "/" but
+// for tests.
+func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	if !filepath.IsAbs(o.Dir) || !filepath.IsAbs(o.RunDir) {
 		return nil, fmt.Errorf("the process sandbox needs absolute folders, got %q and %q", o.Dir, o.RunDir)
 	}
@@ -97,7 +101,7 @@ func New(o Options) (_ *Backend, err error) {
 		return nil, err
 	}
 	name := "gust-" + o.NodeID
-	cg, err := openCgroups("/", name)
+	cg, err := openCgroups(cgroupRoot, name)
 	if err != nil {
 		return nil, missing(err)
 	}
@@ -118,6 +122,14 @@ func New(o Options) (_ *Backend, err error) {
 	if b.image, err = sealedStarter(); err != nil {
 		return nil, missing(err)
 	}
+	if err := b.probeNamespaces(); err != nil {
+		return nil, missing(err)
+	}
+	v, err := b.scratch.newVolume(b.ctx, gust.DefaultEphemeral)
+	if err != nil {
+		return nil, missing(err)
+	}
+	b.spares = newSpares(b, o.Spares, v)
 	b.root.ready = make(chan struct{})
 	b.wg.Go(func() {
 		defer close(b.root.ready)
@@ -129,7 +141,9 @@ func New(o Options) (_ *Backend, err error) {
 			b.log.Error("the functions' root is not ready", "error", b.root.err)
 		}
 	})
-	b.spares = newSpares(b, o.Spares)
+	if o.Scratch > 0 {
+		b.wg.Go(func() { b.watchScratch(o.Scratch) })
+	}
 	b.wg.Go(b.spares.run)
 	return b, nil
 }
@@ -196,31 +210,25 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	if b.root.err != nil {
 		return nil, b.root.err
 	}
+	if b.scratch.full.Load() {
+		return nil, ErrScratch
+	}
 	b.spares.begin()
 	defer b.spares.end()
-	c, v, err := b.materials(ctx, spec.Ephemeral)
-	if err != nil {
-		return nil, err
+	p, r, err := b.launch(ctx, spec)
+	if errors.Is(err, errStarterEnded) {
+		// A spare can have been killed like any process, and be noticed only
+		// now. A second time it has another reason.
+		p, r, err = b.launch(ctx, spec)
 	}
-	r, w, err := os.Pipe()
 	if err != nil {
-		c.release()
-		v.close()
-		return nil, err
-	}
-	p, err := c.bind(spec, v, int(w.Fd()))
-	w.Close()
-	if err != nil {
-		r.Close()
-		c.release()
-		v.close()
 		return nil, err
 	}
 	parts := environment.Parts{Spec: spec, Process: p, Output: r, Logger: b.log}
 	if spec.Runtime == gust.RuntimeHTTP {
 		parts.Dial = p.dial
 	} else {
-		parts.Listener, c.listener = c.listener, nil // the environment's to close
+		parts.Listener, p.cell.listener = p.cell.listener, nil // the environment's to close
 	}
 	e, err := environment.New(parts)
 	if err != nil {
@@ -235,6 +243,27 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 		return nil, errClosed
 	}
 	return e, nil
+}
+
+// launch starts the program in a cell; output is the read end of its output.
+func (b *Backend) launch(ctx context.Context, spec sandbox.Spec) (_ *program, output *os.File, err error) {
+	c, v, err := b.materials(ctx, spec.Ephemeral)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, w, err := os.Pipe()
+	if err == nil {
+		var p *program
+		p, err = c.bind(spec, v, int(w.Fd()))
+		w.Close()
+		if err == nil {
+			return p, r, nil
+		}
+		r.Close()
+	}
+	c.release()
+	v.close()
+	return nil, nil, err
 }
 
 // materials are a cell and a /tmp, prepared ahead or made now.

@@ -18,17 +18,20 @@ import (
 // program is a function's program in its environment; it implements
 // environment.Process.
 type program struct {
-	cell   *cell
-	volume *volume
-	pidfd  int // of the function's first process
-	list   *list
-	netns  *os.File // of an http program
-	memory int64
-	strict bool
+	cell         *cell
+	volume       *volume
+	id, function string
+	pidfd        int // of the function's first process
+	list         *list
+	netns        *os.File // of an http program
+	memory       int64
+	strict       bool
+	init         bool
 
 	mu     sync.Mutex
 	ended  bool // the cgroup and the pidfds are or will be given back
 	usage  sandbox.Usage
+	over   bool  // ended because of its /tmp
 	looked int64 // what was charged at the last close look
 	killer *time.Timer
 
@@ -79,16 +82,47 @@ func (p *program) Kill() {
 func (p *program) Freeze() error { return p.alive((*group).freeze) }
 func (p *program) Thaw() error   { return p.alive((*group).thaw) }
 
+// SetInit: a program that initialises has the weight of a core, however small
+// it is, and no quota.
 func (p *program) SetInit(init bool) error {
-	if !p.strict {
-		return nil
+	memory := p.memory
+	if init {
+		memory = 0
 	}
 	return p.alive(func(g *group) error {
-		if init {
-			return g.quota(0)
+		if p.init == init {
+			return nil
 		}
-		return g.quota(p.memory)
+		p.init = init
+		err := g.weigh(memory)
+		if p.strict {
+			err = errors.Join(err, g.quota(memory))
+		}
+		return err
 	})
+}
+
+// scratchUsed is what its /tmp takes on the disk.
+func (p *program) scratchUsed() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return 0
+	}
+	return p.volume.used()
+}
+
+// overScratch ends it, because its /tmp is the largest of too many.
+func (p *program) overScratch(used, bound int64) {
+	p.mu.Lock()
+	first := !p.over && !p.ended
+	p.over = true
+	p.mu.Unlock()
+	if first {
+		p.cell.b.log.Warn("an environment is ended: all /tmp together take too much disk, and its takes most",
+			"environment", p.id, "function", p.function, "mb", used/gust.MB, "bound_mb", bound/gust.MB)
+		p.Kill()
+	}
 }
 
 // alive runs f unless the environment has ended.
@@ -155,6 +189,8 @@ func (p *program) Wait() sandbox.Exit {
 		return sandbox.Exit{Outcome: gust.OutcomeSandbox}
 	}
 	switch {
+	case p.over && status.Signaled():
+		return sandbox.Exit{Outcome: gust.OutcomeSandbox, Status: int(unix.SIGKILL)}
 	case status != 0 && p.oomKills > 0 && time.Since(p.oomAt) < oomBlame:
 		p.usage.PeakMemory = max(p.usage.PeakMemory, p.memory)
 		return sandbox.Exit{Outcome: gust.OutcomeMemory, Status: int(unix.SIGKILL)}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +29,7 @@ const notesFile = "cgroups"
 
 // note writes down which cgroups the node is going to make.
 func (c *cgroups) note(run string) error {
-	b, err := json.Marshal(slices.Sorted(maps.Values(c.dirs)))
+	b, err := json.Marshal(c.paths)
 	if err != nil {
 		return err
 	}
@@ -44,7 +43,7 @@ func (c *cgroups) note(run string) error {
 // recoverRun removes what a killed node has left: by its notes in the run
 // folder, and at the places where this one is going to have its own.
 func recoverRun(run, name string, c *cgroups, log *slog.Logger) error {
-	dirs := slices.Collect(maps.Values(c.dirs))
+	dirs := slices.Clone(c.paths)
 	b, err := os.ReadFile(filepath.Join(run, notesFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

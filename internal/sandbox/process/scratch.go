@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +31,8 @@ import (
 // namespaces, so nothing is left when the node dies.
 type scratch struct {
 	dir string
+
+	full atomic.Bool // over the bound, see watchScratch
 
 	mu        sync.Mutex
 	templates map[int64]*template
@@ -228,6 +232,35 @@ func (v *volume) close() {
 		v.image.Close()
 	}
 	v.root, v.mount, v.image = -1, -1, nil
+}
+
+// watchScratch keeps all volumes together below a bound until the backend is
+// closed. The disk is the store's too, and a sparse file takes what is written
+// to it without asking.
+func (b *Backend) watchScratch(bound int64) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-b.ctx.Done():
+			return
+		}
+		var sum, most int64
+		var worst *program
+		b.mu.Lock()
+		for p := range b.envs {
+			n := p.scratchUsed()
+			if sum += n; n > most {
+				worst, most = p, n
+			}
+		}
+		b.mu.Unlock()
+		b.scratch.full.Store(sum >= bound)
+		if sum >= bound && worst != nil {
+			worst.overScratch(most, bound)
+		}
+	}
 }
 
 // attachLoop gives f a loop device, which frees itself after its last user.

@@ -5,8 +5,6 @@ package process
 import (
 	"sync"
 	"time"
-
-	gust "github.com/gust-dev/gust"
 )
 
 // spares are cells and /tmp volumes made ahead. They are made one at a time,
@@ -25,8 +23,9 @@ type spares struct {
 	closed   bool
 }
 
-func newSpares(b *Backend, want int) *spares {
-	return &spares{b: b, want: want, wake: make(chan struct{}, 1), size: gust.DefaultEphemeral}
+// newSpares takes over a first volume.
+func newSpares(b *Backend, want int, v *volume) *spares {
+	return &spares{b: b, want: want, wake: make(chan struct{}, 1), size: v.size, volumes: []*volume{v}}
 }
 
 // begin and end stand around each Start.
