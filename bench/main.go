@@ -59,11 +59,8 @@ func main() {
 	fill := flag.String("fill", "", "internal: fill the store in this `folder` and wait to be killed")
 	flag.Parse()
 	if *fill != "" {
-		if err := fillStore(*fill); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
+		fmt.Fprintln(os.Stderr, "bench:", fillStore(*fill))
+		os.Exit(1)
 	}
 	if err := bench(*bin, *out, *only, *sandbox, *short); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -93,7 +93,8 @@ func transitions(callers int, d time.Duration, f func(int, []byte) error) (all s
 // messages is how many records a node finds after kill -9.
 const messages = 1_000_000
 
-// fillStore writes the records and waits to be killed.
+// fillStore writes the records and waits to be killed; it returns only what
+// went wrong.
 func fillStore(dir string) error {
 	s, err := store.Open(store.Options{Dir: dir, Durability: "always"})
 	if err != nil {
