@@ -120,6 +120,6 @@ func (c *command) runRestore(ctx context.Context, file, dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "%s is restored; start it with: gust up --data %s\n", dir, dir)
+	fmt.Fprintf(c.out, "%s is restored; start it with: gust up --data %s\n", dir, shellWord(dir))
 	return nil
 }

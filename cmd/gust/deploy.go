@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,11 +73,15 @@ func (c *command) runDeploy(ctx context.Context, client *api.Client, dir string,
 	}
 	app := m.App
 	req.App = app
-	if err := upload(ctx, client, artifacts, working); err != nil {
-		return err
-	}
-	working.does("apply", "applying "+app.Name)
+	working.does("apply", "deploying "+app.Name)
 	plan, err := client.Apply(ctx, req)
+	var missing *api.Error
+	if errors.As(err, &missing) && missing.Code == api.CodeArtifactMissing {
+		if err := upload(ctx, client, artifacts, missing.Details, working); err != nil {
+			return err
+		}
+		plan, err = client.Apply(ctx, req)
+	}
 	working.does("apply", "")
 	if err != nil {
 		return err
@@ -154,19 +157,15 @@ func buildCache() (string, error) {
 	return filepath.Join(dir, "gust"), nil
 }
 
-// upload sends the artifacts that the node does not have.
-func upload(ctx context.Context, client *api.Client, artifacts map[gust.Digest]*build.Artifact, working *progress) error {
-	for _, digest := range slices.Sorted(maps.Keys(artifacts)) {
-		a := artifacts[digest]
-		has, err := client.HasArtifact(ctx, digest)
-		if err != nil {
-			return err
+// upload sends the artifacts with these digests.
+func upload(ctx context.Context, client *api.Client, artifacts map[gust.Digest]*build.Artifact, digests []string, working *progress) error {
+	for _, digest := range digests {
+		a := artifacts[gust.Digest(digest)]
+		if a == nil {
+			return fmt.Errorf("the node wants an artifact that nothing here is built to: %s", digest)
 		}
-		if has {
-			continue
-		}
-		working.does("upload", fmt.Sprintf("sending %s (%s)", digest.Short(), size(a.Size)))
-		err = send(ctx, client, a)
+		working.does("upload", fmt.Sprintf("sending %s (%s)", a.Digest.Short(), size(a.Size)))
+		err := send(ctx, client, a)
 		working.does("upload", "")
 		if err != nil {
 			return err

@@ -59,9 +59,11 @@ They hold the root key: keep them to yourself.`,
 // shells say how a variable is set and exported.
 var shells = map[string]func(name, value string) string{
 	"sh": func(name, value string) string {
-		return "export " + name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+		return "export " + name + "=" + quoteForSh(value)
 	},
 	"fish": func(name, value string) string {
 		return "set -gx " + name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(value) + "'"
 	},
 }
+
+func quoteForSh(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -33,7 +33,7 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := append(os.Environ(), "HOME="+filepath.Join(dir, "home"), "GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"),
-		"GUST_DATA="+filepath.Join(dir, "data"), "GUST_HTTP=127.0.0.1:0", "GUST_API=127.0.0.1:0", "GUST_SANDBOX=none")
+		"GUST_DATA="+filepath.Join(dir, "data"), "GUST_HTTP=127.0.0.1:0", "GUST_API=127.0.0.1:0", "GUST_SANDBOX=none", "GORACE="+goRace)
 
 	address := "127.0.0.1:8080"
 	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(readme, -1) {

@@ -188,7 +188,15 @@ func (c *command) howToStart() string {
 	if c.config.Data == node.Default().Data {
 		return "start one with: gust up"
 	}
-	return "start one with: gust up --data " + c.config.Data
+	return "start one with: gust up --data " + shellWord(c.config.Data)
+}
+
+// shellWord writes s as a shell takes it for one word.
+func shellWord(s string) string {
+	if strings.ContainsAny(s, " \t\n'\"\\$`&|;<>()*?[]#~!{}") {
+		return quoteForSh(s)
+	}
+	return s
 }
 
 // explain adds to a client's error what to do about it.

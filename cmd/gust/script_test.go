@@ -57,6 +57,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HELLO", hello)
 			env.Setenv("EXAMPLE", example)
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("GORACE", goRace)
 			env.Setenv("GUST_DATA", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("GUST_SANDBOX", "none")
 			env.Setenv("GUST_HTTP", "127.0.0.1:0")
@@ -82,6 +83,10 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// goRace spares each command the second that the race detector waits at its
+// end.
+const goRace = "atexit_sleep_ms=10"
 
 var goEnv = sync.OnceValue(func() func(string) string {
 	values := make(map[string]string)
@@ -177,7 +182,7 @@ func subprocess(ts *testscript.TestScript, args []string) *exec.Cmd {
 	ts.Check(err)
 	cmd := exec.Command(name, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "PWD="+cmd.Dir)
+	cmd.Env = append(os.Environ(), "PWD="+cmd.Dir, "GORACE="+goRace)
 	for _, name := range []string{"HOME", "GUST_DATA", "GUST_SANDBOX", "GUST_HTTP", "GUST_API", "GUST_KEY", "GUST_DRAIN"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)

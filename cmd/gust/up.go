@@ -106,7 +106,7 @@ func (c *command) announce(n *node.Node, took time.Duration) {
 	}
 	flag := ""
 	if c.config.Data != node.Default().Data {
-		flag = " --data " + c.config.Data
+		flag = " --data " + shellWord(c.config.Data)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is ready after %d ms\n\n", c.out.paint(bold, "gust "+version), took.Milliseconds())

@@ -173,7 +173,7 @@ func (s *server) inspect(app *gust.App) error {
 }
 
 func missing(digests ...gust.Digest) *Error {
-	e := &Error{Status: http.StatusUnprocessableEntity, Code: codeArtifactMissing,
+	e := &Error{Status: http.StatusUnprocessableEntity, Code: CodeArtifactMissing,
 		Message: "the node does not have every artifact that the app names; upload them first (PUT /v1/artifacts/{sha256})"}
 	for _, d := range digests {
 		e.Details = append(e.Details, string(d))

@@ -56,9 +56,9 @@ var kinds = []struct {
 	{gust.ErrClosing, http.StatusServiceUnavailable, "closing"},
 }
 
-// codeArtifactMissing: an app names artifacts that the node does not have; the
+// CodeArtifactMissing: an app names artifacts that the node does not have; the
 // details are their digests.
-const codeArtifactMissing = "artifact_missing"
+const CodeArtifactMissing = "artifact_missing"
 
 func badRequest(format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: "bad_request", Message: fmt.Sprintf(format, args...)}
