@@ -25,7 +25,7 @@ test: tools ## unit, integration and sandbox tests, with the race detector
 	go test -race -timeout 10m ./...
 	cd examples/hello && go vet ./...
 
-conformance: build ## real clients and runtime libraries against a node
+conformance: ## real clients and runtime libraries against a node
 	conformance/install.sh
 	cd conformance && go test -timeout 20m ./...
 
@@ -33,7 +33,7 @@ bench: build ## the figures, beside their baselines; writes bench/RESULTS.md
 	go run ./bench -gust bin/gust $(BENCHFLAGS)
 
 fuzz: ## each fuzz target for FUZZTIME
-	@set -eu; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
+	@set -eu; for file in $$(grep -rl --include='*_test.go' --exclude-dir='.?*' --exclude-dir=conformance '^func Fuzz' . | sort); do \
 	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
 	    echo "== $$target $$(dirname $$file)"; \
 	    go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file); \
