@@ -82,12 +82,15 @@ func (d *disk) create(name string, open func() (vfs.File, error)) (vfs.File, err
 		d.rest()
 		return nil, err
 	}
-	if k == tableFile && d.s.space.isFull() {
+	if k == tableFile && (d.s.space.isFull() || d.s.space.tables.Load() != 0) {
 		d.rest()
 	}
 	f, err := open()
-	if isNoSpace(err) && k != otherFile && d.s.space.release() {
+	if isNoSpace(err) && k == recordFile && d.s.space.release() {
 		f, err = open()
+	}
+	if k == tableFile {
+		err = d.s.space.tableFailed(err)
 	}
 	if err != nil {
 		if k == recordFile {
@@ -129,7 +132,7 @@ func (d *disk) change(name string, op func() error) error {
 		return nil
 	}
 	err := op()
-	if isNoSpace(err) && k != otherFile && d.s.space.release() {
+	if isNoSpace(err) && k == recordFile && d.s.space.release() {
 		err = op()
 	}
 	if err != nil && k == recordFile && !errors.Is(err, fs.ErrNotExist) {
@@ -199,8 +202,16 @@ func (f *file) write(p []byte, write func(p []byte, done int) (int, error)) (int
 		}
 		return len(p), nil
 	}
+	if f.kind == tableFile {
+		if err := f.d.s.space.table(len(p)); err != nil {
+			return 0, err
+		}
+	}
 	n, err := write(p, 0)
-	if isNoSpace(err) && f.kind != otherFile && f.d.s.space.release() {
+	if f.kind == tableFile {
+		err = f.d.s.space.tableFailed(err)
+	}
+	if isNoSpace(err) && f.kind == recordFile && f.d.s.space.release() {
 		var more int
 		more, err = write(p[n:], n)
 		n += more
@@ -235,7 +246,7 @@ func (f *file) SyncTo(n int64) (full bool, err error) {
 
 // Preallocate only makes later writes faster.
 func (f *file) Preallocate(off, n int64) error {
-	if f.d.s.failed() != nil || f.d.s.space.isFull() {
+	if f.d.s.failed() != nil || !f.d.s.space.roomy(n) {
 		return nil
 	}
 	_ = f.File.Preallocate(off, n)

@@ -156,7 +156,7 @@ func isSync(k errorfs.OpKind) bool {
 }
 
 func TestPowerCutAtEverySync(t *testing.T) {
-	const steps = 150
+	const steps = 110
 	mem := vfs.NewCrashableMem()
 	type cut struct {
 		fs            *vfs.MemFS
@@ -282,7 +282,7 @@ func TestPowerCutWithManyCallers(t *testing.T) {
 // TestFailingDisk fails the n-th changing operation, for every n, once or from
 // then on.
 func TestFailingDisk(t *testing.T) {
-	const steps = 50
+	const steps = 45
 	run := func(t *testing.T, fail int, forever bool) (ops int) {
 		mem := vfs.NewCrashableMem()
 		var n atomic.Int64

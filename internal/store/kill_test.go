@@ -72,7 +72,7 @@ func count(s *Store, p Partition) (n uint64, err error) {
 func TestKillNine(t *testing.T) {
 	dir := t.TempDir()
 	acked := map[string]uint64{}
-	rounds := 6
+	rounds := 4
 	if testing.Short() {
 		rounds = 2
 	}

@@ -3,9 +3,11 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -13,12 +15,19 @@ import (
 	gust "github.com/gust-dev/gust"
 )
 
-// space keeps the engine from ever meeting a full disk, which it would not
-// survive. Half of the reserve is a file of allocated blocks, the other half is
-// free space: when less than that half is left, new writes are refused and what
-// was accepted goes on. When somebody else fills the disk all the same, the file
-// is given up. Writes are admitted again, and the file made anew, as soon as
-// there is space for both.
+// space keeps the engine's log from ever meeting a full disk, which the store
+// would not survive. Half of the reserve is a file of allocated blocks, the other
+// half is free space:
+//
+//   - New writes are refused when less than the free half is left, or while the
+//     engine's tables do not fit.
+//   - Tables are refused when less than half of the free half is left. The engine
+//     tries again later; until then it keeps them in memory, and in the log.
+//   - What was admitted may use the rest, for the log. When somebody else fills
+//     the disk all the same, the file is given up for it.
+//
+// Writes are admitted again, and the file made anew, as soon as there is space for
+// both.
 type space struct {
 	fs    vfs.FS
 	dir   string
@@ -31,8 +40,9 @@ type space struct {
 	budget atomic.Int64 // what may be written before the disk is asked again
 	asked  atomic.Int64 // when it was asked, since start
 	full   atomic.Bool
-	mu     sync.Mutex // guards asking and the file
-	held   bool       // the file is there
+	tables atomic.Int64 // when a table did not fit, since start; 0 when they do
+	mu     sync.Mutex   // guards asking and the file
+	held   bool         // the file is there
 }
 
 const (
@@ -41,6 +51,9 @@ const (
 	// writeFactor is what a byte of a transition takes on disk until the
 	// engine has compacted it: the log and a first table, and slack.
 	writeFactor = 3
+	// tablesWait is how long no table must have failed until writes are
+	// admitted without one having succeeded.
+	tablesWait = 10 * time.Second
 )
 
 func newSpace(fsys vfs.FS, dir string, reserve int64, log *slog.Logger) *space {
@@ -58,10 +71,17 @@ func newSpace(fsys vfs.FS, dir string, reserve int64, log *slog.Logger) *space {
 	p.held = err == nil
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.look() && p.held && !p.fits(0) {
+	switch {
+	case !p.look():
+	case p.held && !p.fits(0):
 		// The engine needs space to open.
 		p.full.Store(true)
 		p.drop()
+	case !p.held && p.fits(p.half):
+		if err := p.hold(); err != nil {
+			p.log.Warn("the disk reserve could not be made", "err", err)
+		}
+		p.look()
 	}
 	return p
 }
@@ -86,7 +106,7 @@ func (p *space) admit(n int) error {
 		return nil
 	}
 	need := int64(n) * writeFactor
-	if !p.full.Load() && p.budget.Add(-need) >= 0 && int64(time.Since(p.start))-p.asked.Load() < int64(spaceLook) {
+	if !p.full.Load() && p.tables.Load() == 0 && p.budget.Add(-need) >= 0 && int64(time.Since(p.start))-p.asked.Load() < int64(spaceLook) {
 		return nil
 	}
 	p.mu.Lock()
@@ -94,13 +114,16 @@ func (p *space) admit(n int) error {
 	if !p.look() {
 		return nil
 	}
+	if at := p.tables.Load(); at != 0 && int64(time.Since(p.start))-at > int64(tablesWait) {
+		p.tables.Store(0)
+	}
 	if !p.held && p.fits(need+p.half) {
 		if err := p.hold(); err != nil {
 			p.log.Warn("the disk reserve could not be made", "err", err)
 		}
 		p.look()
 	}
-	fits := p.fits(need) && (p.held || !p.full.Load())
+	fits := p.fits(need) && (p.held || !p.full.Load()) && p.tables.Load() == 0
 	if fits == p.full.Load() {
 		p.full.Store(!fits)
 		if fits {
@@ -172,6 +195,38 @@ func (p *space) release() bool {
 		p.drop()
 	}
 	return true
+}
+
+// table refuses n bytes of a table that would take what is kept for the log.
+func (p *space) table(n int) error {
+	if !p.known {
+		return nil
+	}
+	u, err := p.fs.GetDiskUsage(p.dir)
+	if err == nil && int64(u.AvailBytes) < p.half/2+int64(n) {
+		return p.tableFailed(&fs.PathError{Op: "write", Path: p.dir, Err: syscall.ENOSPC})
+	}
+	return nil
+}
+
+// tableFailed notes that a table did not fit.
+func (p *space) tableFailed(err error) error {
+	if isNoSpace(err) {
+		p.tables.Store(max(1, int64(time.Since(p.start))))
+	}
+	return err
+}
+
+// tableWorked notes that one did.
+func (p *space) tableWorked(err error) {
+	if err == nil {
+		p.tables.Store(0)
+	}
+}
+
+// roomy tells whether n bytes are nothing to the disk.
+func (p *space) roomy(n int64) bool {
+	return !p.full.Load() && (!p.known || p.budget.Load() > 16*n)
 }
 
 func (p *space) isFull() bool { return p.full.Load() }

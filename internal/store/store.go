@@ -240,6 +240,8 @@ func (s *Store) engineOptions() *pebble.Options {
 	o.Logger = engineLog{s.log, s.fail}
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: s.backgroundError,
+		FlushEnd:        func(i pebble.FlushInfo) { s.space.tableWorked(i.Err) },
+		CompactionEnd:   func(i pebble.CompactionInfo) { s.space.tableWorked(i.Err) },
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			s.log.Error("the store found damage on disk", "file", i.Path, "err", i.Details)
 		},
