@@ -17,7 +17,8 @@ func (c *command) env() *cobra.Command {
 		GroupID: "run",
 		Short:   "Print the variables that AWS clients need for this node",
 		Long: `Print lines for a shell that make AWS clients (CLI, SDKs) work with this node:
-AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.
+AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and
+AWS_DEFAULT_REGION, which is what the AWS CLI and boto3 read instead.
 They hold the root key: keep them to yourself.`,
 		Example: `  eval "$(gust env)"
   gust env --shell fish | source`,
@@ -36,6 +37,7 @@ They hold the root key: keep them to yourself.`,
 					{"AWS_ACCESS_KEY_ID", client.Key.ID},
 					{"AWS_SECRET_ACCESS_KEY", client.Key.Secret},
 					{"AWS_REGION", status.Region},
+					{"AWS_DEFAULT_REGION", status.Region},
 				}
 				if asJSON {
 					object := make(map[string]string)
