@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Installs what the conformance tests need, at pinned versions, into the
+# checkout's cache folder: the AWS command line and boto3, and the runtime client
+# for Python. Compilers (gcc, cargo) and Python itself come from the machine; on
+# Debian and Ubuntu, as root, what is missing is installed.
+set -euo pipefail
+cd "$(dirname "$0")"
+cache=$PWD/../.cache/conformance
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+missing=()
+have gcc || missing+=(gcc libc6-dev)
+have python3 || missing+=(python3)
+if have python3; then python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv); else missing+=(python3-venv); fi
+have cargo || missing+=(cargo)
+if ((${#missing[@]})); then
+  if [[ $(id -u) != 0 ]] || ! have apt-get; then
+    echo "conformance needs ${missing[*]}; install them and run this again" >&2
+    exit 1
+  fi
+  apt-get update -qq </dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" </dev/null
+fi
+
+# The AWS command line and boto3, in an environment of their own.
+clients=$PWD/clients.txt
+if ! cmp -s "$clients" "$cache/clients/installed.txt"; then
+  rm -rf "$cache/clients"
+  python3 -m venv "$cache/clients"
+  "$cache/clients/bin/python" -m pip install --quiet --disable-pip-version-check -r "$clients"
+  cp "$clients" "$cache/clients/installed.txt"
+fi
+
+# The runtime client for Python: what goes into an artifact, beside a Python.
+runtime=$PWD/testdata/python/requirements.txt
+if ! cmp -s "$runtime" "$cache/python/installed.txt"; then
+  rm -rf "$cache/python"
+  "$cache/clients/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$cache/python" -r "$runtime"
+  cp "$runtime" "$cache/python/installed.txt"
+fi
+
+# Crates are fetched once, so that the tests themselves build from the cache.
+(cd testdata/rust && CARGO_TARGET_DIR="$cache/rust" cargo fetch --locked --quiet)
+
+go mod download
