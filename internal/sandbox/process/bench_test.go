@@ -65,8 +65,9 @@ func BenchmarkColdStart(b *testing.B) {
 	}
 }
 
-// settle waits until all spares are there.
+// settle waits until the root and all spares are there.
 func settle(b *testing.B, backend *Backend) {
+	<-backend.root.ready
 	eventually(b, "spares are made", func() bool {
 		backend.spares.mu.Lock()
 		defer backend.spares.mu.Unlock()

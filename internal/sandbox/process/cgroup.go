@@ -181,14 +181,17 @@ func (g *group) limit(memory int64, processes int) error {
 		return err
 	}
 	mem := g.dir("memory")
-	if err := writeFile(mem, "memory.limit_in_bytes", m); err != nil {
-		return err
-	}
-	var err error
-	if g.c.swap {
-		err = errors.Join(err, writeFile(mem, "memory.memsw.limit_in_bytes", m))
-	} else {
+	err := writeFile(mem, "memory.limit_in_bytes", m)
+	switch {
+	case !g.c.swap:
 		err = errors.Join(err, writeFile(mem, "memory.swappiness", "0"))
+	case errors.Is(err, syscall.EINVAL):
+		// It would pass the limit of memory and swap together, which has to
+		// be raised before.
+		err = writeFile(mem, "memory.memsw.limit_in_bytes", m)
+		err = errors.Join(err, writeFile(mem, "memory.limit_in_bytes", m))
+	default:
+		err = errors.Join(err, writeFile(mem, "memory.memsw.limit_in_bytes", m))
 	}
 	// Buffers of TCP connections are counted apart with version 1, and only
 	// when they are bounded.

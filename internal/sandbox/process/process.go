@@ -247,7 +247,7 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 
 // launch starts the program in a cell; output is the read end of its output.
 func (b *Backend) launch(ctx context.Context, spec sandbox.Spec) (_ *program, output *os.File, err error) {
-	c, v, err := b.materials(ctx, spec.Ephemeral)
+	c, v, err := b.materials(ctx, spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -267,12 +267,12 @@ func (b *Backend) launch(ctx context.Context, spec sandbox.Spec) (_ *program, ou
 }
 
 // materials are a cell and a /tmp, prepared ahead or made now.
-func (b *Backend) materials(ctx context.Context, size int64) (*cell, *volume, error) {
-	c, v := b.spares.take(size)
+func (b *Backend) materials(ctx context.Context, spec sandbox.Spec) (*cell, *volume, error) {
+	c, v := b.spares.take(spec)
 	var wg sync.WaitGroup
 	var verr, cerr error
 	if v == nil {
-		make := func() { v, verr = b.scratch.newVolume(ctx, size) }
+		make := func() { v, verr = b.scratch.newVolume(ctx, spec.Ephemeral) }
 		if c == nil {
 			wg.Go(make) // beside the cell
 		} else {
@@ -280,7 +280,7 @@ func (b *Backend) materials(ctx context.Context, size int64) (*cell, *volume, er
 		}
 	}
 	if c == nil {
-		c, cerr = b.newCell()
+		c, cerr = b.newCell(spec.Memory, spec.Processes)
 	}
 	wg.Wait()
 	if err := errors.Join(verr, cerr); err != nil {

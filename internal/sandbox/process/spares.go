@@ -5,6 +5,9 @@ package process
 import (
 	"sync"
 	"time"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/sandbox"
 )
 
 // spares are cells and /tmp volumes made ahead. They are made one at a time,
@@ -16,8 +19,8 @@ type spares struct {
 	wake chan struct{} // there may be something to make
 
 	mu       sync.Mutex
-	starting int   // Starts under way
-	size     int64 // of the volume that was asked for last
+	starting int          // Starts under way
+	last     sandbox.Spec // whose limits the next one probably has too
 	cells    []*cell
 	volumes  []*volume
 	closed   bool
@@ -25,7 +28,8 @@ type spares struct {
 
 // newSpares takes over a first volume.
 func newSpares(b *Backend, want int, v *volume) *spares {
-	return &spares{b: b, want: want, wake: make(chan struct{}, 1), size: v.size, volumes: []*volume{v}}
+	return &spares{b: b, want: want, wake: make(chan struct{}, 1), volumes: []*volume{v},
+		last: sandbox.Spec{Memory: gust.DefaultMemory, Ephemeral: v.size, Processes: gust.MaxProcesses}}
 }
 
 // begin and end stand around each Start.
@@ -49,10 +53,10 @@ func (s *spares) end() {
 }
 
 // take gives what there is, nil for what there is not.
-func (s *spares) take(size int64) (c *cell, v *volume) {
+func (s *spares) take(spec sandbox.Spec) (c *cell, v *volume) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.size = size
+	s.last = sandbox.Spec{Memory: spec.Memory, Ephemeral: spec.Ephemeral, Processes: spec.Processes}
 	for len(s.cells) > 0 && c == nil {
 		c = s.cells[0]
 		s.cells = s.cells[1:]
@@ -62,7 +66,7 @@ func (s *spares) take(size int64) (c *cell, v *volume) {
 		}
 	}
 	for i, w := range s.volumes {
-		if w.size == size {
+		if w.size == spec.Ephemeral {
 			s.volumes = append(s.volumes[:i], s.volumes[i+1:]...)
 			return c, w
 		}
@@ -108,7 +112,8 @@ func (s *spares) run() {
 // makeOne makes one spare if one is missing and nobody starts anything.
 func (s *spares) makeOne() (bool, error) {
 	s.mu.Lock()
-	size := s.size
+	last := s.last
+	size := last.Ephemeral
 	idle := s.starting == 0
 	var stale []*volume
 	kept := s.volumes[:0]
@@ -137,7 +142,7 @@ func (s *spares) makeOne() (bool, error) {
 		s.volumes = append(s.volumes, v)
 		s.mu.Unlock()
 	case cells < s.want:
-		c, err := s.b.newCell()
+		c, err := s.b.newCell(last.Memory, last.Processes)
 		if err != nil {
 			return false, err
 		}

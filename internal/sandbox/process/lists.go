@@ -1,0 +1,193 @@
+//go:build linux && (amd64 || arm64)
+
+package process
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gust-dev/gust/internal/sandbox"
+)
+
+// What is done when in an environment. Three lists make it: fork's (zygote.go)
+// and cellList, which may be carried out ahead, and runList.
+
+// Numbers of descriptors that stay open in init between two lists.
+const (
+	listenerFD = 10
+	usernsFD   = 11
+)
+
+// cellList completes an environment up to where the function's own begins. It
+// is carried out by init, which is root yet, in namespaces that root owns.
+func (b *Backend) cellList(uid int) *list {
+	l := newList()
+	const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	l.call("mount /proc", unix.SYS_MOUNT, "proc", "/proc", "proc", quiet, "hidepid=2")
+	for _, path := range b.proc.masked {
+		empty := emptyFile
+		if strings.HasSuffix(path, "/") {
+			empty = emptyFolder
+		}
+		l.call("mask "+path, unix.SYS_MOUNT, empty, path, 0, unix.MS_BIND, 0)
+	}
+	for _, path := range b.proc.readonly {
+		l.call("bind "+path, unix.SYS_MOUNT, path, path, 0, unix.MS_BIND, 0)
+		l.call("make "+path+" read-only", unix.SYS_MOUNT, 0, path, 0, unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|quiet, 0)
+	}
+	l.call("mount /dev/shm", unix.SYS_MOUNT, "shm", "/dev/shm", "tmpfs", quiet, "mode=1777,size=64m,nr_inodes=16k")
+	l.call("set the host name", unix.SYS_SETHOSTNAME, "gust", len("gust"))
+	l.call("set the domain name", unix.SYS_SETDOMAINNAME, "", 0)
+	if b.timens {
+		// The environment's clocks start at zero: how long the host is up is
+		// nobody's business.
+		var mono, boot unix.Timespec
+		unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono)
+		unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot)
+		offsets := fmt.Sprintf("monotonic -%d 0\nboottime -%d 0\n", max(mono.Sec-1, 0), max(boot.Sec-1, 0))
+		l.call("make a time namespace", unix.SYS_UNSHARE, unix.CLONE_NEWTIME)
+		f := l.call("open timens_offsets", unix.SYS_OPENAT, atCWD, "/proc/self/timens_offsets", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		l.call("set the clocks", unix.SYS_WRITE, f, offsets, len(offsets))
+		l.call("close timens_offsets", unix.SYS_CLOSE, f)
+	}
+
+	l.call("make a cgroup namespace", unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP)
+	l.userns(uid)
+
+	// struct ifreq{"lo", IFF_UP | IFF_RUNNING}
+	ifreq := make([]byte, 40)
+	copy(ifreq, "lo")
+	ifreq[16] = unix.IFF_UP | unix.IFF_RUNNING
+	s := l.call("make a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	l.call("bring lo up", unix.SYS_IOCTL, s, unix.SIOCSIFFLAGS, l.bytes(ifreq))
+	l.call("close the socket", unix.SYS_CLOSE, s)
+	addr := []byte{unix.AF_INET, 0, 9001 >> 8, 9001 & 0xff, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}
+	s = l.call("make the Runtime API's socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	l.call("number the socket", unix.SYS_DUP3, s, listenerFD, unix.O_CLOEXEC)
+	l.call("close the socket", unix.SYS_CLOSE, s)
+	l.call("bind "+apiAddress, unix.SYS_BIND, listenerFD, l.bytes(addr), len(addr))
+	l.call("listen on "+apiAddress, unix.SYS_LISTEN, listenerFD, 1024)
+	l.sendFD("hand the Runtime API's listener over", l.rights(listenerFD))
+	l.call("close the listener", unix.SYS_CLOSE, listenerFD)
+	// sendFD was the answer; the list ends silently.
+	l.flags = silent
+	return l
+}
+
+// userns makes the function's user namespace and keeps it open as usernsFD. It
+// is entered last of all, so the other namespaces belong to the host's root, and
+// nobody in the environment has any power over them.
+//
+// The namespace's owner is the environment's own user: the kernel charges what
+// it counts by user (watches, timers, locked memory) to a namespace's owner too,
+// and root's share would be everybody's. So it is made under that name; the
+// capabilities, which are lost with root's, are raised again to be allowed to.
+func (l *list) userns(uid int) {
+	caps := l.words(capVersion3, 0, 0, 0, 0)
+	l.call("read capabilities", unix.SYS_CAPGET, caps, caps+8)
+	l.call("take the environment's group", unix.SYS_SETRESGID, -1, uid, -1)
+	l.call("take the environment's user", unix.SYS_SETRESUID, -1, uid, -1)
+	l.call("raise capabilities", unix.SYS_CAPSET, caps, caps+8)
+	child := l.fork("make a user namespace", unix.SYS_CLONE, func() {
+		l.call("wait to be killed", unix.SYS_PPOLL, 0, 0, 0, 0, 0)
+		l.call("end", unix.SYS_EXIT_GROUP, 0)
+	}, unix.CLONE_NEWUSER|int(unix.SIGCHLD), 0, 0, 0, 0)
+	l.call("be root again", unix.SYS_SETRESUID, -1, 0, -1)
+	l.call("be root's group again", unix.SYS_SETRESGID, -1, 0, -1)
+	l.call("end with the node", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL), 0, 0, 0)
+	l.call("be not dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	const its = "/proc/2/" // the first child in a pid namespace
+	ids := fmt.Sprintf("%d %d 1\n%d %d 1\n", initID, uid, functionID, uid+1)
+	for _, w := range [][2]string{{"setgroups", "deny"}, {"uid_map", ids}, {"gid_map", ids}} {
+		f := l.call("open "+w[0], unix.SYS_OPENAT, atCWD, its+w[0], unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		l.call("write "+w[0], unix.SYS_WRITE, f, w[1], len(w[1]))
+		l.call("close "+w[0], unix.SYS_CLOSE, f)
+	}
+	f := l.call("open the user namespace", unix.SYS_OPENAT, atCWD, its+"ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	l.call("number the user namespace", unix.SYS_DUP3, f, usernsFD, unix.O_CLOEXEC)
+	l.call("close the user namespace", unix.SYS_CLOSE, f)
+	l.call("end the child", unix.SYS_KILL, child, int(unix.SIGKILL))
+	l.call("reap the child", opReap, child)
+}
+
+// rights places the control message that sends one descriptor, of which only
+// the number may be known later (the last 4 bytes, see rightsFD).
+func (l *list) rights(fd int) uint64 { return l.bytes(unix.UnixRights(fd)) }
+
+// rightsFD is where the descriptor of a control message stands.
+func rightsFD(at uint64) uint64 { return at + uint64(unix.CmsgLen(0)) }
+
+// sendFD sends an answer with a descriptor.
+func (l *list) sendFD(what string, rights uint64) {
+	iov := l.words(l.zeros(replySize), replySize)
+	m := l.words(0, 0, iov, 1, rights, uint64(unix.CmsgSpace(4)), 0)
+	l.call(what, unix.SYS_SENDMSG, controlFD, m, unix.MSG_NOSIGNAL)
+}
+
+// capVersion3 is the head of what capget and capset take (this version, this
+// thread); two sets of three words follow, of 24 bytes together.
+const capVersion3 = unix.LINUX_CAPABILITY_VERSION_3
+
+// runList is init's last list: it mounts what is the function's, enters the user
+// namespace and gives up its rights there, starts the function's
+// program, and waits for it. Its answers are the program's pidfd once the
+// program has been executed, and its status when it has ended; or the failure
+// of a step, of init's or of the child's.
+func (b *Backend) runList(spec sandbox.Spec, code, tmp, output, rules int) *list {
+	l := newList()
+	task, scratch, out := l.fd(code), l.fd(tmp), l.fd(output)
+	lock := received(-1)
+	if rules >= 0 {
+		lock = l.fd(rules)
+	}
+	env := append(append(make([]string, 0, len(spec.Env)+1), spec.Env...), b.knows(spec))
+	argv, envp := l.strs(spec.Command), l.strs(env)
+	filter := l.words(uint64(len(b.filter)/8), l.bytes(b.filter))
+	pidfd := l.rights(0)
+	noCaps := l.words(capVersion3, 0, 0, 0, 0)
+
+	l.call("mount /var/task", unix.SYS_MOVE_MOUNT, task, "", atCWD, "/var/task", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	l.call("mount /tmp", unix.SYS_MOVE_MOUNT, scratch, "", atCWD, "/tmp", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	l.call("enter the user namespace", unix.SYS_SETNS, usernsFD, unix.CLONE_NEWUSER)
+	l.call("become init's group", unix.SYS_SETRESGID, initID, initID, initID)
+	l.call("become init's user", unix.SYS_SETRESUID, initID, initID, initID)
+	l.call("end with the node", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL), 0, 0, 0)
+	l.call("be not dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	for cp := range b.lastCap + 1 {
+		l.call("drop capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, cp, 0, 0, 0)
+	}
+	l.call("lock capabilities", unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, secureBits, 0, 0, 0)
+	l.call("refuse new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	child := l.fork("start the function's process", unix.SYS_CLONE, func() {
+		l.call("leave the session", unix.SYS_SETSID)
+		l.call("become the function's group", unix.SYS_SETRESGID, functionID, functionID, functionID)
+		l.call("become the function's user", unix.SYS_SETRESUID, functionID, functionID, functionID)
+		l.call("give up capabilities", unix.SYS_CAPSET, noCaps, noCaps+8)
+		l.call("go to /var/task", unix.SYS_CHDIR, "/var/task")
+		in := l.call("open /dev/null", unix.SYS_OPENAT, atCWD, "/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		l.call("connect the standard input", unix.SYS_DUP3, in, 0, 0)
+		l.call("connect the standard output", unix.SYS_DUP3, out, 1, 0)
+		l.call("connect the standard error", unix.SYS_DUP3, out, 2, 0)
+		if lock >= 0 {
+			l.call("apply the Landlock rules", unix.SYS_LANDLOCK_RESTRICT_SELF, lock, 0)
+		}
+		l.call("close all other descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, 0)
+		l.call("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, filter)
+		l.call(execWhat, unix.SYS_EXECVE, program0(spec), argv, envp)
+	}, unix.CLONE_VFORK|unix.CLONE_PIDFD|int(unix.SIGCHLD), 0, rightsFD(pidfd), 0, 0)
+	l.call("give up capabilities", unix.SYS_CAPSET, noCaps, noCaps+8)
+	l.sendFD("hand the function's process over", pidfd)
+	l.call("close all other descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, 0)
+	l.call("close the standard descriptors", unix.SYS_CLOSE_RANGE, 0, 2, 0)
+	l.call("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, filter)
+	status := l.call("wait for the function", opReap, child)
+	l.end(status)
+	l.flags = exitAfter
+	return l
+}
+
+// secureBits: being uid 0 means nothing, for ever (SECBIT_NOROOT, _KEEP_CAPS
+// and _NO_CAP_AMBIENT_RAISE, locked; capabilities are still lost with the uid).
+const secureBits = 1<<0 | 1<<1 | 1<<3 | 1<<5 | 1<<6 | 1<<7
