@@ -46,6 +46,7 @@ func (c *command) runBackup(ctx context.Context, client *api.Client, file string
 		return err
 	}
 	n, err := writeWhole(file, func(w io.Writer) (int64, error) { return client.Backup(ctx, w) })
+	working.does("backup", "")
 	if err != nil {
 		return err
 	}

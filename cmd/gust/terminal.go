@@ -113,12 +113,14 @@ func (t *terminal) working() *progress {
 	return p
 }
 
-// does says what is being done about key; an empty text ends it.
+// does says what is being done about key; an empty text ends it, and the screen
+// is free for what is printed next.
 func (p *progress) does(key, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if text == "" {
 		delete(p.tasks, key)
+		p.clear()
 		return
 	}
 	if k := p.tasks[key]; k != nil {
@@ -142,7 +144,9 @@ func (p *progress) run() {
 		case now := <-tick.C:
 			p.show(now)
 		case <-p.quit:
+			p.mu.Lock()
 			p.clear()
+			p.mu.Unlock()
 			return
 		}
 	}
