@@ -28,6 +28,7 @@ func (fn *function) needs() int {
 // start starts what is wanted, one a function in turn, while starts are left.
 // What may not start now is wanted again at the next event or tick.
 func (s *Scaler) start(now time.Time) {
+	s.expireStarts(now)
 	for len(s.wanting) > 0 && s.starting < s.limits.Starts {
 		fn := s.wanting[0]
 		s.wanting = slices.Delete(s.wanting, 0, 1)
@@ -68,15 +69,44 @@ func (s *Scaler) startOne(now time.Time, fn *function) {
 	e := &Env{Function: fn.decl, Cause: cause, State: Starting, Since: now, Memory: s.expected(fn), fn: fn}
 	s.envs[e] = struct{}{}
 	s.memory += e.Memory
+	e.holds = true
 	s.starting++
+	s.holding = append(s.holding, e)
 	fn.starting++
 	fn.envs++
 	s.do(Action{Op: Start, Env: e})
 }
 
+// startShare is how long a start counts against Limits.Starts: what it costs
+// others it costs in its first moments, and then it mostly waits. Were it
+// counted to its end, a few programs that hang before they are ready would keep
+// every other function from starting.
+const startShare = 250 * time.Millisecond
+
+// expireStarts lets go of the places that starts have had for startShare.
+func (s *Scaler) expireStarts(now time.Time) {
+	for len(s.holding) > 0 {
+		e := s.holding[0]
+		if e.holds && now.Before(e.Since.Add(startShare)) {
+			return
+		}
+		s.letGo(e)
+		s.holding[0] = nil
+		s.holding = s.holding[1:]
+	}
+}
+
+// letGo ends that a start counts against Limits.Starts.
+func (s *Scaler) letGo(e *Env) {
+	if e.holds {
+		e.holds = false
+		s.starting--
+	}
+}
+
 // started takes e out of the count of those that start.
 func (s *Scaler) started(fn *function, e *Env) {
-	s.starting--
+	s.letGo(e)
 	if !e.retiring {
 		fn.starting--
 	}

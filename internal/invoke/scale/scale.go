@@ -20,7 +20,7 @@ type Limits struct {
 	// Concurrency is how many environments may be in use at once.
 	Concurrency int
 	// Starts is how many environments may be starting at once, so that a burst
-	// does not starve what runs.
+	// does not starve what runs. Each counts for its first startShare.
 	Starts int
 	// Memory is what all environments together may use, in bytes.
 	Memory int64
@@ -47,6 +47,7 @@ type Env struct {
 	Data any
 
 	fn       *function
+	holds    bool // counts in Scaler.starting
 	free     bool // stands in fn.free
 	retiring bool // gets no more work, stops when its load is 0
 	measured bool // Memory was measured, not expected
@@ -106,7 +107,8 @@ type Scaler struct {
 	fns      map[string]*function
 	setAside int         // concurrency that is reserved or provisioned
 	shared   int         // concurrency in use beyond what is set aside
-	starting int         // environments that are starting
+	starting int         // environments that count against limits.Starts
+	holding  []*Env      // those, and some that do no more, the oldest first
 	memory   int64       // of all environments
 	wanting  []*function // functions that want a start, each once, in turn
 	queued   []*function // functions with queued tickets, each once
@@ -426,6 +428,9 @@ func (s *Scaler) Tick(now time.Time) (next time.Time, _ []Action) {
 	}
 	s.relieve()
 	s.start(now)
+	if len(s.wanting) > 0 && len(s.holding) > 0 {
+		at(s.holding[0].Since.Add(startShare))
+	}
 	s.drainQueues(now)
 	return next, s.take()
 }

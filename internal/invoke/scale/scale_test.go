@@ -97,8 +97,14 @@ func (w *world) do(actions []Action) {
 			w.refused[a.Ticket] = a.Err
 		case Start:
 			w.starting = append(w.starting, a.Env)
-			if len(w.starting) > w.limits.Starts {
-				w.t.Fatalf("%d starts at once", len(w.starting))
+			young := 0
+			for _, e := range w.starting {
+				if w.now.Before(e.Since.Add(startShare)) {
+					young++
+				}
+			}
+			if young > w.limits.Starts {
+				w.t.Fatalf("%d starts at once", young)
 			}
 		case Stop:
 			if a.Env.Load != 0 {
@@ -419,6 +425,33 @@ func TestStartsAreLimitedAndShared(t *testing.T) {
 	}
 }
 
+// Programs that hang before they are ready do not keep others from starting.
+func TestHangingStartsLeaveTheirPlaces(t *testing.T) {
+	w := newWorld(t, Limits{Starts: 2}, fn("hangs"), fn("other"))
+	for range 10 {
+		w.arrive("hangs")
+	}
+	w.arrive("other")
+	if len(w.starting) != 2 {
+		t.Fatalf("%d starts at once, want 2", len(w.starting))
+	}
+	next, actions := w.s.Tick(w.now)
+	w.do(actions)
+	if want := w.now.Add(startShare); next.After(want) {
+		t.Errorf("it wants to be called at %v, and places are free at %v", next, want)
+	}
+	w.tick(startShare)
+	if len(w.starting) != 4 {
+		t.Fatalf("%d have started after %v, want 4", len(w.starting), startShare)
+	}
+	for _, e := range w.starting {
+		if e.Function.Name == "other" {
+			return
+		}
+	}
+	t.Error("the other function had no turn")
+}
+
 func TestMemoryBudgetCountsUseAndReclaimsIdleFirst(t *testing.T) {
 	w := newWorld(t, Limits{Memory: 100 * gust.MB}, fn("a"), fn("b"), fn("p", provisioned(1)))
 	w.ready()
@@ -544,12 +577,18 @@ func history(t *testing.T, seed uint64, steps int) {
 func (w *world) audit() {
 	w.t.Helper()
 	var memory int64
-	var starting, shared, aside int
+	var starting, holding, shared, aside int
 	perFn := map[*function]int{}
 	for e := range w.s.envs {
 		memory += e.Memory
 		if e.State == Starting {
 			starting++
+		}
+		if e.holds {
+			holding++
+		}
+		if e.holds && e.State != Starting {
+			w.t.Fatalf("a place for a start is held: %+v", e)
 		}
 		if !e.retiring {
 			perFn[e.fn]++
@@ -587,9 +626,9 @@ func (w *world) audit() {
 			w.t.Fatalf("%s: waits for nothing", name)
 		}
 	}
-	if memory != w.s.memory || starting != w.s.starting || shared != w.s.shared || aside != w.s.setAside || starting != len(w.starting) {
-		w.t.Fatalf("memory %d/%d starting %d/%d/%d shared %d/%d set aside %d/%d", memory, w.s.memory,
-			starting, w.s.starting, len(w.starting), shared, w.s.shared, aside, w.s.setAside)
+	if memory != w.s.memory || holding != w.s.starting || shared != w.s.shared || aside != w.s.setAside || starting != len(w.starting) {
+		w.t.Fatalf("memory %d/%d starting %d/%d, holding %d/%d shared %d/%d set aside %d/%d", memory, w.s.memory,
+			starting, len(w.starting), holding, w.s.starting, shared, w.s.shared, aside, w.s.setAside)
 	}
 }
 
