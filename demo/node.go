@@ -52,6 +52,7 @@ func startNode(ctx context.Context, binary, sandbox string) (_ *node, err error)
 	n.cmd = exec.Command(binary, args...)
 	n.cmd.Env = environ()
 	n.cmd.Stdout, n.cmd.Stderr = ready, n.log
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the demo, which stops the node
 	if err := n.cmd.Start(); err != nil {
 		n.cmd = nil
 		return nil, fmt.Errorf("starting %s: %w; `make build` makes it", binary, err)
@@ -163,7 +164,10 @@ func (n *node) discard() error {
 	var errs []error
 	if n.cmd != nil && !n.ended {
 		if err := n.stop(); err != nil {
-			errs = append(errs, err, n.cmd.Process.Kill())
+			errs = append(errs, err)
+		}
+		if !n.ended {
+			errs = append(errs, n.cmd.Process.Kill())
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(n.data))...)
