@@ -257,7 +257,7 @@ func links(f *findings, ev wire.Event) {
 // leaveLinks leaves behind what a careless clean-up would follow: links to the
 // host's canary under every likely name, and a folder that cannot be entered.
 func leaveLinks(f *findings, ev wire.Event) {
-	for _, name := range []string{"/tmp/a", "/tmp/work", "/tmp/.x", "/dev/shm/a"} {
+	for _, name := range []string{"/tmp/a", "/tmp/link", "/tmp/.x", "/dev/shm/a"} {
 		f.refused("link %s: %v", name, os.Symlink(ev.Targets.Canary, name))
 	}
 	os.MkdirAll("/tmp/closed/inner", 0o755)
