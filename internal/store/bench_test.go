@@ -63,7 +63,7 @@ func BenchmarkBareEngine(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := &Store{log: quiet()}
 			o := s.engineOptions()
-			o.FS = vfs.Default
+			o.FS, o.EventListener = vfs.Default, nil
 			db, err := pebble.Open(b.TempDir(), o)
 			if err != nil {
 				b.Fatal(err)

@@ -376,7 +376,9 @@ func (s *Store) seal() {
 	}
 	if err != nil {
 		s.fail(fmt.Errorf("sync the log: %w", explain(err)))
+		return
 	}
+	s.syncedTo(b)
 }
 
 // Now is the believed time; see the clock rule in DESIGN.md. Transitions that

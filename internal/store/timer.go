@@ -1,10 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"container/heap"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -78,7 +81,7 @@ func (t *timers) set(set []due) {
 	defer t.mu.RUnlock()
 	for _, d := range set {
 		if r := t.runners[d.kind]; r != nil {
-			r.wake()
+			r.noteSet(d.at)
 		}
 	}
 }
@@ -115,6 +118,14 @@ type runner struct {
 	kind  string
 	woken chan struct{}
 	done  chan result
+
+	// floor is before every timer of the kind, so that a turn does not wade
+	// through those that were deleted.
+	floor int64
+	mu    sync.Mutex
+	set   int64 // the earliest timer that was set since the last turn began
+	next  int64 // what the last turn found due next; none while one runs
+
 	// running and waiting are the timers that are not to be fired: their fire
 	// runs, or it failed a moment ago.
 	running map[entry]bool
@@ -133,11 +144,34 @@ type retry struct {
 	delay time.Duration
 }
 
-func (r *runner) wake() {
-	select {
-	case r.woken <- struct{}{}:
-	default:
+// noteSet has the next turn look at a timer that was set, now if it is the first
+// to be due.
+func (r *runner) noteSet(at int64) {
+	r.mu.Lock()
+	r.set = min(r.set, at)
+	wake := at < r.next
+	r.mu.Unlock()
+	if wake {
+		select {
+		case r.woken <- struct{}{}:
+		default:
+		}
 	}
+}
+
+// begin makes sure that a timer which the turn does not see wakes the next one.
+func (r *runner) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.floor = min(r.floor, r.set)
+	r.set, r.next = math.MaxInt64, math.MaxInt64
+}
+
+// end notes the first timer there is, and the first that is not due yet.
+func (r *runner) end(first, next int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.floor, r.next = first, next
 }
 
 // RunTimers calls fire for every timer of the kind when it is due, in order of
@@ -159,6 +193,8 @@ func (s *Store) RunTimers(ctx context.Context, kind string, fire func(context.Co
 		done:    make(chan result, timersAtOnce),
 		running: map[entry]bool{},
 		waiting: map[entry]*retry{},
+		floor:   math.MinInt64,
+		set:     math.MaxInt64,
 	}
 	if err := s.timers.add(kind, r); err != nil {
 		return err
@@ -221,19 +257,28 @@ func (r *runner) turn(ctx context.Context, fire func(context.Context, Partition,
 	if len(r.running) >= timersAtOnce {
 		return sleep, nil
 	}
-	low := appendDuePrefix(nil, r.kind)
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: after(low)})
+	r.begin()
+	kind := appendDuePrefix(nil, r.kind)
+	it, err := s.db.NewIter(&pebble.IterOptions{
+		LowerBound: binary.BigEndian.AppendUint64(bytes.Clone(kind), sortable(r.floor)),
+		UpperBound: after(kind),
+	})
 	if err != nil {
 		return 0, explain(err)
 	}
 	defer it.Close()
+	first, next := int64(math.MaxInt64), int64(math.MaxInt64)
 	for ok := it.First(); ok; ok = it.Next() {
 		_, at, p, id, err := splitDue(it.Key())
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", gust.ErrCorrupt, err)
 		}
+		first = min(first, at)
 		if at > now {
-			sleep = min(sleep, time.Duration(at-now))
+			next = at
+			if d := time.Duration(at - now); d > 0 { // it may overflow
+				sleep = min(sleep, d)
+			}
 			break
 		}
 		e := entry{at, p, id}
@@ -249,7 +294,11 @@ func (r *runner) turn(ctx context.Context, fire func(context.Context, Partition,
 			break
 		}
 	}
-	return max(sleep, time.Millisecond), explain(it.Error())
+	if err := it.Error(); err != nil {
+		return 0, explain(err)
+	}
+	r.end(first, next)
+	return max(sleep, time.Millisecond), nil
 }
 
 // ready takes the retries that are due from the heap.
