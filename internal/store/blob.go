@@ -31,7 +31,7 @@ type Blobs struct {
 	// disappears from sight, and is removed when the last one has ended.
 	holds   int
 	deleted map[gust.Digest]bool
-	// put is when this run put a blob, by the steady clock.
+	// put is when this run put a blob or was asked for it, by the steady clock.
 	put map[gust.Digest]time.Duration
 }
 
@@ -205,19 +205,26 @@ func (b *Blobs) hidden(d gust.Digest) bool {
 	return b.deleted[d]
 }
 
-// Has tells whether a blob is there; it does not read it.
+// Has tells whether a blob is there; it does not read it. For Sweep one that is
+// counts as put now, since who asks may be about to name it.
 func (b *Blobs) Has(d gust.Digest) (bool, error) {
 	if _, err := gust.ParseDigest(string(d)); err != nil {
 		return false, nil
 	}
-	if b.hidden(d) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deleted[d] {
 		return false, nil
 	}
 	_, err := b.s.fs.Stat(b.path(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil, explain(err)
+	if err != nil {
+		return false, explain(err)
+	}
+	b.put[d] = b.s.clock.steady()
+	return true, nil
 }
 
 // Delete removes a blob; one that is not there is no error.

@@ -137,6 +137,15 @@ func TestSweepKeepsWhatIsNamedOrNew(t *testing.T) {
 	if all, _ := s.Blobs().List(); len(all) != 2 {
 		t.Errorf("left: %v", all)
 	}
+	// Who was told that a blob is there has time to name it.
+	asked := putBlob(t, s, "asked")
+	h.pass(2 * time.Hour)
+	if ok, err := s.Blobs().Has(asked); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	sweep(1) // the young one
+	h.pass(time.Hour)
+	sweep(1)
 }
 
 // A blob's name that is in a transition leads to the blob, whenever the power
