@@ -159,15 +159,15 @@ func (iv *Invoker) attempt(p store.Partition, id string, e event, payload []byte
 	var lost error // why it is not tried again
 	var throttled *gust.ThrottledError
 	switch {
+	case err == nil && resp.Error == nil:
 	case errors.Is(err, gust.ErrClosing) || iv.ctx.Err() != nil:
-		return // the next start takes it up
+		return // it did not run, or was cut off: the next start takes it up
 	case errors.As(err, &throttled):
 		e.Refused++
 		wait = spread(min(time.Second<<min(e.Refused-1, 10), 5*time.Minute))
 		if e.Waited += wait; e.Waited > asyncMaxWait {
 			lost = err
 		}
-	case err == nil && resp.Error == nil:
 	default:
 		if err == nil {
 			err = resp.Error

@@ -105,12 +105,12 @@ func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (
 		},
 		Logger: logger,
 	})
-	n.onClose(func() error { return n.closeInvoker() })
 	n.recorder.SetStates(n.invoker.States)
 	n.recorder.SetNode(n.figures)
 	n.wg.Go(n.sweep)
 	// Who asks.
 	n.serve(users, apis)
+	n.onClose(n.drain)
 	if err := api.WriteAddress(c.Data, api.Address{API: n.apisAddr, HTTP: n.usersAddr, PID: os.Getpid()}); err != nil {
 		return nil, err
 	}
@@ -196,16 +196,11 @@ func (n *Node) openState(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(n.catalog.Close)
-	n.code, err = artifact.OpenCache(filepath.Join(c.Data, "code"), n.store.Blobs())
-	return err
-}
-
-// closeInvoker lets what runs finish, up to the drain limit.
-func (n *Node) closeInvoker() error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), n.config.Drain,
-		fmt.Errorf("still running after the drain limit of %v", n.config.Drain))
-	defer cancel()
-	return n.invoker.Close(ctx)
+	if n.code, err = artifact.OpenCache(filepath.Join(c.Data, "code"), n.store.Blobs()); err != nil {
+		return err
+	}
+	n.onClose(n.code.Close)
+	return nil
 }
 
 // fail is told what the node cannot go on after.
@@ -258,7 +253,7 @@ func (n *Node) sweep() {
 		case <-n.follow.Done():
 			return
 		}
-		keep := n.catalog.Snapshot().HasArtifact
+		keep := func(d gust.Digest) bool { return n.catalog.Snapshot().HasArtifact(d) }
 		if _, err := n.store.Blobs().Sweep(n.follow, keep, sweepAge); err != nil && n.follow.Err() == nil {
 			n.logger.Warn("blobs could not be swept", "error", err)
 		}

@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -30,24 +32,45 @@ func (n *Node) serve(users, apis net.Listener) {
 	for _, s := range []struct {
 		server *http.Server
 		ln     net.Listener
-	}{{n.users, users}, {n.apis, apis}} {
+	}{{n.users, newDoor(users, descriptors()/usersShare)}, {n.apis, newDoor(apis, descriptors()/apisShare)}} {
 		n.wg.Go(func() {
 			if err := s.server.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
 				n.fail(err)
 			}
 		})
-		n.onClose(func() error { return n.shutdown(s.server) })
 	}
 }
 
-// shutdown lets a server's requests finish, up to the drain limit.
-func (n *Node) shutdown(s *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), n.config.Drain)
+// lastWords is how long those whose invocation was cut off may take to hear of
+// it.
+const lastWords = 500 * time.Millisecond
+
+// drain takes nothing new at either door, lets what runs finish within
+// Config.Drain, and cuts off the rest, which the error tells.
+func (n *Node) drain() error {
+	limit := time.Now().Add(n.config.Drain)
+	over := fmt.Errorf("still running after the drain limit of %v", n.config.Drain)
+	ctx, cancel := context.WithDeadlineCause(context.Background(), limit, over)
 	defer cancel()
-	if err := s.Shutdown(ctx); err != nil {
-		return s.Close() // the invoker tells what was cut off
+	serving, cut := context.WithCancel(context.Background())
+	defer cut()
+	servers := [...]*http.Server{n.users, n.apis}
+	var errs [len(servers)]error
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		wg.Go(func() { errs[i] = s.Shutdown(serving) })
 	}
-	return nil
+	err := n.invoker.Close(ctx)
+	late := time.AfterFunc(max(time.Until(limit), lastWords), cut)
+	defer late.Stop()
+	wg.Wait()
+	for i, s := range servers {
+		if errs[i] != nil && err == nil { // else the invoker tells
+			err = fmt.Errorf("requests were cut off: %w", over)
+		}
+		err = errors.Join(err, s.Close())
+	}
+	return err
 }
 
 // apiHandler is the API port: health for everybody, all else for who has the
