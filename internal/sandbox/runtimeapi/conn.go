@@ -33,6 +33,7 @@ type conn struct {
 	changed   sync.Cond // state has changed
 	streaming bool      // a stream's reader has the connection
 	closing   bool      // it ends with the answer to the next it waits in
+	cut       bool      // the write of an event is interrupted
 }
 
 type connState uint8
@@ -108,7 +109,9 @@ func (c *conn) linger() {
 func (c *conn) idle() bool {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	for c.state != connIdle && !c.s.over {
+	// A write ends soon, also when the session is over, and what the program
+	// has sent since counts.
+	for c.state == connWriting || c.state != connIdle && !c.s.over {
 		c.changed.Wait()
 	}
 	return c.state == connIdle && !c.closing

@@ -329,6 +329,10 @@ func (s *Session) deliver(w *conn, c *call) {
 		case c.state == settled:
 			// Its deadline passed, or the answer came, during the write.
 			c.done <- struct{}{}
+			if w.cut && !s.over {
+				w.cut = false // the write was through all the same
+				w.nc.SetWriteDeadline(time.Time{})
+			}
 		case err != nil:
 			// The program did not get it whole: another connection may.
 			delete(s.active, c.inv.RequestID)
@@ -386,6 +390,7 @@ func (s *Session) cut(c *call, err error) {
 		s.remove(c)
 	}
 	if c.writing != nil {
+		c.writing.cut = true
 		c.writing.nc.SetWriteDeadline(past)
 	}
 	if c.reading != nil {

@@ -1,7 +1,6 @@
 package runtimeapi
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,9 +55,9 @@ func (c *client) send(s string) {
 	}
 }
 
-func (c *client) next() {
-	c.send("GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
-}
+const nextRequest = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n"
+
+func (c *client) next() { c.send(nextRequest) }
 
 func (c *client) post(path, headers, body string) {
 	c.send(fmt.Sprintf("POST /2018-06-01/runtime/%s HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n%s", path, headers, len(body), body))
@@ -73,19 +72,26 @@ type message struct {
 // read reads one answer.
 func (c *client) read() message {
 	c.t.Helper()
+	m, err := c.tryRead()
+	if err != nil {
+		c.t.Errorf("reading an answer: %v", err)
+	}
+	return m
+}
+
+func (c *client) tryRead() (message, error) {
 	c.SetReadDeadline(time.Now().Add(10 * time.Second)) // a hang fails, it does not hang
+	m := message{headers: map[string]string{}}
 	line, err := c.in.line(maxLine)
 	if err != nil {
-		c.t.Errorf("reading a status line: %v", err)
-		return message{}
+		return m, err
 	}
-	m := message{status: string(line), headers: map[string]string{}}
+	m.status = string(line)
 	length := int64(0)
 	for {
 		line, err := c.in.line(maxLine)
 		if err != nil {
-			c.t.Errorf("reading a header: %v", err)
-			return m
+			return m, err
 		}
 		if len(line) == 0 {
 			break
@@ -97,11 +103,9 @@ func (c *client) read() message {
 		}
 	}
 	b := make([]byte, length)
-	if _, err := io.ReadFull(c.in, b); err != nil {
-		c.t.Errorf("reading a body: %v", err)
-	}
+	_, err = io.ReadFull(c.in, b)
 	m.body = string(b)
-	return m
+	return m, err
 }
 
 type outcome struct {
@@ -268,6 +272,7 @@ func TestDeadline(t *testing.T) {
 		s := start(t, Options{})
 		c := connect(t, s)
 		c.next()
+		until(t, func() bool { return s.parked() == 1 })
 		o := <-invoke(s, t.Context(), "a", "", time.Now().Add(20*time.Millisecond))
 		if o.err != ErrDeadline {
 			t.Fatalf("got %v", o.err)
@@ -297,7 +302,8 @@ func TestDeadline(t *testing.T) {
 		s := start(t, Options{})
 		c := connect(t, s)
 		c.next()
-		done := invoke(s, t.Context(), "a", "", time.Now().Add(50*time.Millisecond))
+		until(t, func() bool { return s.parked() == 1 })
+		done := invoke(s, t.Context(), "a", "", time.Now().Add(300*time.Millisecond))
 		c.read()
 		c.send("POST /2018-06-01/runtime/invocation/a/response HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
 		if o := <-done; o.err != ErrDeadline {
@@ -412,29 +418,22 @@ func TestManyAtATime(t *testing.T) {
 	for range concurrency {
 		c := connect(t, s)
 		program.Go(func() {
-			for {
-				c.next()
-				line, err := c.in.line(maxLine)
+			for { // until the session is closed, wherever that is
+				if _, err := io.WriteString(c.Conn, nextRequest); err != nil {
+					return
+				}
+				m, err := c.tryRead()
 				if err != nil {
-					return // the session is closed
+					return
 				}
-				m := message{}
-				length := int64(0)
-				for len(line) > 0 {
-					if line, err = c.in.line(maxLine); err != nil {
-						return
-					}
-					if v, ok := bytes.CutPrefix(line, []byte("Lambda-Runtime-Aws-Request-Id: ")); ok {
-						m.status = string(v)
-					}
-					if v, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-						length, _ = decimal(v)
-					}
+				body := "re: " + m.body
+				if _, err := fmt.Fprintf(c.Conn, "POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
+					m.headers["Lambda-Runtime-Aws-Request-Id"], len(body), body); err != nil {
+					return
 				}
-				b := make([]byte, length)
-				io.ReadFull(c.in, b)
-				c.post("invocation/"+m.status+"/response", "", "re: "+string(b))
-				c.read()
+				if _, err := c.tryRead(); err != nil {
+					return
+				}
 			}
 		})
 	}

@@ -190,7 +190,7 @@ func TestStreamClosedEarly(t *testing.T) {
 }
 
 func TestStreamDeadline(t *testing.T) {
-	s, c, r := streamed(t, Options{}, time.Now().Add(100*time.Millisecond))
+	s, c, r := streamed(t, Options{}, time.Now().Add(500*time.Millisecond))
 	c.send(chunk("half"))
 	b, err := io.ReadAll(r.Stream)
 	if string(b) != "half" || err != ErrDeadline {
