@@ -313,7 +313,7 @@ func TestProvisionedAreReplacedWhenTheyDie(t *testing.T) {
 	w := newWorld(t, Limits{}, fn("p", provisioned(1)))
 	e := w.starting[0]
 	w.ready()
-	w.do(w.s.Died(w.now, e, errors.New("it ended")))
+	w.do(w.s.Died(w.now, e))
 	if len(w.starting) != 1 {
 		t.Fatal("not replaced")
 	}
@@ -512,7 +512,7 @@ func history(t *testing.T, seed uint64, steps int) {
 					e := w.running[tk]
 					delete(w.running, tk)
 					w.do(w.s.Finish(w.now, e, false))
-					w.do(w.s.Died(w.now, e, errors.New("it ended")))
+					w.do(w.s.Died(w.now, e))
 				} else {
 					w.finish(tk)
 				}
