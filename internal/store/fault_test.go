@@ -155,6 +155,11 @@ func isSync(k errorfs.OpKind) bool {
 	return k == errorfs.OpFileSync || k == errorfs.OpFileSyncData || k == errorfs.OpFileSyncTo
 }
 
+// cfg says how much of what is not synced a power cut leaves.
+func cfg(percent int, seed uint64) vfs.CrashCloneCfg {
+	return vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, seed))}
+}
+
 func TestPowerCutAtEverySync(t *testing.T) {
 	const steps = 110
 	mem := vfs.NewCrashableMem()
