@@ -89,7 +89,7 @@ func TestNoAnswerStandsOnWhatIsNotSynced(t *testing.T) {
 	}
 }
 
-// Another partition's transition decides while one waits for its sync.
+// The partition's next transition decides while one waits for its sync.
 func TestTheLockIsNotHeldWhileSyncing(t *testing.T) {
 	s, waiting, shut := gated(t)
 	release := shut()
