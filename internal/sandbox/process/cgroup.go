@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -39,6 +40,8 @@ type cgroups struct {
 type group struct {
 	c    *cgroups
 	name string
+	// use is the open file that tells what is charged: it is read often.
+	use *os.File
 }
 
 const cpuPeriod = 100 * time.Millisecond
@@ -144,6 +147,15 @@ func (c *cgroups) newGroup(name string) (*group, error) {
 			return nil, fmt.Errorf("make a cgroup: %w", err)
 		}
 	}
+	file := "memory.usage_in_bytes"
+	if c.v2 {
+		file = "memory.current"
+	}
+	var err error
+	if g.use, err = os.Open(filepath.Join(g.dir("memory"), file)); err != nil {
+		g.remove()
+		return nil, fmt.Errorf("make a cgroup: %w", err)
+	}
 	return g, nil
 }
 
@@ -164,10 +176,10 @@ func (g *group) join(pid int) error {
 	return nil
 }
 
-// limit bounds memory (bytes, no swap) and processes.
+// limit bounds memory (bytes, no swap) and processes, init not counted.
 func (g *group) limit(memory int64, processes int) error {
 	m := strconv.FormatInt(memory, 10)
-	p := strconv.Itoa(processes)
+	p := strconv.Itoa(processes + 1)
 	if g.c.v2 {
 		dir := g.dir("")
 		err := errors.Join(
@@ -280,10 +292,12 @@ func (g *group) thaw() error {
 
 // charged is all that is charged to the group, page cache included: cheap.
 func (g *group) charged() (int64, error) {
-	if g.c.v2 {
-		return readInt(g.dir(""), "memory.current")
+	var b [24]byte
+	n, err := g.use.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, err
 	}
-	return readInt(g.dir("memory"), "memory.usage_in_bytes")
+	return strconv.ParseInt(string(bytes.TrimSpace(b[:n])), 10, 64)
 }
 
 // memory is what is charged to the group without the page cache that the
@@ -336,6 +350,9 @@ func (g *group) killed() (int64, error) {
 // remove gives the group back. Its processes have ended.
 func (g *group) remove() error {
 	var errs []error
+	if g.use != nil {
+		g.use.Close()
+	}
 	for _, dir := range g.c.paths {
 		errs = append(errs, removeGroup(filepath.Join(dir, g.name)))
 	}

@@ -88,15 +88,20 @@ func TestVersion2(t *testing.T) {
 	if got := content(t, c.unified, "cgroup.subtree_control"); got != "+memory +pids +cpu" {
 		t.Errorf("the functions' group gives its children %q", got)
 	}
-	g := &group{c: c, name: "1"}
 	dir := filepath.Join(c.unified, "1")
+	use, err := os.Open(filepath.Join(dir, "memory.current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer use.Close()
+	g := &group{c: c, name: "1", use: use}
 	steps := []struct {
 		name string
 		do   func() error
 		want map[string]string
 	}{
 		{"join", func() error { return g.join(77) }, map[string]string{"cgroup.procs": "77"}},
-		{"limit", func() error { return g.limit(256*gust.MB, 50) }, map[string]string{"memory.max": "268435456", "memory.swap.max": "0", "pids.max": "50"}},
+		{"limit", func() error { return g.limit(256*gust.MB, 50) }, map[string]string{"memory.max": "268435456", "memory.swap.max": "0", "pids.max": "51"}},
 		{"weight of 256 MB", func() error { return g.weigh(256 * gust.MB) }, map[string]string{"cpu.weight": "14"}},
 		{"weight of 10240 MB", func() error { return g.weigh(gust.MaxMemory) }, map[string]string{"cpu.weight": "578"}},
 		{"weight while it initialises", func() error { return g.weigh(0) }, map[string]string{"cpu.weight": "100"}},

@@ -24,6 +24,7 @@ const (
 // is carried out by init, which is root yet, in namespaces that root owns.
 func (b *Backend) cellList(uid int) *list {
 	l := newList()
+	l.call("take a name", unix.SYS_PRCTL, unix.PR_SET_NAME, "gust-init", 0, 0, 0)
 	const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	l.call("mount /proc", unix.SYS_MOUNT, "proc", "/proc", "proc", quiet, "hidepid=2")
 	for _, path := range b.proc.masked {
@@ -160,6 +161,9 @@ func (b *Backend) runList(spec sandbox.Spec, code, tmp, output, rules int) *list
 	}
 	l.call("lock capabilities", unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, secureBits, 0, 0, 0)
 	l.call("refuse new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	// From here on init may do no more than the function; the function's
+	// process inherits it.
+	l.call("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, filter)
 	child := l.fork("start the function's process", unix.SYS_CLONE, func() {
 		l.call("leave the session", unix.SYS_SETSID)
 		l.call("become the function's group", unix.SYS_SETRESGID, functionID, functionID, functionID)
@@ -174,14 +178,12 @@ func (b *Backend) runList(spec sandbox.Spec, code, tmp, output, rules int) *list
 			l.call("apply the Landlock rules", unix.SYS_LANDLOCK_RESTRICT_SELF, lock, 0)
 		}
 		l.call("close all other descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, 0)
-		l.call("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, filter)
 		l.call(execWhat, unix.SYS_EXECVE, program0(spec), argv, envp)
 	}, unix.CLONE_VFORK|unix.CLONE_PIDFD|int(unix.SIGCHLD), 0, rightsFD(pidfd), 0, 0)
 	l.call("give up capabilities", unix.SYS_CAPSET, noCaps, noCaps+8)
 	l.sendFD("hand the function's process over", pidfd)
 	l.call("close all other descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, 0)
 	l.call("close the standard descriptors", unix.SYS_CLOSE_RANGE, 0, 2, 0)
-	l.call("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, filter)
 	status := l.call("wait for the function", opReap, child)
 	l.end(status)
 	l.flags = exitAfter

@@ -36,6 +36,10 @@ var maskedProc = []string{
 // readonlyProc changes the machine. Root alone may, and there is none.
 var readonlyProc = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
+// filesOfEnvironment is how many files the node has open for one environment,
+// a connection of its own included.
+const filesOfEnvironment = 12
+
 // probeNamespaces makes one of each kind, in a process that ends at once.
 func (b *Backend) probeNamespaces() error {
 	c, peer, err := newControl()
@@ -119,6 +123,11 @@ func (b *Backend) probe() error {
 	}
 	if b.lastCap, err = strconv.Atoi(strings.TrimSpace(string(last))); err != nil {
 		return fmt.Errorf("read /proc/sys/kernel/cap_last_cap: %w", err)
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Cur < 1000*filesOfEnvironment {
+		b.log.Warn("few files may be open, and each environment needs some: raise the limit (ulimit -n, LimitNOFILE)",
+			"limit", files.Cur, "environments", files.Cur/filesOfEnvironment)
 	}
 	b.lock = newLandlock()
 	_, err = os.Stat("/proc/self/ns/time")

@@ -261,6 +261,60 @@ func TestCloseMeanwhile(t *testing.T) {
 	wg.Wait()
 }
 
+// TestFailuresLeaveNothing: whatever step fails, it is named, and all before it
+// is taken back.
+func TestFailuresLeaveNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*Backend)
+		want  string
+	}{
+		"in the cell":       {func(b *Backend) { b.proc.masked = append(b.proc.masked, "/proc/nonsense") }, "mask /proc/nonsense: no such file or directory"},
+		"in init":           {func(b *Backend) { b.lastCap = 63 }, "drop capabilities: invalid argument"},
+		"in the function":   {func(b *Backend) { b.filter = b.filter[:8] }, "install the system call filter: invalid argument"},
+		"in the zygote":     {func(b *Backend) { b.root.zygote.end(); b.root.path = "/nowhere" }, "open /nowhere as a mount: no such file or directory"},
+		"in the zygote (2)": {func(b *Backend) { b.root.zygote.end(); b.root.path = b.run }, "mount /dev: no such file or directory"},
+		"of /tmp":           {func(b *Backend) { b.scratch.dir = "/nowhere" }, "/nowhere"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBackend(t, options(t, 0))
+			invoke(t, start(t, b, helloSpec(hello(t)))) // takes the first volume
+			files := func() int {
+				fds, err := os.ReadDir("/proc/self/fd")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(fds)
+			}
+			before := files()
+			c.spoil(b)
+			for range 3 {
+				_, err := b.Start(t.Context(), helloSpec(hello(t)))
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Fatalf("the error is %v, want %q in it", err, c.want)
+				}
+			}
+			if after := files(); after > before {
+				t.Errorf("%d files are open, before %d", after, before)
+			}
+			for _, dir := range b.cgroups.paths {
+				entries, err := os.ReadDir(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				groups := 0
+				for _, e := range entries {
+					if e.IsDir() {
+						groups++
+					}
+				}
+				if groups != 1 {
+					t.Errorf("%s has %d groups, want that of the one that runs", dir, groups)
+				}
+			}
+		})
+	}
+}
+
 func TestStartCancelled(t *testing.T) {
 	b := newBackend(t, options(t, 0))
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -28,12 +28,13 @@ type program struct {
 	strict       bool
 	init         bool
 
-	mu     sync.Mutex
-	ended  bool // the cgroup and the pidfds are or will be given back
-	usage  sandbox.Usage
-	over   bool  // ended because of its /tmp
-	looked int64 // what was charged at the last close look
-	killer *time.Timer
+	mu      sync.Mutex
+	ended   bool // the cgroup and the pidfds are or will be given back
+	usage   sandbox.Usage
+	over    bool      // ended because of its /tmp
+	clocked time.Time // when its processor time was asked for
+	looked  int64     // what was charged at the last close look
+	killer  *time.Timer
 
 	// oomKills is how many processes the kernel had ended for memory at the
 	// last close look, oomAt when that changed.
@@ -139,29 +140,44 @@ func (p *program) Usage() sandbox.Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.ended {
-		p.look(false)
+		p.look()
 	}
 	return p.usage
 }
 
+// cpuFresh is how old the processor time that Usage tells may be: the kernel
+// adds it up over all processors when it is asked.
+const cpuFresh = 5 * time.Millisecond
+
 // look brings usage up to date. What is charged is cheap to ask, what of it is
 // cache is not, so that is only asked when something has changed.
-func (p *program) look(closely bool) {
+func (p *program) look() {
 	g := p.cell.group
 	const step = 128 * gust.KB
 	charged, err := g.charged()
-	if err == nil && (closely || charged > p.looked+step || charged < p.looked-step) {
+	if err == nil && (charged > p.looked+step || charged < p.looked-step) {
 		if m, err := g.memory(); err == nil {
 			p.looked = charged
 			p.usage.Memory = m
 			p.usage.PeakMemory = max(p.usage.PeakMemory, m)
 		}
-		if n, err := g.killed(); err == nil && n != p.oomKills {
-			p.oomKills, p.oomAt = n, time.Now()
+		p.countOOM()
+	}
+	if now := time.Now(); now.Sub(p.clocked) > cpuFresh {
+		if t, err := g.cpu(); err == nil {
+			p.usage.CPU, p.clocked = t, now
 		}
 	}
-	if t, err := g.cpu(); err == nil {
-		p.usage.CPU = t
+}
+
+// countOOM notes when the kernel has ended processes for memory.
+func (p *program) countOOM() {
+	n, err := p.cell.group.killed()
+	if err != nil {
+		p.cell.b.log.Warn("whether an environment was out of memory is not known", "error", err)
+	}
+	if err == nil && n != p.oomKills {
+		p.oomKills, p.oomAt = n, time.Now()
 	}
 }
 
@@ -174,7 +190,10 @@ func (p *program) Wait() sandbox.Exit {
 	waitPidfd(p.cell.pidfd)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.look(true)
+	if t, err := p.cell.group.cpu(); err == nil {
+		p.usage.CPU = t
+	}
+	p.countOOM()
 	p.usage.Memory = 0
 	p.ended = true
 	if p.killer != nil {

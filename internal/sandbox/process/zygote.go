@@ -71,6 +71,7 @@ func startZygote(k *keeper, image *os.File, root string) (_ *zygote, err error) 
 func zygoteList(root, dev int) *list {
 	l := newList()
 	r, d := l.fd(root), l.fd(dev)
+	l.call("take a name", unix.SYS_PRCTL, unix.PR_SET_NAME, "gust-zygote", 0, 0, 0)
 	l.call("make a mount namespace", unix.SYS_UNSHARE, unix.CLONE_NEWNS)
 	l.call("make its mounts private", unix.SYS_MOUNT, 0, "/", 0, unix.MS_REC|unix.MS_PRIVATE, 0)
 	l.call("mount the root", unix.SYS_MOVE_MOUNT, r, "", atCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH)
