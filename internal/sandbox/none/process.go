@@ -25,9 +25,10 @@ type process struct {
 
 	// mu guards the group's id: once gone is set, the system may give it to
 	// somebody else.
-	mu   sync.Mutex
-	gone bool
-	used sandbox.Usage
+	mu    sync.Mutex
+	gone  bool
+	ended bool
+	used  sandbox.Usage // what Usage has seen, or the last word once ended
 }
 
 var _ environment.Process = (*process)(nil)
@@ -79,7 +80,8 @@ func (p *process) Wait() sandbox.Exit {
 		p.Kill()
 	}
 	p.mu.Lock()
-	p.used = used(p.cmd.ProcessState)
+	p.see(used(p.cmd.ProcessState))
+	p.ended = true
 	p.mu.Unlock()
 
 	tick := time.NewTicker(time.Millisecond)
@@ -128,10 +130,20 @@ func used(state *os.ProcessState) sandbox.Usage {
 func (p *process) Usage() sandbox.Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.used == (sandbox.Usage{}) {
-		return running(p.pid)
+	if !p.ended {
+		p.see(running(p.pid))
 	}
 	return p.used
+}
+
+// see keeps what only grows from going back: the system counts in more than
+// one way, and each is a little off. The caller holds mu.
+func (p *process) see(u sandbox.Usage) {
+	p.used = sandbox.Usage{
+		Memory:     u.Memory,
+		PeakMemory: max(p.used.PeakMemory, u.PeakMemory),
+		CPU:        max(p.used.CPU, u.CPU),
+	}
 }
 
 // Release implements environment.Process.
