@@ -221,10 +221,9 @@ func (s *suite) invocations(t *testing.T) {
 		const n = 4
 		e := s.ready(t, b, func(s *sandbox.Spec) { s.Concurrency = n }, with("AWS_LAMBDA_MAX_CONCURRENCY", itoa(n)))
 		var wg sync.WaitGroup
-		for range n - 1 {
-			wg.Go(func() { exits(t, e, wire.Event{Do: "hang"}) })
+		for range n {
+			wg.Go(func() { exits(t, e, wire.Event{Do: "together", N: n}) })
 		}
-		wg.Go(func() { exits(t, e, wire.Event{Do: "exit", N: 3}) })
 		wg.Wait()
 		ended(t, e, gust.OutcomeExit, 3)
 	})

@@ -43,6 +43,7 @@ var behaviours = map[string]func(*invocation){
 	"garbage":  garbage,
 	"where":    where,
 	"barrier":  barrier,
+	"together": together,
 	"churn":    churn,
 	"stopped":  stopped,
 }
@@ -259,11 +260,22 @@ var (
 
 // barrier answers only when N invocations are here at once.
 func barrier(inv *invocation) {
-	if arrived.Add(1) == int32(inv.event.N) {
+	meet(inv.event.N)
+	inv.answer("together")
+}
+
+// together ends the program with status 3 when N invocations are here at once,
+// none of them answered.
+func together(inv *invocation) {
+	meet(inv.event.N)
+	os.Exit(3)
+}
+
+func meet(n int) {
+	if arrived.Add(1) == int32(n) {
 		close(gate)
 	}
 	<-gate
-	inv.answer("together")
 }
 
 type findings struct {
