@@ -25,6 +25,13 @@ if ((${#missing[@]})); then
   DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" </dev/null
 fi
 
+# A distribution's cargo may be too old for lambda_runtime.
+rust=$(cargo --version | cut -d' ' -f2)
+if [[ $(printf '%s\n' "$rust" 1.85.0 | sort -V | head -1) != 1.85.0 ]]; then
+  echo "conformance needs cargo 1.85 or newer, and here is $rust; https://rustup.rs has it" >&2
+  exit 1
+fi
+
 # The AWS command line and boto3, in an environment of their own.
 clients=$PWD/clients.txt
 if ! cmp -s "$clients" "$cache/clients/installed.txt"; then

@@ -56,8 +56,9 @@ func TestMain(m *testing.M) {
 }
 
 // startNode builds gust from the checkout and starts it: with isolation where
-// the machine can, or as GUST_SANDBOX says.
-func startNode() (_ *node, err error) {
+// the machine can, or as GUST_SANDBOX says. wrap are the words of a command that
+// starts it.
+func startNode(wrap ...string) (_ *node, err error) {
 	data, err := os.MkdirTemp("", "gust-conformance-")
 	if err != nil {
 		return nil, err
@@ -74,7 +75,8 @@ func startNode() (_ *node, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return n, fmt.Errorf("gust does not build: %w\n%s", err, out)
 	}
-	n.cmd = exec.Command(n.binary, "up", "--data", n.data, "--http", "127.0.0.1:0", "--api", "127.0.0.1:0")
+	args := append(wrap, n.binary, "up", "--data", n.data, "--http", "127.0.0.1:0", "--api", "127.0.0.1:0")
+	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Env = n.environ()
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	if err := n.cmd.Start(); err != nil {
