@@ -1,11 +1,18 @@
 package invoke
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 )
+
+// abort ends a start; it is what a starting environment has for Data.
+type abort context.CancelCauseFunc
+
+var errReplaced = errors.New("a newer version was deployed while it started")
 
 // act carries out what the scaler decided. The caller holds mu, so nothing
 // here may block: what takes time gets a goroutine.
@@ -17,15 +24,23 @@ func (iv *Invoker) act(actions []scale.Action) {
 			x := a.Env.Data.(*environment)
 			if a.Thaw {
 				x.frozen.Store(false)
+				iv.nudge()
 			}
-			a.Ticket.Data.(*ticket).granted <- grant{env: x, cold: a.Env.Served == 1, thaw: a.Thaw}
+			a.Ticket.Data.(*ticket).granted <- grant{env: x, cold: a.Cold}
 		case scale.Refuse:
 			a.Ticket.Data.(*ticket).granted <- grant{err: a.Err}
 		case scale.Start:
 			if iv.ctx.Err() != nil {
 				continue // stopAll has looked already
 			}
-			iv.wg.Go(func() { iv.start(a.Env) })
+			ctx, cancel := context.WithCancelCause(iv.ctx)
+			a.Env.Data = abort(cancel)
+			iv.wg.Go(func() { iv.start(ctx, cancel, a.Env) })
+			iv.nudge()
+		case scale.Abort:
+			if cancel, ok := a.Env.Data.(abort); ok {
+				cancel(errReplaced)
+			}
 		case scale.Stop:
 			x := a.Env.Data.(*environment)
 			iv.wg.Go(x.stop)
@@ -54,11 +69,14 @@ func (iv *Invoker) declare(snap *catalog.Snapshot) {
 // reclaiming late by as much harms nobody.
 const tickEvery = 100 * time.Millisecond
 
-// loop lets time pass for the scaler.
+// loop lets time pass for the scaler, and tells it what environments use. While
+// nothing runs it sleeps until there is something to do by time.
 func (iv *Invoker) loop() {
 	timer := time.NewTimer(tickEvery)
 	defer timer.Stop()
 	soon := true // the timer is set to tickEvery
+	var measured time.Time
+	var awake []*environment
 	for {
 		select {
 		case <-timer.C:
@@ -79,9 +97,15 @@ func (iv *Invoker) loop() {
 			iv.act(actions)
 		}
 		iv.mu.Unlock()
-		// What the scaler said holds for what it knew; an environment that falls
-		// idle a moment later wants to be frozen after the grace.
-		timer.Reset(max(min(next.Sub(now), iv.Limits.Grace), tickEvery))
+		wait := next.Sub(now)
+		if now.Sub(measured) >= measureEvery {
+			measured = now
+			awake = iv.measure(awake[:0])
+		}
+		if len(awake) > 0 {
+			wait = min(wait, measureEvery)
+		}
+		timer.Reset(max(wait, tickEvery))
 	}
 }
 

@@ -18,13 +18,15 @@ import (
 
 // An asynchronous event is kept in the partition of its function, under two
 // keys: what is known about it, which changes, and its payload, which does not.
-// A timer in the same partition says when it is due; while it runs there is
-// none, and after a crash the next start sets it again.
+// A timer in the same partition says when it is due. While it runs there is a
+// third key in the timer's place, from which the next start after a crash sets
+// it again: so what a start costs grows with what ran, not with what waits.
 const (
 	asyncPartition = "async/"
 	asyncTimer     = "async"
 	asyncEvent     = "event/"
 	asyncPayload   = "payload/"
+	asyncRunning   = "running/"
 )
 
 // Retries of asynchronous events, as Lambda's ("How Lambda handles errors and
@@ -64,13 +66,10 @@ func (iv *Invoker) InvokeAsync(ctx context.Context, r *Request) (string, error) 
 		return "", fmt.Errorf("%w: the event is %d bytes, an asynchronous invocation takes at most %d (1 MB)", gust.ErrTooLarge, len(r.Payload), gust.MaxAsyncPayload)
 	}
 	iv.mu.Lock()
-	f, err := iv.lookup(r)
+	f, err := iv.lookup(r, false)
 	iv.mu.Unlock()
 	if err != nil {
 		return "", err
-	}
-	if f.Runtime == gust.RuntimeHTTP {
-		return "", fmt.Errorf("%w: function %s: %w", gust.ErrInvalid, f.Name, ErrHTTPOnly)
 	}
 	id := r.RequestID
 	if id == "" {
@@ -78,6 +77,11 @@ func (iv *Invoker) InvokeAsync(ctx context.Context, r *Request) (string, error) 
 	}
 	e := event{Accepted: iv.Store.Now(), TraceID: r.TraceID, ClientContext: r.ClientContext, CognitoIdentity: r.CognitoIdentity}
 	err = iv.Store.Update(ctx, store.Partition(asyncPartition+f.Name), func(tx *store.Tx) error {
+		if _, err := tx.Get([]byte(asyncEvent + id)); err == nil {
+			return fmt.Errorf("%w: an event with the request id %s is being run already", gust.ErrConflict, id)
+		} else if !errors.Is(err, gust.ErrNotFound) {
+			return err
+		}
 		if err := tx.Set([]byte(asyncPayload+id), r.Payload); err != nil {
 			return err
 		}
@@ -92,65 +96,91 @@ func (iv *Invoker) InvokeAsync(ctx context.Context, r *Request) (string, error) 
 	return id, nil
 }
 
-// consume runs asynchronous events as they fall due, until the invoker closes.
+// consume runs asynchronous events as they fall due, until the invoker begins to
+// drain.
 func (iv *Invoker) consume() {
-	if err := iv.recoverEvents(); err != nil && iv.ctx.Err() == nil {
-		iv.Logger.Error("asynchronous events of the last run could not be taken up", "error", err)
-	}
+	iv.persist(iv.intake, "asynchronous events of the last run could not be taken up", iv.recoverEvents)
 	slots := make(chan struct{}, max(1, iv.Limits.Concurrency))
-	err := iv.Store.RunTimers(iv.ctx, asyncTimer, func(ctx context.Context, p store.Partition, t store.Timer) error {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		taken := false
-		defer func() {
-			if !taken {
-				<-slots
+	iv.persist(iv.intake, "asynchronous events stand still", func() error {
+		return iv.Store.RunTimers(iv.intake, asyncTimer, func(ctx context.Context, p store.Partition, t store.Timer) error {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return context.Cause(ctx)
 			}
-		}()
-		var e event
-		var payload []byte
-		err := iv.Store.Update(ctx, p, func(tx *store.Tx) (err error) {
-			if e, payload, err = load(tx, t.ID); err != nil {
+			e, err := iv.takeEvent(ctx, p, t.ID)
+			if err != nil || e == nil {
+				<-slots
 				return err
 			}
-			return tx.DeleteTimer(t.ID)
+			iv.wg.Go(func() {
+				defer func() { <-slots }()
+				iv.attempt(p, t.ID, *e)
+			})
+			return nil
 		})
-		if err != nil {
-			return fmt.Errorf("take event %s of %s: %w", t.ID, p, err)
-		}
-		taken = true
-		iv.wg.Go(func() {
-			defer func() { <-slots }()
-			iv.attempt(p, t.ID, e, payload)
-		})
-		return nil
 	})
-	if err != nil && iv.ctx.Err() == nil {
-		iv.Logger.Error("asynchronous events have stopped", "error", err)
+}
+
+// persist does what only the store can make fail, again and again until it
+// succeeds, ctx ends or the store closes: a full disk has room some day.
+func (iv *Invoker) persist(ctx context.Context, failure string, do func() error, args ...any) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Minute) {
+		err := do()
+		if err == nil || ctx.Err() != nil || errors.Is(err, gust.ErrClosing) {
+			return
+		}
+		iv.Logger.Error(failure+"; it is tried again", append(args, "after", wait, "error", err)...)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
-func load(tx *store.Tx, id string) (e event, payload []byte, err error) {
-	data, err := tx.Get([]byte(asyncEvent + id))
+// takeEvent puts the mark that an event runs in the place of its timer. Nil
+// means that there is no such event any more.
+func (iv *Invoker) takeEvent(ctx context.Context, p store.Partition, id string) (e *event, err error) {
+	err = iv.Store.Update(ctx, p, func(tx *store.Tx) error {
+		e = nil
+		if err := tx.DeleteTimer(id); err != nil {
+			return err
+		}
+		data, err := tx.Get([]byte(asyncEvent + id))
+		if errors.Is(err, gust.ErrNotFound) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		e = new(event)
+		if err := json.Unmarshal(data, e); err != nil {
+			return fmt.Errorf("%w: %w", gust.ErrCorrupt, err)
+		}
+		return tx.Set([]byte(asyncRunning+id), nil)
+	})
 	if err != nil {
-		return e, nil, err
+		return nil, fmt.Errorf("take event %s of %s: %w", id, p, err)
 	}
-	if err := json.Unmarshal(data, &e); err != nil {
-		return e, nil, fmt.Errorf("%w: event %s: %w", gust.ErrCorrupt, id, err)
-	}
-	payload, err = tx.Get([]byte(asyncPayload + id))
-	return e, payload, err
+	return e, nil
+}
+
+// payload reads the payload of a kept event.
+func (iv *Invoker) payload(p store.Partition, id string) (payload []byte, err error) {
+	err = iv.Store.View(p, func(s *store.Snapshot) (err error) {
+		payload, err = s.Get([]byte(asyncPayload + id))
+		return err
+	})
+	return payload, err
 }
 
 // attempt runs an event once and notes what came of it.
-func (iv *Invoker) attempt(p store.Partition, id string, e event, payload []byte) {
+func (iv *Invoker) attempt(p store.Partition, id string, e event) {
 	function := strings.TrimPrefix(string(p), asyncPartition)
 	resp, err := iv.Invoke(iv.ctx, &Request{
-		Function: function, Payload: payload, Source: "async", RequestID: id,
+		Function: function, Source: "async", RequestID: id,
 		TraceID: e.TraceID, ClientContext: e.ClientContext, CognitoIdentity: e.CognitoIdentity,
+		load: func() ([]byte, error) { return iv.payload(p, id) },
 	})
 	if err == nil && resp.Result != nil && resp.Result.Stream != nil {
 		err = discard(resp.Result.Stream)
@@ -161,7 +191,7 @@ func (iv *Invoker) attempt(p store.Partition, id string, e event, payload []byte
 	switch {
 	case err == nil && resp.Error == nil:
 	case errors.Is(err, gust.ErrClosing) || iv.ctx.Err() != nil:
-		return // it did not run, or was cut off: the next start takes it up
+		return // the next start takes it up
 	case errors.As(err, &throttled):
 		e.Refused++
 		wait = spread(min(time.Second<<min(e.Refused-1, 10), 5*time.Minute))
@@ -175,7 +205,7 @@ func (iv *Invoker) attempt(p store.Partition, id string, e event, payload []byte
 		wait = spread(time.Duration(e.Attempts+1) * time.Minute)
 		e.Attempts++
 		e.Waited += wait
-		if e.Attempts >= asyncAttempts || errors.Is(err, gust.ErrNotFound) {
+		if e.Attempts >= asyncAttempts || errors.Is(err, gust.ErrNotFound) || errors.Is(err, gust.ErrInvalid) {
 			lost = err
 		}
 	}
@@ -183,21 +213,23 @@ func (iv *Invoker) attempt(p store.Partition, id string, e event, payload []byte
 		iv.Logger.Error("an asynchronous event is given up", "function", function, "request", id,
 			"attempts", e.Attempts, "throttled", e.Refused, "accepted", e.Accepted, "error", lost)
 	}
-	err = iv.Store.Update(context.WithoutCancel(iv.ctx), p, func(tx *store.Tx) error {
-		if wait > 0 && lost == nil {
-			if err := e.save(tx, id); err != nil {
+	iv.persist(iv.ctx, "the end of an asynchronous event could not be kept", func() error {
+		return iv.Store.Update(context.WithoutCancel(iv.ctx), p, func(tx *store.Tx) error {
+			if err := tx.Delete([]byte(asyncRunning + id)); err != nil {
 				return err
 			}
-			return tx.SetTimer(store.Timer{ID: id, At: tx.Now().Add(wait), Kind: asyncTimer})
-		}
-		if err := tx.Delete([]byte(asyncEvent + id)); err != nil {
-			return err
-		}
-		return tx.Delete([]byte(asyncPayload + id))
-	})
-	if err != nil { // it runs again after the next start
-		iv.Logger.Error("the end of an asynchronous event could not be kept; it will run again", "function", function, "request", id, "error", err)
-	}
+			if wait > 0 && lost == nil {
+				if err := e.save(tx, id); err != nil {
+					return err
+				}
+				return tx.SetTimer(store.Timer{ID: id, At: tx.Now().Add(wait), Kind: asyncTimer})
+			}
+			if err := tx.Delete([]byte(asyncEvent + id)); err != nil {
+				return err
+			}
+			return tx.Delete([]byte(asyncPayload + id))
+		})
+	}, "function", function, "request", id)
 }
 
 // discard reads a streamed answer that nobody waits for to its end.
@@ -219,19 +251,20 @@ func (iv *Invoker) recoverEvents() error {
 		return err
 	}
 	for _, p := range partitions {
-		err := iv.Store.Update(iv.ctx, p, func(tx *store.Tx) error {
-			for key := range tx.Scan([]byte(asyncEvent)) {
-				id := strings.TrimPrefix(string(key), asyncEvent)
-				if _, err := tx.Timer(id); errors.Is(err, gust.ErrNotFound) {
-					err = tx.SetTimer(store.Timer{ID: id, At: tx.Now(), Kind: asyncTimer})
-					if err != nil {
-						return err
-					}
-				} else if err != nil {
+		err := iv.Store.Update(iv.intake, p, func(tx *store.Tx) error {
+			var ids []string
+			for key := range tx.Scan([]byte(asyncRunning)) {
+				ids = append(ids, strings.TrimPrefix(string(key), asyncRunning))
+			}
+			for _, id := range ids {
+				if err := tx.Delete([]byte(asyncRunning + id)); err != nil {
+					return err
+				}
+				if err := tx.SetTimer(store.Timer{ID: id, At: tx.Now(), Kind: asyncTimer}); err != nil {
 					return err
 				}
 			}
-			return nil
+			return tx.Err()
 		})
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package invoke
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
 	"github.com/gust-dev/gust/internal/sandbox"
+	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 )
 
 // How long a program has between SIGTERM and the end: one that serves HTTP may
@@ -35,17 +37,21 @@ type environment struct {
 
 	memory atomic.Int64 // the newest measured peak
 
-	freezing sync.Mutex  // orders freeze and thaw
-	frozen   atomic.Bool // what it should be
+	freezing sync.Mutex  // orders freeze, thaw and stop
+	frozen   atomic.Bool // what it should be, by the scaler
+	asleep   atomic.Bool // what it may be; changed under freezing
 }
 
-// start carries out scale.Start.
-func (iv *Invoker) start(e *scale.Env) {
+// start carries out scale.Start; cancel ends ctx.
+func (iv *Invoker) start(ctx context.Context, cancel context.CancelCauseFunc, e *scale.Env) {
+	defer cancel(nil)
 	began := time.Now()
-	x, err := iv.boot(e)
+	x, err := iv.boot(ctx, e)
 	if err != nil {
 		fe := functionError(err)
-		iv.Recorder.StartFailed(e.Function, fe)
+		if ctx.Err() == nil { // else it is nobody's fault
+			iv.Recorder.StartFailed(e.Function, fe)
+		}
 		iv.mu.Lock()
 		iv.act(iv.scaler.Failed(time.Now(), e, fe))
 		iv.mu.Unlock()
@@ -66,8 +72,9 @@ func (iv *Invoker) start(e *scale.Env) {
 	}
 	<-x.sandbox.Done()
 	iv.mu.Lock()
-	iv.act(iv.scaler.Died(time.Now(), e))
+	iv.act(iv.scaler.Died(time.Now(), e, x.ended("")))
 	iv.mu.Unlock()
+	iv.nudge()
 	x.close()
 }
 
@@ -82,23 +89,23 @@ func (iv *Invoker) taskRoot(code string) string {
 // boot starts an environment and waits until it is ready. An on-demand one has
 // 10 s; one that was not ready by then is started once more, with the
 // function's timeout, as Lambda does it within the first invocation.
-func (iv *Invoker) boot(e *scale.Env) (*environment, error) {
+func (iv *Invoker) boot(ctx context.Context, e *scale.Env) (*environment, error) {
 	limit := gust.InitTimeout
 	if e.Cause == gust.ColdProvisioned {
 		limit = gust.MaxProvisionedInit
 	}
-	x, err := iv.bootOnce(e, limit)
+	x, err := iv.bootOnce(ctx, e, limit)
 	if errors.Is(err, errInitTimeout) && e.Cause != gust.ColdProvisioned {
-		x, err = iv.bootOnce(e, e.Function.Timeout)
+		x, err = iv.bootOnce(ctx, e, e.Function.Timeout)
 	}
 	return x, err
 }
 
 var errInitTimeout = errors.New("init took too long")
 
-func (iv *Invoker) bootOnce(e *scale.Env, limit time.Duration) (_ *environment, err error) {
+func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Duration) (_ *environment, err error) {
 	f := e.Function
-	code, release, err := iv.Code.Acquire(iv.ctx, f.Artifact)
+	code, release, err := iv.Code.Acquire(ctx, f.Artifact)
 	if err != nil {
 		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Code", Message: err.Error()}
 	}
@@ -109,7 +116,7 @@ func (iv *Invoker) bootOnce(e *scale.Env, limit time.Duration) (_ *environment, 
 			x.close()
 		}
 	}()
-	x.sandbox, err = iv.Backend.Start(iv.ctx, sandbox.Spec{
+	x.sandbox, err = iv.Backend.Start(ctx, sandbox.Spec{
 		ID: x.id, Function: f.Name, Runtime: f.Runtime, Code: code, Command: command(f),
 		Env:    environ(f, x.id, iv.Place, e.Cause, iv.taskRoot(code)),
 		Memory: f.Memory, Ephemeral: f.Ephemeral, CPU: f.CPU, Processes: gust.MaxProcesses,
@@ -133,9 +140,12 @@ func (iv *Invoker) bootOnce(e *scale.Env, limit time.Duration) (_ *environment, 
 			Outcome: gust.OutcomeInit, Type: "Sandbox.Timedout",
 			Message: fmt.Sprintf("the program was not ready for its first invocation within %v", limit),
 		})
-	case <-iv.ctx.Done():
+	case <-ctx.Done():
 		x.sandbox.Stop(0)
-		return nil, gust.ErrClosing
+		if iv.ctx.Err() != nil {
+			return nil, gust.ErrClosing
+		}
+		return nil, context.Cause(ctx)
 	}
 	if err := x.sandbox.SetInit(false); err != nil {
 		x.sandbox.Stop(0)
@@ -150,7 +160,12 @@ func (x *environment) close() {
 	x.release()
 }
 
+// stop ends the program. A freeze that is late comes before it or not at all:
+// what is frozen could not end.
 func (x *environment) stop() {
+	x.frozen.Store(false)
+	x.freezing.Lock()
+	x.freezing.Unlock() //nolint:staticcheck // a freeze under way is over
 	grace := graceRuntime
 	if x.fn.Runtime == gust.RuntimeHTTP {
 		grace = graceHTTP
@@ -163,7 +178,11 @@ func (x *environment) stop() {
 func (iv *Invoker) freeze(x *environment) {
 	x.freezing.Lock()
 	defer x.freezing.Unlock()
+	// Who gives it work clears frozen and then looks at asleep; here it is the
+	// other way round, so that one of both sees the other.
+	x.asleep.Store(true)
 	if !x.frozen.Load() {
+		x.asleep.Store(false)
 		return
 	}
 	if err := x.sandbox.Freeze(); err != nil {
@@ -171,16 +190,33 @@ func (iv *Invoker) freeze(x *environment) {
 	}
 }
 
-// thaw lets the environment run again before it gets work.
-func (x *environment) thaw() error {
+// awaken lets the environment run again before it gets work. Everybody who has
+// work calls it: with several invocations at once it is not known whose is first.
+func (x *environment) awaken() error {
+	if !x.asleep.Load() {
+		return nil
+	}
 	x.freezing.Lock()
 	defer x.freezing.Unlock()
-	return x.sandbox.Thaw()
+	if !x.asleep.Load() {
+		return nil
+	}
+	if err := x.sandbox.Thaw(); err != nil {
+		return err
+	}
+	x.asleep.Store(false)
+	return nil
+}
+
+// ended is how its program ended, which it has.
+func (x *environment) ended(requestID string) *gust.FunctionError {
+	<-x.sandbox.Done()
+	return sandboxenv.Ended(requestID, x.sandbox.Exit(), x.fn.Memory)
 }
 
 // report begins the report of an invocation.
-func (x *environment) report(r *Request, g grant, queued, start time.Time) *gust.Report {
-	report := &gust.Report{
+func (x *environment) report(r *Request, g grant, queued, start time.Time) gust.Report {
+	report := gust.Report{
 		App: x.fn.App, Function: x.fn.Name, Version: x.fn.Version, Environment: x.id,
 		RequestID: r.RequestID, TraceID: r.TraceID, Source: r.Source,
 		Start: start, Queue: start.Sub(queued), MemorySize: x.fn.Memory,
@@ -261,31 +297,21 @@ func (iv *Invoker) watch() {
 const measureEvery = time.Second
 
 // measure keeps the scaler's and the reports' idea of memory up to date. It
-// sleeps while nothing runs.
-func (iv *Invoker) measure() {
-	ticker := time.NewTicker(measureEvery)
-	defer ticker.Stop()
-	var busy []*environment
-	for {
-		select {
-		case <-ticker.C:
-		case <-iv.ctx.Done():
-			return
+// returns the environments that it asked, those that are not frozen.
+func (iv *Invoker) measure(awake []*environment) []*environment {
+	iv.mu.Lock()
+	iv.scaler.Each(func(e *scale.Env) {
+		if x, ok := e.Data.(*environment); ok && e.State != scale.Frozen {
+			awake = append(awake, x)
 		}
-		busy = busy[:0]
+	})
+	iv.mu.Unlock()
+	for _, x := range awake {
+		u := x.sandbox.Usage()
+		x.memory.Store(max(x.memory.Load(), u.PeakMemory))
 		iv.mu.Lock()
-		iv.scaler.Each(func(e *scale.Env) {
-			if x, ok := e.Data.(*environment); ok && e.State != scale.Frozen {
-				busy = append(busy, x)
-			}
-		})
+		iv.scaler.Measured(x.env, u.Memory)
 		iv.mu.Unlock()
-		for _, x := range busy {
-			u := x.sandbox.Usage()
-			x.memory.Store(max(x.memory.Load(), u.PeakMemory))
-			iv.mu.Lock()
-			iv.scaler.Measured(x.env, u.Memory)
-			iv.mu.Unlock()
-		}
 	}
+	return awake
 }

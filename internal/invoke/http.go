@@ -32,13 +32,16 @@ func (iv *Invoker) ServeHTTP(w http.ResponseWriter, req *http.Request, r *Reques
 	if r.RequestID == "" {
 		r.RequestID = uuid.NewString()
 	}
-	for {
+	for left := triesGone; ; {
 		queued := time.Now()
-		g, err := iv.acquire(req.Context(), r)
+		g, err := iv.acquire(req.Context(), r, true)
 		if err != nil {
 			return err
 		}
-		err = iv.proxy(w, req, r, g, queued)
+		if g.cold {
+			left--
+		}
+		err = iv.proxy(w, req, r, g, queued, left <= 0)
 		// Only a request without a body can be sent again.
 		if errors.Is(err, sandbox.ErrGone) && (req.Body == nil || req.Body == http.NoBody) {
 			continue
@@ -51,13 +54,18 @@ func (iv *Invoker) ServeHTTP(w http.ResponseWriter, req *http.Request, r *Reques
 // ended.
 var errRequestTimeout = errors.New("request timed out")
 
-func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g grant, queued time.Time) error {
+// errEventsOnly: the function does not answer HTTP requests itself.
+var errEventsOnly = errors.New("it takes events, and is not of the http runtime")
+
+func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g grant, queued time.Time, last bool) error {
 	x := g.env
-	if g.thaw {
-		if err := x.thaw(); err != nil {
-			iv.finished(x, false)
+	if err := x.awaken(); err != nil {
+		iv.Logger.Warn("an environment could not be thawed and is given up", "function", x.fn.Name, "environment", x.id, "error", err)
+		iv.finished(x, false)
+		if last {
 			return functionError(err)
 		}
+		return sandbox.ErrGone
 	}
 	start := time.Now()
 	report := x.report(r, g, queued, start)
@@ -87,11 +95,18 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 		ErrorLog:     log.New(io.Discard, "", 0), // the report tells
 	}
-	aborted := serve(&proxy, w, req.WithContext(ctx))
+	// A client that does not take its answer ends with the function's time too.
+	control := http.NewResponseController(w)
+	control.SetWriteDeadline(start.Add(x.fn.Timeout + writeGrace)) //nolint:errcheck // then without
+	broke := serve(&proxy, w, req.WithContext(ctx))
+	control.SetWriteDeadline(time.Time{}) //nolint:errcheck // further requests may follow
 
 	var fe *gust.FunctionError
 	reuse := true
 	switch cause := context.Cause(ctx); {
+	case errors.Is(failed, sandbox.ErrGone) && last:
+		fe = x.ended(r.RequestID)
+		reuse = false
 	case errors.Is(failed, sandbox.ErrGone):
 		x.stream.Abandon(r.RequestID)
 		iv.finished(x, false)
@@ -106,23 +121,27 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 		if fe.Outcome == gust.OutcomeSandbox {
 			fe = &gust.FunctionError{Outcome: gust.OutcomeProtocol, Type: "Runtime.HTTP", Message: failed.Error()}
 		}
-	case aborted:
+	case broke != nil:
 		fe = &gust.FunctionError{Outcome: gust.OutcomeProtocol, Type: "Runtime.HTTP", Message: "the answer broke off"}
 	}
 	report.Duration = time.Since(start)
-	x.finish(report, fe)
+	x.finish(&report, fe)
 	iv.finished(x, reuse)
 	switch {
-	case failed == nil && !aborted:
+	case broke != nil:
+		panic(broke) // http.ErrAbortHandler: the client must see that the answer is not whole
+	case failed == nil:
 		return nil
-	case aborted:
-		panic(http.ErrAbortHandler) // the client must see that the answer is not whole
 	case fe != nil:
 		return fe
 	default:
 		return failed
 	}
 }
+
+// writeGrace is how long after the function's timeout what it had answered may
+// still be on its way to the client.
+const writeGrace = time.Second
 
 // copies are buffers for passing bodies on. Answers of unknown length are
 // flushed as they come, by ReverseProxy's own rule; those with a length go out
@@ -140,17 +159,10 @@ func (c *copies) Get() []byte {
 
 func (c *copies) Put(b []byte) { c.Pool.Put((*[copySize]byte)(b)) }
 
-// serve runs the proxy and reports whether it gave up in the middle of an
-// answer.
-func serve(p *httputil.ReverseProxy, w http.ResponseWriter, r *http.Request) (aborted bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			if v != http.ErrAbortHandler { //nolint:errorlint // it is panicked as it is
-				panic(v)
-			}
-			aborted = true
-		}
-	}()
+// serve runs the proxy and returns what it panicked with: http.ErrAbortHandler
+// when it gave up in the middle of an answer.
+func serve(p *httputil.ReverseProxy, w http.ResponseWriter, r *http.Request) (broke any) {
+	defer func() { broke = recover() }()
 	p.ServeHTTP(w, r)
-	return false
+	return nil
 }

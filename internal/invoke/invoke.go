@@ -48,9 +48,11 @@ type Invoker struct {
 
 	tickets sync.Pool
 	copies  copies
-	wake    chan struct{} // the loop should look at the time again
-	ctx     context.Context
+	wake    chan struct{}   // the loop should look at the time again
+	ctx     context.Context // ends when what runs is cut off
 	cancel  context.CancelFunc
+	intake  context.Context // ends when the node begins to drain
+	stop    context.CancelFunc
 	wg      sync.WaitGroup
 }
 
@@ -60,12 +62,12 @@ func New(o Options) *Invoker {
 	iv := &Invoker{Options: o, scaler: scale.New(o.Limits), drained: make(chan struct{}), wake: make(chan struct{}, 1)}
 	iv.tickets.New = func() any { return &ticket{granted: make(chan grant, 1)} }
 	iv.ctx, iv.cancel = context.WithCancel(context.Background())
+	iv.intake, iv.stop = context.WithCancel(iv.ctx)
 	iv.mu.Lock()
 	iv.declare(iv.Catalog.Snapshot())
 	iv.mu.Unlock()
 	iv.wg.Go(iv.loop)
 	iv.wg.Go(iv.watch)
-	iv.wg.Go(iv.measure)
 	iv.wg.Go(iv.consume)
 	return iv
 }
@@ -81,6 +83,7 @@ func (iv *Invoker) Close(ctx context.Context) error {
 		}
 	}
 	iv.mu.Unlock()
+	iv.stop()
 	var err error
 	select {
 	case <-iv.drained:
@@ -105,14 +108,14 @@ type grant struct {
 	env *environment
 	// cold says that this is the environment's first invocation.
 	cold bool
-	thaw bool
 	err  error
 }
 
 // Invoke runs a function and waits for its answer. The error is one that kept
 // it from running: gust.ErrNotFound, gust.ErrTooLarge, *gust.ThrottledError,
-// gust.ErrClosing, or ctx's. What went wrong in the function is the response's
-// Error. The function runs on when ctx ends after it has started.
+// gust.ErrClosing, gust.ErrInvalid for a function of the http runtime, or ctx's.
+// What went wrong in the function is the response's Error. The function runs on
+// when ctx ends after it has started.
 func (iv *Invoker) Invoke(ctx context.Context, r *Request) (*Response, error) {
 	if len(r.Payload) > gust.MaxSyncPayload {
 		return nil, fmt.Errorf("%w: the event is %d bytes, a synchronous invocation takes at most %d (6 MB)", gust.ErrTooLarge, len(r.Payload), gust.MaxSyncPayload)
@@ -120,9 +123,9 @@ func (iv *Invoker) Invoke(ctx context.Context, r *Request) (*Response, error) {
 	if r.RequestID == "" {
 		r.RequestID = uuid.NewString()
 	}
-	for {
+	for left := triesGone; ; {
 		queued := time.Now()
-		g, err := iv.acquire(ctx, r)
+		g, err := iv.acquire(ctx, r, false)
 		if err != nil {
 			var fe *gust.FunctionError
 			if errors.As(err, &fe) {
@@ -130,7 +133,10 @@ func (iv *Invoker) Invoke(ctx context.Context, r *Request) (*Response, error) {
 			}
 			return nil, err
 		}
-		resp, err := iv.run(ctx, r, g, queued)
+		if g.cold {
+			left--
+		}
+		resp, err := iv.run(ctx, r, g, queued, left <= 0)
 		if errors.Is(err, sandbox.ErrGone) {
 			continue // it ended between its last invocation and this one, which it never saw
 		}
@@ -138,12 +144,17 @@ func (iv *Invoker) Invoke(ctx context.Context, r *Request) (*Response, error) {
 	}
 }
 
-// acquire admits an invocation and waits for its environment.
-func (iv *Invoker) acquire(ctx context.Context, r *Request) (grant, error) {
+// triesGone is how many new environments an invocation may meet that end before
+// they are given it, until that is the invocation's error.
+const triesGone = 3
+
+// acquire admits an invocation and waits for its environment, one of the http
+// runtime or one that takes events.
+func (iv *Invoker) acquire(ctx context.Context, r *Request, http bool) (grant, error) {
 	t := iv.tickets.Get().(*ticket)
-	t.Ticket = scale.Ticket{Function: r.Function, Data: t}
+	t.Ticket = scale.Ticket{Function: r.Function, Data: t, NoQueue: r.load != nil}
 	iv.mu.Lock()
-	f, err := iv.lookup(r)
+	f, err := iv.lookup(r, http)
 	if err != nil {
 		iv.mu.Unlock()
 		iv.tickets.Put(t)
@@ -161,20 +172,22 @@ func (iv *Invoker) acquire(ctx context.Context, r *Request) (grant, error) {
 		select {
 		case g = <-t.granted:
 		case <-ctx.Done():
-			iv.mu.Lock()
-			ok, actions := iv.scaler.Cancel(time.Now(), &t.Ticket)
-			iv.act(actions)
-			iv.mu.Unlock()
-			if ok {
-				g.err = context.Cause(ctx)
-			} else {
-				g = <-t.granted // it was granted meanwhile: run it
-			}
+			g = iv.withdraw(t, context.Cause(ctx))
+		case <-iv.ctx.Done():
+			g = iv.withdraw(t, gust.ErrClosing)
 		}
 	}
 	iv.tickets.Put(t)
+	if g.err == nil {
+		if err := takes(g.env.fn, http); err != nil { // deployed while it waited
+			iv.finished(g.env, true)
+			return grant{}, err
+		}
+	}
 	if g.err != nil {
+		iv.mu.Lock()
 		iv.left()
+		iv.mu.Unlock()
 		var throttled *gust.ThrottledError
 		var backoff *scale.BackoffError
 		if errors.As(g.err, &throttled) {
@@ -187,10 +200,35 @@ func (iv *Invoker) acquire(ctx context.Context, r *Request) (grant, error) {
 	return g, g.err
 }
 
+// withdraw takes back a ticket that nobody waits for; if it was granted
+// meanwhile, that stands.
+func (iv *Invoker) withdraw(t *ticket, cause error) grant {
+	iv.mu.Lock()
+	ok, actions := iv.scaler.Cancel(time.Now(), &t.Ticket)
+	iv.act(actions)
+	iv.mu.Unlock()
+	if ok {
+		return grant{err: cause}
+	}
+	return <-t.granted
+}
+
+// takes says whether f takes HTTP requests, or else events.
+func takes(f *gust.Function, http bool) error {
+	switch {
+	case http == (f.Runtime == gust.RuntimeHTTP):
+		return nil
+	case http:
+		return fmt.Errorf("%w: function %s: %w", gust.ErrInvalid, f.Name, errEventsOnly)
+	default:
+		return fmt.Errorf("%w: function %s: %w", gust.ErrInvalid, f.Name, ErrHTTPOnly)
+	}
+}
+
 // lookup finds what is asked for in the newest snapshot, and declares that one
 // if the scaler has not seen it: who deployed and then invokes gets the new
 // version. The caller holds mu.
-func (iv *Invoker) lookup(r *Request) (*gust.Function, error) {
+func (iv *Invoker) lookup(r *Request, http bool) (*gust.Function, error) {
 	if iv.closing {
 		return nil, gust.ErrClosing
 	}
@@ -205,7 +243,7 @@ func (iv *Invoker) lookup(r *Request) (*gust.Function, error) {
 	if q := r.Qualifier; q != "" && q != "$LATEST" && q != strconv.FormatUint(f.Version, 10) {
 		return nil, fmt.Errorf("function %q has no version or alias %q, only $LATEST, which is version %d: %w", r.Function, q, f.Version, gust.ErrNotFound)
 	}
-	return f, nil
+	return f, takes(f, http)
 }
 
 // backoffError is the function's own start error, with what the node does
@@ -221,47 +259,63 @@ func backoffError(b *scale.BackoffError) error {
 	return &again
 }
 
-// left ends what acquire began.
+// left ends what acquire began. The caller holds mu.
 func (iv *Invoker) left() {
-	iv.mu.Lock()
 	iv.running--
 	if iv.closing && iv.running == 0 {
 		close(iv.drained)
 	}
-	iv.mu.Unlock()
+}
+
+// call is an invocation under way. It is one piece of memory, because there is
+// one for each of many thousand invocations a second.
+type call struct {
+	iv       *Invoker
+	x        *environment
+	tail     bool
+	event    gust.Invocation
+	report   gust.Report
+	response Response
 }
 
 // run gives the event to the environment and reports what came of it.
-func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Time) (*Response, error) {
+// sandbox.ErrGone means that it was not given, unless last says that this is an
+// error like others.
+func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Time, last bool) (*Response, error) {
 	x := g.env
-	var err error
-	if g.thaw {
-		err = x.thaw()
+	if r.load != nil {
+		payload, err := r.load()
+		if err != nil {
+			iv.finished(x, true)
+			return nil, err
+		}
+		r.Payload = payload
+	}
+	err := x.awaken()
+	if err != nil {
+		iv.Logger.Warn("an environment could not be thawed and is given up", "function", x.fn.Name, "environment", x.id, "error", err)
+		err = sandbox.ErrGone
 	}
 	start := time.Now()
-	report := x.report(r, g, queued, start)
+	c := &call{
+		iv: iv, x: x, tail: r.Tail, report: x.report(r, g, queued, start),
+		event: gust.Invocation{
+			RequestID: r.RequestID, Payload: r.Payload, Deadline: start.Add(x.fn.Timeout), ARN: x.arn,
+			TraceID: r.TraceID, ClientContext: r.ClientContext, CognitoIdentity: r.CognitoIdentity,
+		},
+		response: Response{RequestID: r.RequestID, Version: x.fn.Version},
+	}
 	if r.Tail {
 		x.stream.Capture()
 	}
 	x.stream.Begin(r.RequestID, r.TraceID, start)
-	inv := gust.Invocation{
-		RequestID: r.RequestID, Payload: r.Payload, Deadline: start.Add(x.fn.Timeout), ARN: x.arn,
-		TraceID: r.TraceID, ClientContext: r.ClientContext, CognitoIdentity: r.CognitoIdentity,
-	}
-	resp := &Response{RequestID: r.RequestID, Version: x.fn.Version}
-	end := func(err error) *gust.FunctionError {
-		fe := functionError(err)
-		report.Duration = time.Since(start)
-		x.finish(report, fe)
-		if r.Tail {
-			resp.LogTail = x.stream.Captured()
-		}
-		iv.finished(x, reusable(fe))
-		return fe
-	}
 	var result *gust.Result
 	if err == nil {
-		result, err = x.sandbox.Invoke(context.WithoutCancel(ctx), &inv)
+		result, err = x.sandbox.Invoke(context.WithoutCancel(ctx), &c.event)
+	}
+	if errors.Is(err, sandbox.ErrGone) && last {
+		x.stop() // where it could not be thawed
+		err = x.ended(r.RequestID)
 	}
 	switch {
 	case errors.Is(err, sandbox.ErrGone):
@@ -272,16 +326,27 @@ func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Tim
 		iv.finished(x, false)
 		return nil, err
 	case err != nil:
-		resp.Error = end(err)
+		c.response.Error = functionError(err)
+		c.end(c.response.Error)
 	case result.Stream != nil:
 		s := *result
-		s.Stream = &stream{ReadCloser: result.Stream, end: func(err error) { end(err) }}
-		resp.Result = &s
+		s.Stream = newStream(c, result.Stream)
+		c.response.Result = &s
 	default:
-		resp.Result = result
-		end(nil)
+		c.response.Result = result
+		c.end(nil)
 	}
-	return resp, nil
+	return &c.response, nil
+}
+
+// end reports the invocation and gives the environment back.
+func (c *call) end(fe *gust.FunctionError) {
+	c.report.Duration = time.Since(c.report.Start)
+	c.x.finish(&c.report, fe)
+	if c.tail {
+		c.response.LogTail = c.x.stream.Captured()
+	}
+	c.iv.finished(c.x, reusable(fe))
 }
 
 // functionError makes a FunctionError of whatever ended an invocation.
@@ -306,6 +371,6 @@ func reusable(fe *gust.FunctionError) bool {
 func (iv *Invoker) finished(x *environment, reuse bool) {
 	iv.mu.Lock()
 	iv.act(iv.scaler.Finish(time.Now(), x.env, reuse))
-	iv.mu.Unlock()
 	iv.left()
+	iv.mu.Unlock()
 }

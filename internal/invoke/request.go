@@ -2,8 +2,11 @@ package invoke
 
 import (
 	"io"
+	"sync"
+	"time"
 
 	gust "github.com/gust-dev/gust"
+	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 )
 
 // Request asks for one invocation of a function by name.
@@ -26,6 +29,11 @@ type Request struct {
 	CognitoIdentity string
 	// Tail asks for the end of the invocation's log.
 	Tail bool
+
+	// load reads the payload of an event that is kept, once it has its
+	// environment: what waits takes no memory. Such an event is not queued
+	// either.
+	load func() ([]byte, error)
 }
 
 // Response is how an invocation ended. Exactly one of Result and Error is set.
@@ -41,11 +49,25 @@ type Response struct {
 	LogTail []byte
 }
 
-// stream ends an invocation when its answer has been read or given up.
+// stream ends an invocation when its answer has been read or given up, or when
+// its time is over though nobody does either.
 type stream struct {
 	io.ReadCloser
-	end  func(error)
-	done bool
+	call  *call
+	timer *time.Timer
+	once  sync.Once
+}
+
+// streamGrace is how long after its deadline, at which the program is killed, a
+// stream that nobody reads counts.
+const streamGrace = time.Second
+
+func newStream(c *call, from io.ReadCloser) *stream {
+	s := &stream{ReadCloser: from, call: c}
+	s.timer = time.AfterFunc(time.Until(c.event.Deadline)+streamGrace, func() {
+		s.finish(sandboxenv.Timeout(c.event.RequestID, c.x.fn.Timeout))
+	})
+	return s
 }
 
 func (s *stream) Read(p []byte) (int, error) {
@@ -63,12 +85,11 @@ func (s *stream) Close() error {
 }
 
 func (s *stream) finish(err error) {
-	if s.done {
-		return
-	}
-	s.done = true
-	if err == io.EOF {
-		err = nil
-	}
-	s.end(err)
+	s.once.Do(func() {
+		s.timer.Stop()
+		if err == io.EOF {
+			err = nil
+		}
+		s.call.end(functionError(err))
+	})
 }

@@ -2,6 +2,7 @@ package scale
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -29,18 +30,29 @@ func overflow(fn *function) int {
 	return max(0, fn.slots-setAside(fn.decl))
 }
 
+// overFunction and overNode say whether one more invocation of fn would be over
+// a limit of concurrency: its own, or the node's.
+func (s *Scaler) overFunction(fn *function) bool {
+	r := fn.decl.Concurrency.Reserved
+	return r != nil && slots(fn.decl, fn.running+1) > *r
+}
+
+func (s *Scaler) overNode(fn *function) bool {
+	more := max(0, slots(fn.decl, fn.running+1)-setAside(fn.decl)) - overflow(fn)
+	return more > 0 && s.shared+more > s.limits.Concurrency-s.setAside
+}
+
 // admit counts one more invocation of fn, or says which limit refuses it.
 func (s *Scaler) admit(now time.Time, fn *function) error {
 	f := fn.decl
-	want := slots(f, fn.running+1)
-	if r := f.Concurrency.Reserved; r != nil && want > *r {
-		if *r == 0 {
+	if s.overFunction(fn) {
+		r := *f.Concurrency.Reserved
+		if r == 0 {
 			return throttled(f, gust.ThrottleFunction, "its reserved concurrency is 0, which turns it off")
 		}
-		return throttled(f, gust.ThrottleFunction, "%d of its reserved concurrency of %d are in use", fn.slots, *r)
+		return throttled(f, gust.ThrottleFunction, "%d of its reserved concurrency of %d are in use", fn.slots, r)
 	}
-	more := max(0, want-setAside(f)) - overflow(fn)
-	if pool := s.limits.Concurrency - s.setAside; more > 0 && s.shared+more > pool {
+	if s.overNode(fn) {
 		return throttled(f, gust.ThrottleNode, "%d of the node's concurrency of %d are in use, %d of it are set aside for functions that reserve them",
 			s.shared, s.limits.Concurrency, s.setAside)
 	}
@@ -60,32 +72,37 @@ func (s *Scaler) mayStart(now time.Time, fn *function) error {
 		return &BackoffError{Function: fn.decl.Name, Until: fn.until, Failures: fn.failures, Err: fn.failure}
 	}
 	need := s.expected(fn)
-	if s.memory+need <= s.limits.Memory {
+	over := s.memory + need - s.limits.Memory
+	if over <= 0 {
 		return nil
 	}
-	for s.memory+need > s.limits.Memory {
-		if !s.reclaimOldest() {
-			return throttled(fn.decl, gust.ThrottleMemory, "%d MB of the node's memory budget of %d MB are in use, and an environment takes %d MB",
-				s.memory/gust.MB, s.limits.Memory/gust.MB, need/gust.MB)
-		}
+	oldest, freed := s.unused(over)
+	if freed < over { // then nobody's are given up in vain
+		return throttled(fn.decl, gust.ThrottleMemory, "%d MB of the node's memory budget of %d MB are in use, and an environment takes %d MB",
+			s.memory/gust.MB, s.limits.Memory/gust.MB, need/gust.MB)
+	}
+	for _, e := range oldest {
+		s.reclaim(e)
 	}
 	return nil
 }
 
 // expected is what a new environment of fn will use: what was measured of its
-// like, else a guess, and never more than it may.
+// like, else a guess; never more than it may, and never more than the budget, so
+// that one that is larger runs when it is alone.
 func (s *Scaler) expected(fn *function) int64 {
+	expect := int64(defaultFootprint)
 	if fn.footprint > 0 {
-		return min(fn.footprint, fn.decl.Memory)
+		expect = fn.footprint
 	}
-	return min(defaultFootprint, fn.decl.Memory)
+	return min(expect, fn.decl.Memory, s.limits.Memory)
 }
 
 // overLimit puts a ticket that was not admitted into its function's queue, if
 // it has one with room, or refuses it.
 func (s *Scaler) overLimit(now time.Time, fn *function, t *Ticket, err error) {
 	q := fn.decl.Concurrency.Queue
-	if q.Size == 0 || isBackoff(err) {
+	if q.Size == 0 || t.NoQueue || isBackoff(err) {
 		s.refuse(t, err)
 		return
 	}
@@ -101,28 +118,26 @@ func (s *Scaler) overLimit(now time.Time, fn *function, t *Ticket, err error) {
 	}
 }
 
-// drainQueues admits queued tickets while there is room, one a function in
-// turn.
+// drainQueues admits queued tickets while there is room. Whose turn it was goes
+// to the end, so that what becomes free one by one goes round.
 func (s *Scaler) drainQueues(now time.Time) {
-	for progress := true; progress && len(s.queued) > 0; {
-		progress = false
-		kept := s.queued[:0]
-		for _, fn := range s.queued {
-			t := fn.queue.peek()
-			if t != nil && fn.decl != nil && s.admit(now, fn) == nil {
-				fn.queue.pop()
-				t.admitted = true
-				s.place(now, fn, t)
-				progress = true
-			}
-			if fn.queue.len() > 0 {
-				kept = append(kept, fn)
-			} else {
-				fn.inQueue = false
-			}
+	for i := 0; i < len(s.queued); {
+		fn := s.queued[i]
+		admitted := fn.queue.len() > 0 && fn.decl != nil && !s.overFunction(fn) && !s.overNode(fn) && s.admit(now, fn) == nil
+		if admitted {
+			t := fn.queue.pop()
+			t.admitted = true
+			s.place(now, fn, t)
 		}
-		clear(s.queued[len(kept):])
-		s.queued = kept
+		switch {
+		case fn.queue.len() == 0:
+			s.queued = slices.Delete(s.queued, i, i+1)
+			fn.inQueue = false
+		case admitted:
+			s.queued = append(slices.Delete(s.queued, i, i+1), fn)
+		default:
+			i++
+		}
 	}
 }
 

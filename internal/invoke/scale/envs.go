@@ -38,6 +38,10 @@ func (s *Scaler) start(now time.Time) {
 		}
 		if err := s.mayStart(now, fn); err != nil {
 			s.cannotStart(fn, err)
+			if !fn.blocked && fn.needs() > 0 {
+				fn.blocked = true
+				s.blocked = append(s.blocked, fn)
+			}
 			continue
 		}
 		s.startOne(now, fn)
@@ -91,6 +95,13 @@ func (s *Scaler) expireStarts(now time.Time) {
 			return
 		}
 		s.letGo(e)
+		// A provisioned environment may take long to be ready. Who waits for
+		// one has waited enough, and gets another.
+		if fn := e.fn; e.State == Starting && e.Cause == gust.ColdProvisioned && !e.retiring && !e.slow {
+			e.slow = true
+			fn.starting--
+			s.want(fn)
+		}
 		s.holding[0] = nil
 		s.holding = s.holding[1:]
 	}
@@ -107,7 +118,7 @@ func (s *Scaler) letGo(e *Env) {
 // started takes e out of the count of those that start.
 func (s *Scaler) started(fn *function, e *Env) {
 	s.letGo(e)
-	if !e.retiring {
+	if !e.retiring && !e.slow {
 		fn.starting--
 	}
 }
@@ -118,7 +129,10 @@ func (s *Scaler) retire(e *Env) {
 		return
 	}
 	e.retiring, e.free = true, false
-	if e.Load == 0 && e.State != Starting {
+	switch {
+	case e.State == Starting:
+		s.do(Action{Op: Abort, Env: e})
+	case e.Load == 0:
 		s.stop(e)
 	}
 }
@@ -135,6 +149,7 @@ func (s *Scaler) retireOne(fn *function, e *Env) {
 
 // stop ends a retiring environment without load.
 func (s *Scaler) stop(e *Env) {
+	e.leave()
 	s.memory -= e.Memory
 	delete(s.envs, e)
 	e.State = Stopping
@@ -147,20 +162,24 @@ func (s *Scaler) drop(e *Env) {
 		return
 	}
 	s.retireOne(e.fn, e)
+	e.leave()
 	s.memory -= e.Memory
 	delete(s.envs, e)
 }
 
 // forget gives up the state of a removed function once nothing of it runs.
 func (s *Scaler) forget(fn *function) {
-	if fn.decl != nil || fn.running > 0 {
-		return
+	if fn.decl == nil && fn.running == 0 && s.fns[fn.name] == fn {
+		delete(s.fns, fn.name)
 	}
-	for name, other := range s.fns {
-		if other == fn {
-			delete(s.fns, name)
-		}
-	}
+}
+
+// failed notes a start that came to nothing.
+func (s *Scaler) failed(now time.Time, fn *function, err error) {
+	fn.failures++
+	fn.failure = err
+	fn.until = now.Add(backoff(fn.failures))
+	fn.next = gust.ColdCrash
 }
 
 // top is the most recently used environment with room.

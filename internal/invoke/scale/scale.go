@@ -47,7 +47,11 @@ type Env struct {
 	Data any
 
 	fn       *function
+	list     *envList // where it stands while it is unused
+	prev     *Env
+	next     *Env
 	holds    bool // counts in Scaler.starting
+	slow     bool // provisioned and long in starting: nobody waits for it
 	free     bool // stands in fn.free
 	retiring bool // gets no more work, stops when its load is 0
 	measured bool // Memory was measured, not expected
@@ -72,6 +76,8 @@ func (s State) String() string {
 type Ticket struct {
 	Function string
 	Arrived  time.Time
+	// NoQueue: it is refused at a limit though its function has a queue.
+	NoQueue bool
 	// Data is the runner's own.
 	Data any
 
@@ -89,6 +95,7 @@ const (
 	Start              // start Env; answer with Ready or Failed
 	Stop               // stop Env; it is forgotten already
 	Freeze             // freeze Env
+	Abort              // nobody wants Env, which is starting: it may fail now
 )
 
 // Action is one thing to do. Actions are carried out in order.
@@ -97,6 +104,7 @@ type Action struct {
 	Env    *Env
 	Ticket *Ticket
 	Thaw   bool
+	Cold   bool // Ticket is the first that Env gets
 	Err    error
 }
 
@@ -111,7 +119,10 @@ type Scaler struct {
 	holding  []*Env      // those, and some that do no more, the oldest first
 	memory   int64       // of all environments
 	wanting  []*function // functions that want a start, each once, in turn
-	queued   []*function // functions with queued tickets, each once
+	blocked  []*function // functions that want a start and may not, each once
+	queued   []*function // functions with queued tickets, each once, in turn
+	idle     envList     // unused environments that run
+	frozen   envList     // those that are frozen, all unused for longer
 	envs     map[*Env]struct{}
 	actions  []Action
 }
@@ -123,6 +134,7 @@ const defaultFootprint = 24 * gust.MB
 // function is the state of one function that has been used or declares
 // something to keep.
 type function struct {
+	name     string
 	decl     *gust.Function // the current version; nil once it is removed
 	waiting  fifo           // admitted, without an environment
 	queue    fifo           // over a limit, not admitted
@@ -132,12 +144,13 @@ type function struct {
 	envs     int            // of the current version, not retiring
 	starting int            // of those, starting
 	wants    bool           // stands in Scaler.wanting
+	blocked  bool           // stands in Scaler.blocked
 	inQueue  bool           // stands in Scaler.queued
 
 	next      gust.ColdCause // why the next environment will be cold
 	footprint int64          // measured bytes of one environment, 0 unknown
 
-	failures int       // starts that failed in a row
+	failures int       // starts that came to nothing in a row
 	until    time.Time // no start before
 	failure  error     // the last start's error
 }
@@ -168,11 +181,21 @@ func (s *Scaler) Declare(now time.Time, current map[string]*gust.Function) []Act
 			s.function(f)
 		}
 	}
+	replaced := map[*function]bool{} // true: by another version, or nothing
 	for name, fn := range s.fns {
-		f := current[name]
-		if fn.decl != f {
-			s.replace(name, fn, f)
+		if f := current[name]; fn.decl != f {
+			replaced[fn] = f == nil || fn.decl == nil || fn.decl.Version != f.Version
 		}
+	}
+	for e := range s.envs {
+		if replaced[e.fn] {
+			s.retire(e)
+		}
+	}
+	for fn := range replaced {
+		s.replace(fn, current[fn.name])
+	}
+	for _, fn := range s.fns {
 		s.want(fn)
 	}
 	s.start(now)
@@ -180,8 +203,9 @@ func (s *Scaler) Declare(now time.Time, current map[string]*gust.Function) []Act
 	return s.take()
 }
 
-// replace makes f the current version of fn; nil removes it.
-func (s *Scaler) replace(name string, fn *function, f *gust.Function) {
+// replace makes f the current version of fn; nil removes it. If it is another
+// version, the environments are retiring already.
+func (s *Scaler) replace(fn *function, f *gust.Function) {
 	old := fn.decl
 	s.release(fn)
 	fn.decl = f
@@ -190,11 +214,6 @@ func (s *Scaler) replace(name string, fn *function, f *gust.Function) {
 		return // the same version, read again
 	}
 	fn.failures, fn.until, fn.failure = 0, time.Time{}, nil
-	for e := range s.envs {
-		if e.fn == fn {
-			s.retire(e)
-		}
-	}
 	fn.free, fn.envs, fn.starting, fn.footprint = nil, 0, 0, 0
 	if fn.next != gust.ColdFirst {
 		fn.next = gust.ColdDeploy
@@ -210,16 +229,14 @@ func (s *Scaler) replace(name string, fn *function, f *gust.Function) {
 	for t := fn.queue.pop(); t != nil; t = fn.queue.pop() {
 		s.refuse(t, gust.ErrNotFound)
 	}
-	if fn.running == 0 {
-		delete(s.fns, name)
-	}
+	s.forget(fn)
 }
 
 // function is the state of f, made on first use.
 func (s *Scaler) function(f *gust.Function) *function {
 	fn := s.fns[f.Name]
 	if fn == nil {
-		fn = &function{decl: f, next: gust.ColdFirst}
+		fn = &function{name: f.Name, decl: f, next: gust.ColdFirst}
 		s.fns[f.Name] = fn
 	}
 	return fn
@@ -235,6 +252,9 @@ func (s *Scaler) Arrive(now time.Time, t *Ticket) []Action {
 		return s.take()
 	}
 	fn := s.function(f)
+	if fn.queue.len() > 0 {
+		s.drainQueues(now) // time may have made room for who came before
+	}
 	if err := s.admit(now, fn); err != nil {
 		s.overLimit(now, fn, t, err)
 	} else {
@@ -257,6 +277,7 @@ func (s *Scaler) place(now time.Time, fn *function, t *Ticket) {
 
 func (s *Scaler) dispatch(now time.Time, fn *function, e *Env, t *Ticket) {
 	thaw := e.State == Frozen
+	e.leave()
 	e.State = Busy
 	e.Load++
 	e.Served++
@@ -265,7 +286,7 @@ func (s *Scaler) dispatch(now time.Time, fn *function, e *Env, t *Ticket) {
 		fn.unfree(e)
 	}
 	t.done = true
-	s.do(Action{Op: Dispatch, Env: e, Ticket: t, Thaw: thaw})
+	s.do(Action{Op: Dispatch, Env: e, Ticket: t, Thaw: thaw, Cold: e.Served == 1})
 }
 
 // Finish ends an invocation in e. Reuse is false when the environment may not
@@ -276,7 +297,11 @@ func (s *Scaler) Finish(now time.Time, e *Env, reuse bool) []Action {
 	e.Load--
 	e.Since = now
 	s.unadmit(fn)
-	if !reuse && !e.retiring {
+	switch {
+	case e.retiring:
+	case reuse:
+		fn.failures, fn.until, fn.failure = 0, time.Time{}, nil
+	default:
 		fn.next = gust.ColdCrash
 		s.retireOne(fn, e)
 	}
@@ -292,7 +317,7 @@ func (s *Scaler) Finish(now time.Time, e *Env, reuse bool) []Action {
 			break
 		}
 		if e.Load == 0 {
-			e.State = Idle
+			s.rest(e)
 		}
 		fn.push(e)
 	}
@@ -313,11 +338,11 @@ func (s *Scaler) settle(now time.Time, fn *function) []Action {
 func (s *Scaler) Ready(now time.Time, e *Env) []Action {
 	fn := e.fn
 	s.started(fn, e)
-	e.State, e.Since = Idle, now
+	e.Since = now
 	if e.retiring {
 		s.stop(e)
 	} else {
-		fn.failures, fn.until, fn.failure = 0, time.Time{}, nil
+		s.rest(e)
 		fn.push(e)
 		for fn.waiting.len() > 0 && e.Load < e.Function.PerEnvironment() {
 			s.dispatch(now, fn, e, fn.waiting.pop())
@@ -335,15 +360,10 @@ func (s *Scaler) Failed(now time.Time, e *Env, err error) []Action {
 	current := !e.retiring
 	s.drop(e)
 	if current {
-		fn.failures++
-		fn.failure = err
-		fn.until = now.Add(backoff(fn.failures))
-		fn.next = gust.ColdCrash
-		for range e.Function.PerEnvironment() {
+		s.failed(now, fn, err)
+		per := e.Function.PerEnvironment()
+		for range min(per, fn.waiting.len()-fn.starting*per) { // others have their own
 			t := fn.waiting.pop()
-			if t == nil {
-				break
-			}
 			s.unadmit(fn)
 			s.refuse(t, err)
 		}
@@ -357,12 +377,18 @@ func (s *Scaler) Failed(now time.Time, e *Env, err error) []Action {
 	return s.settle(now, fn)
 }
 
-// Died tells that a ready environment has ended by itself or was killed. Its
-// invocations are told by Finish as ever.
-func (s *Scaler) Died(now time.Time, e *Env) []Action {
+// Died tells that a ready environment has ended by itself or was killed, and
+// how. Its invocations are told by Finish as ever. One that had not served any
+// counts as one that did not start: else a program that ends as soon as it is
+// ready would be started again and again.
+func (s *Scaler) Died(now time.Time, e *Env, err error) []Action {
 	fn := e.fn
 	if _, ok := s.envs[e]; ok {
-		if !e.retiring {
+		switch {
+		case e.retiring:
+		case e.Served == 0:
+			s.failed(now, fn, err)
+		default:
 			fn.next = gust.ColdCrash
 		}
 		s.drop(e)
@@ -404,92 +430,56 @@ func (s *Scaler) Measured(e *Env, bytes int64) {
 
 // Tick lets time pass: unused environments are frozen and reclaimed, queued
 // invocations give up, starts that were backed off are tried. It returns when
-// it wants to be called again, at the latest.
+// it wants to be called again, at the latest: after Limits.Grace while any
+// environment runs, and else when there is something to do by time. What it
+// costs grows with the environments and with what waits, not with the functions
+// that have been used.
 func (s *Scaler) Tick(now time.Time) (next time.Time, _ []Action) {
-	next = now.Add(time.Minute)
+	next = now.Add(time.Hour)
 	at := func(t time.Time) {
 		if t.Before(next) {
 			next = t
 		}
 	}
-	for _, fn := range s.fns {
-		s.sweepIdle(now, fn, at)
+	s.sweepUnused(now, at)
+	for _, fn := range s.queued {
 		for t := fn.queue.peek(); t != nil && !now.Before(t.giveUp); t = fn.queue.peek() {
 			fn.queue.pop()
-			s.refuse(t, throttled(fn.decl, gust.ThrottleQueue, "waited %v in its queue", fn.decl.Concurrency.Queue.Wait))
+			s.refuse(t, throttled(fn.decl, gust.ThrottleQueue, "waited %v in its queue", now.Sub(t.Arrived).Round(time.Millisecond)))
 		}
-		if t := fn.queue.peek(); t != nil {
-			at(t.giveUp)
-		}
-		if fn.failures > 0 && now.Before(fn.until) {
-			at(fn.until)
-		}
+	}
+	for _, fn := range s.blocked {
+		fn.blocked = false
 		s.want(fn)
 	}
+	s.blocked = s.blocked[:0]
 	s.relieve()
 	s.start(now)
+	s.drainQueues(now)
+	for _, fn := range s.queued {
+		at(fn.queue.peek().giveUp)
+	}
+	for _, fn := range s.blocked {
+		if now.Before(fn.until) {
+			at(fn.until)
+		} else {
+			at(now.Add(s.limits.Grace)) // it waits for memory
+		}
+	}
 	if len(s.wanting) > 0 && len(s.holding) > 0 {
 		at(s.holding[0].Since.Add(startShare))
 	}
-	s.drainQueues(now)
+	for e := range s.envs {
+		if e.State != Frozen {
+			at(now.Add(s.limits.Grace))
+			break
+		}
+	}
 	return next, s.take()
 }
 
-// sweepIdle freezes and stops the unused environments of one function.
-func (s *Scaler) sweepIdle(now time.Time, fn *function, at func(time.Time)) {
-	for i := 0; i < len(fn.free); i++ {
-		e := fn.free[i]
-		if e.Load > 0 {
-			continue
-		}
-		if fn.envs > fn.decl.Concurrency.Provisioned {
-			if expires := e.Since.Add(fn.decl.Idle); now.Before(expires) {
-				at(expires)
-			} else {
-				s.reclaim(fn, e)
-				i--
-				continue
-			}
-		}
-		if e.State == Idle {
-			if freeze := e.Since.Add(s.limits.Grace); now.Before(freeze) {
-				at(freeze)
-			} else {
-				e.State = Frozen
-				s.do(Action{Op: Freeze, Env: e})
-			}
-		}
-	}
-}
-
-// relieve stops the longest unused environments while memory is over budget.
-func (s *Scaler) relieve() {
-	for s.memory > s.limits.Memory && s.reclaimOldest() {
-	}
-}
-
-// reclaimOldest stops the environment that has been unused for longest, over
-// all functions, but for provisioned ones.
-func (s *Scaler) reclaimOldest() bool {
-	var oldest *Env
-	for _, fn := range s.fns {
-		if fn.decl == nil || fn.envs <= fn.decl.Concurrency.Provisioned {
-			continue
-		}
-		for _, e := range fn.free {
-			if e.Load == 0 && (oldest == nil || e.Since.Before(oldest.Since)) {
-				oldest = e
-			}
-		}
-	}
-	if oldest == nil {
-		return false
-	}
-	s.reclaim(oldest.fn, oldest)
-	return true
-}
-
-func (s *Scaler) reclaim(fn *function, e *Env) {
+func (s *Scaler) reclaim(e *Env) {
+	fn := e.fn
 	s.retireOne(fn, e)
 	if fn.envs == 0 {
 		fn.next = gust.ColdIdle

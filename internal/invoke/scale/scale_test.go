@@ -313,7 +313,7 @@ func TestProvisionedAreReplacedWhenTheyDie(t *testing.T) {
 	w := newWorld(t, Limits{}, fn("p", provisioned(1)))
 	e := w.starting[0]
 	w.ready()
-	w.do(w.s.Died(w.now, e))
+	w.do(w.s.Died(w.now, e, errors.New("it ended")))
 	if len(w.starting) != 1 {
 		t.Fatal("not replaced")
 	}
@@ -512,7 +512,7 @@ func history(t *testing.T, seed uint64, steps int) {
 					e := w.running[tk]
 					delete(w.running, tk)
 					w.do(w.s.Finish(w.now, e, false))
-					w.do(w.s.Died(w.now, e))
+					w.do(w.s.Died(w.now, e, errors.New("it ended")))
 				} else {
 					w.finish(tk)
 				}
@@ -592,6 +592,16 @@ func (w *world) audit() {
 		}
 		if !e.retiring {
 			perFn[e.fn]++
+		}
+		var list *envList
+		switch e.State {
+		case Idle:
+			list = &w.s.idle
+		case Frozen:
+			list = &w.s.frozen
+		}
+		if e.list != list || list != nil && (e.Load != 0 || e.retiring) {
+			w.t.Fatalf("in the wrong list: %+v", e)
 		}
 	}
 	for _, f := range w.fns {

@@ -1,0 +1,108 @@
+package scale
+
+import (
+	"time"
+)
+
+// envList is a list of environments that nobody uses, unused for longest first.
+type envList struct{ first, last *Env }
+
+func (l *envList) push(e *Env) {
+	e.list, e.prev, e.next = l, l.last, nil
+	if l.last == nil {
+		l.first = e
+	} else {
+		l.last.next = e
+	}
+	l.last = e
+}
+
+// leave takes e out of the list it stands in, if it does.
+func (e *Env) leave() {
+	l := e.list
+	if l == nil {
+		return
+	}
+	if e.prev == nil {
+		l.first = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		l.last = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.list, e.prev, e.next = nil, nil, nil
+}
+
+// rest lets e wait for work.
+func (s *Scaler) rest(e *Env) {
+	e.State = Idle
+	s.idle.push(e)
+}
+
+// sweepUnused stops environments that were unused for too long, and freezes
+// those that were for a moment.
+func (s *Scaler) sweepUnused(now time.Time, at func(time.Time)) {
+	for _, list := range []*envList{&s.frozen, &s.idle} {
+		for e := list.first; e != nil; {
+			this := e
+			e = e.next
+			fn := this.fn
+			if fn.envs <= fn.decl.Concurrency.Provisioned {
+				continue
+			}
+			if expires := this.Since.Add(fn.decl.Idle); now.Before(expires) {
+				at(expires)
+			} else {
+				s.reclaim(this)
+			}
+		}
+	}
+	for e := s.idle.first; e != nil; e = s.idle.first {
+		freeze := e.Since.Add(s.limits.Grace)
+		if now.Before(freeze) {
+			at(freeze)
+			return
+		}
+		e.leave()
+		e.State = Frozen
+		s.frozen.push(e)
+		s.do(Action{Op: Freeze, Env: e})
+	}
+}
+
+// relieve stops the longest unused environments while memory is over budget.
+func (s *Scaler) relieve() {
+	oldest, _ := s.unused(s.memory - s.limits.Memory)
+	for _, e := range oldest {
+		s.reclaim(e)
+	}
+}
+
+// unused finds environments that nobody uses and that are not provisioned,
+// unused for longest first, until they make up the given bytes, and returns how
+// many bytes they make up.
+func (s *Scaler) unused(bytes int64) (envs []*Env, sum int64) {
+	var spared map[*function]int // of functions with provisioned ones: how many may go
+	for _, list := range []*envList{&s.frozen, &s.idle} {
+		for e := list.first; e != nil && sum < bytes; e = e.next {
+			fn := e.fn
+			if p := fn.decl.Concurrency.Provisioned; p > 0 {
+				if spared == nil {
+					spared = map[*function]int{}
+				}
+				if _, ok := spared[fn]; !ok {
+					spared[fn] = fn.envs - p
+				}
+				if spared[fn]--; spared[fn] < 0 {
+					continue
+				}
+			}
+			envs = append(envs, e)
+			sum += e.Memory
+		}
+	}
+	return envs, sum
+}
