@@ -114,10 +114,19 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	if rules >= 0 {
 		defer unix.Close(rules)
 	}
+	var netns *os.File
+	if spec.Runtime == gust.RuntimeHTTP { // before the program, which may end at once
+		if netns, err = openNetns(c.pid); err != nil {
+			return nil, err
+		}
+	}
 	c.control.deadline(time.Now().Add(stepTimeout))
 	l := c.b.runList(spec, code, v.mount, output, rules)
 	_, fd, err := c.control.do(l)
 	if err != nil {
+		if netns != nil {
+			netns.Close()
+		}
 		var op *OpError
 		if errors.As(err, &op) && op.What == execWhat {
 			return nil, invalidEntrypoint(program0(spec), op.Errno)
@@ -126,12 +135,15 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	}
 	c.control.deadline(time.Time{})
 	p := &program{
-		id: spec.ID, function: spec.Function, cell: c, volume: v, pidfd: fd, list: l,
+		id: spec.ID, function: spec.Function, cell: c, volume: v, list: l,
 		memory: spec.Memory, strict: spec.CPU == gust.CPUStrict, init: true,
+	}
+	if p.pidfd, err = newPidfd(fd); err != nil {
+		return nil, err
 	}
 	if spec.Runtime == gust.RuntimeHTTP {
 		if p.netns, err = openNetns(c.pid); err != nil {
-			unix.Close(fd)
+			p.pidfd.Close()
 			return nil, err
 		}
 	}
@@ -209,11 +221,7 @@ func (c *cell) kill() {
 func (c *cell) dead() bool {
 	dead := true
 	if raw, err := c.pidfd.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) {
-			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			n, err := unix.Poll(p, 0)
-			dead = err == nil && n > 0
-		})
+		raw.Control(func(fd uintptr) { dead = hasEnded(fd) })
 	}
 	return dead
 }

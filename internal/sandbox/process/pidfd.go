@@ -19,6 +19,35 @@ func openPidfd(pid int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
+// newPidfd makes a file that can be waited for of a pidfd, which is its own
+// from then on.
+func newPidfd(fd int) (*os.File, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("wait for a process: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// waitEnded waits until a process has ended, and does not reap it: somebody
+// else does, or cannot while it is frozen.
+func waitEnded(f *os.File) {
+	if raw, err := f.SyscallConn(); err == nil {
+		raw.Read(hasEnded)
+	}
+}
+
+// hasEnded reports whether a pidfd's process has ended.
+func hasEnded(fd uintptr) bool {
+	for {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, 0)
+		if err != unix.EINTR {
+			return err == nil && n > 0
+		}
+	}
+}
+
 // waitPidfd waits until a child has ended and reaps it.
 func waitPidfd(f *os.File) {
 	raw, err := f.SyscallConn()

@@ -21,7 +21,7 @@ type program struct {
 	cell         *cell
 	volume       *volume
 	id, function string
-	pidfd        int // of the function's first process
+	pidfd        *os.File // of the function's first process
 	list         *list
 	netns        *os.File // of an http program
 	memory       int64
@@ -30,6 +30,8 @@ type program struct {
 
 	mu      sync.Mutex
 	ended   bool // the cgroup and the pidfds are or will be given back
+	frozen  bool
+	dead    bool // its first process has ended, and init is not to be frozen
 	usage   sandbox.Usage
 	over    bool      // ended because of its /tmp
 	clocked time.Time // when its processor time was asked for
@@ -53,7 +55,7 @@ func (p *program) Terminate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.ended {
-		unix.PidfdSendSignal(p.pidfd, unix.SIGTERM, nil, 0)
+		pidfdSignal(p.pidfd, unix.SIGTERM)
 	}
 }
 
@@ -64,7 +66,7 @@ func (p *program) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.ended {
-		unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
+		pidfdSignal(p.pidfd, unix.SIGKILL)
 		if err := p.cell.group.thaw(); err != nil { // or init could not go on
 			p.cell.b.log.Warn("an environment could not be thawed to end", "error", err)
 		}
@@ -80,8 +82,17 @@ func (p *program) Kill() {
 	}
 }
 
-func (p *program) Freeze() error { return p.alive((*group).freeze) }
-func (p *program) Thaw() error   { return p.alive((*group).thaw) }
+func (p *program) Freeze() error { return p.setFrozen(true) }
+func (p *program) Thaw() error   { return p.setFrozen(false) }
+
+func (p *program) setFrozen(on bool) error {
+	return p.alive(func(g *group) error {
+		if p.frozen = on && !p.dead; p.frozen {
+			return g.freeze()
+		}
+		return g.thaw()
+	})
+}
 
 // SetInit: a program that initialises has the weight of a core, however small
 // it is, and no quota.
@@ -183,6 +194,16 @@ func (p *program) countOOM() {
 
 // Wait returns when init has ended, and so everything has.
 func (p *program) Wait() sandbox.Exit {
+	waitEnded(p.pidfd)
+	p.mu.Lock()
+	p.dead = true
+	frozen := p.frozen
+	p.mu.Unlock()
+	if frozen { // somebody has killed it; init has to tell
+		if err := p.Thaw(); err != nil {
+			p.cell.b.log.Warn("an environment that was killed while it was frozen could not be thawed", "environment", p.id, "error", err)
+		}
+	}
 	r, _, err := p.cell.control.receive()
 	if err == nil {
 		err = p.list.err(r)
@@ -224,8 +245,7 @@ func (p *program) Release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ended = true
-	unix.Close(p.pidfd)
-	p.pidfd = -1
+	p.pidfd.Close()
 	if p.netns != nil {
 		p.netns.Close()
 		p.netns = nil
