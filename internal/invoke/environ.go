@@ -20,9 +20,13 @@ func command(f *gust.Function) []string {
 }
 
 // environ is the environment of a function's program: what Lambda sets
-// ("Defined runtime environment variables"; for http what Cloud Run sets), how
-// many threads fit its share of the cores, and what the function declares,
-// which wins over all but the reserved names, and those it cannot declare.
+// ("Using Lambda environment variables", defined runtime environment variables;
+// for http what Cloud Run sets), how many threads fit its share of the cores, and
+// what the function declares, which wins over all but the reserved names. Those
+// it cannot declare.
+//
+// AWS_EXECUTION_ENV is missing as it is in Lambda's own OS-only runtimes, and
+// there are no credentials until functions have roles.
 func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause, root string) []string {
 	version := strconv.FormatUint(f.Version, 10)
 	env := map[string]string{
@@ -41,6 +45,9 @@ func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause
 		env["K_SERVICE"] = f.Name
 		env["K_CONFIGURATION"] = f.Name
 		env["K_REVISION"] = fmt.Sprintf("%s-%05d", f.Name, f.Version)
+	} else {
+		env["LD_LIBRARY_PATH"] = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:" + root + ":" + root + "/lib:/opt/lib"
+		env["AWS_XRAY_CONTEXT_MISSING"] = "LOG_ERROR"
 	}
 	maps.Copy(env, f.Env)
 	env["AWS_REGION"] = place.Region
@@ -54,14 +61,12 @@ func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause
 			"_HANDLER":                        "bootstrap",
 			"LAMBDA_TASK_ROOT":                root,
 			"LAMBDA_RUNTIME_DIR":              "/var/runtime",
-			"LD_LIBRARY_PATH":                 "/lib64:/usr/lib64:" + root + ":" + root + "/lib:/opt/lib",
 			"AWS_LAMBDA_FUNCTION_NAME":        f.Name,
 			"AWS_LAMBDA_FUNCTION_VERSION":     version,
 			"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.FormatInt(f.Memory/gust.MB, 10),
 			"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + f.Name,
 			"AWS_LAMBDA_LOG_STREAM_NAME":      time.Now().UTC().Format("2006/01/02/") + "[" + version + "]" + id,
 			"AWS_LAMBDA_INITIALIZATION_TYPE":  initialization,
-			"AWS_XRAY_CONTEXT_MISSING":        "LOG_ERROR",
 		} {
 			env[name] = value
 		}

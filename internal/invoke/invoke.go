@@ -20,6 +20,7 @@ import (
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
 	"github.com/gust-dev/gust/internal/sandbox"
+	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -330,7 +331,8 @@ func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Tim
 		c.end(c.response.Error)
 	case result.Stream != nil:
 		s := *result
-		s.Stream = newStream(c, result.Stream)
+		s.Stream = newStream(result.Stream, time.Until(c.event.Deadline),
+			sandboxenv.Timeout(r.RequestID, x.fn.Timeout), func(err error) { c.end(functionError(err)) })
 		c.response.Result = &s
 	default:
 		c.response.Result = result

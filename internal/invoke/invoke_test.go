@@ -34,6 +34,7 @@ type fakeBackend struct {
 	handle  map[string]handler
 	boot    map[string]func(*fakeEnv) *gust.FunctionError // nil: ready at once
 	started []*fakeEnv
+	web     func(*http.Request) (*http.Response, error)
 	events  chan string // what happens to environments, for tests to wait on
 }
 
@@ -76,11 +77,16 @@ func (e *fakeEnv) Invoke(_ context.Context, inv *gust.Invocation) (*gust.Result,
 	}
 	return e.handle(e, inv)
 }
-func (e *fakeEnv) RoundTrip(*http.Request) (*http.Response, error) { return nil, sandbox.ErrGone }
-func (e *fakeEnv) Freeze() error                                   { e.backend.events <- "freeze " + e.spec.Function; return nil }
-func (e *fakeEnv) Thaw() error                                     { e.backend.events <- "thaw " + e.spec.Function; return nil }
-func (e *fakeEnv) SetInit(bool) error                              { return nil }
-func (e *fakeEnv) Usage() sandbox.Usage                            { return sandbox.Usage{Memory: gust.MB, PeakMemory: gust.MB} }
+func (e *fakeEnv) RoundTrip(r *http.Request) (*http.Response, error) {
+	if e.backend.web == nil {
+		return nil, sandbox.ErrGone
+	}
+	return e.backend.web(r)
+}
+func (e *fakeEnv) Freeze() error        { e.backend.events <- "freeze " + e.spec.Function; return nil }
+func (e *fakeEnv) Thaw() error          { e.backend.events <- "thaw " + e.spec.Function; return nil }
+func (e *fakeEnv) SetInit(bool) error   { return nil }
+func (e *fakeEnv) Usage() sandbox.Usage { return sandbox.Usage{Memory: gust.MB, PeakMemory: gust.MB} }
 func (e *fakeEnv) Stop(time.Duration) {
 	e.once.Do(func() { e.backend.events <- "stop " + e.spec.Function; close(e.done) })
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	gust "github.com/gust-dev/gust"
-	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 )
 
 // Request asks for one invocation of a function by name.
@@ -53,7 +52,7 @@ type Response struct {
 // its time is over though nobody does either.
 type stream struct {
 	io.ReadCloser
-	call  *call
+	end   func(error)
 	timer *time.Timer
 	once  sync.Once
 }
@@ -62,11 +61,10 @@ type stream struct {
 // stream that nobody reads counts.
 const streamGrace = time.Second
 
-func newStream(c *call, from io.ReadCloser) *stream {
-	s := &stream{ReadCloser: from, call: c}
-	s.timer = time.AfterFunc(time.Until(c.event.Deadline)+streamGrace, func() {
-		s.finish(sandboxenv.Timeout(c.event.RequestID, c.x.fn.Timeout))
-	})
+// newStream calls end once: with how reading or closing ended, or with late.
+func newStream(from io.ReadCloser, left time.Duration, late error, end func(error)) *stream {
+	s := &stream{ReadCloser: from, end: end}
+	s.timer = time.AfterFunc(left+streamGrace, func() { s.once.Do(func() { end(late) }) })
 	return s
 }
 
@@ -90,6 +88,6 @@ func (s *stream) finish(err error) {
 		if err == io.EOF {
 			err = nil
 		}
-		s.call.end(functionError(err))
+		s.end(err)
 	})
 }
