@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
 )
 
@@ -72,6 +73,42 @@ func settle(b *testing.B, backend *Backend) {
 		backend.spares.mu.Lock()
 		defer backend.spares.mu.Unlock()
 		return len(backend.spares.cells) >= backend.spares.want
+	})
+}
+
+// BenchmarkParts is what an environment is made of before it has a function.
+func BenchmarkParts(b *testing.B) {
+	backend := newBackend(b, options(b, 0))
+	settle(b, backend)
+	b.Run("cell", func(b *testing.B) {
+		var ds []time.Duration
+		for b.Loop() {
+			begin := time.Now()
+			c, err := backend.newCell(gust.DefaultMemory, gust.MaxProcesses)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ds = append(ds, time.Since(begin))
+			b.StopTimer()
+			c.release()
+			b.StartTimer()
+		}
+		percentiles(b, ds)
+	})
+	b.Run("tmp", func(b *testing.B) {
+		var ds []time.Duration
+		for b.Loop() {
+			begin := time.Now()
+			v, err := backend.scratch.newVolume(b.Context(), gust.DefaultEphemeral)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ds = append(ds, time.Since(begin))
+			b.StopTimer()
+			v.close()
+			b.StartTimer()
+		}
+		percentiles(b, ds)
 	})
 }
 

@@ -135,17 +135,14 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	}
 	c.control.deadline(time.Time{})
 	p := &program{
-		id: spec.ID, function: spec.Function, cell: c, volume: v, list: l,
+		id: spec.ID, function: spec.Function, cell: c, volume: v, list: l, netns: netns,
 		memory: spec.Memory, strict: spec.CPU == gust.CPUStrict, init: true,
 	}
 	if p.pidfd, err = newPidfd(fd); err != nil {
-		return nil, err
-	}
-	if spec.Runtime == gust.RuntimeHTTP {
-		if p.netns, err = openNetns(c.pid); err != nil {
-			p.pidfd.Close()
-			return nil, err
+		if netns != nil {
+			netns.Close()
 		}
+		return nil, err
 	}
 	return p, nil
 }

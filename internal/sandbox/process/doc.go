@@ -33,8 +33,8 @@ type Options struct {
 	// the machine; empty derives it from RunDir.
 	NodeID string
 	// Spares is how many environments are prepared ahead, without a function
-	// yet; 0 is none. One costs about 1 MB, and saves a cold start about
-	// 3 ms (10 ms on a machine that does nothing else).
+	// yet; 0 is none. One costs about 0.5 MB of the kernel's memory, and saves
+	// a cold start between 1 and 10 ms.
 	Spares int
 	// Scratch bounds the bytes of disk that all /tmp take together; 0 is no
 	// bound. They are sparse, so what functions declare may be far more. Over

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"syscall"
-	"unsafe"
 )
 
 // The starter's protocol, the same as in starter/start.c.
@@ -226,9 +225,4 @@ func (l *list) err(r reply) error {
 		what = l.names[r.op]
 	}
 	return &OpError{What: what, Errno: r.errno}
-}
-
-// structBytes is the memory of a structure that the kernel reads.
-func structBytes[T any](v *T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
 }

@@ -23,7 +23,6 @@ type spares struct {
 	last     sandbox.Spec // whose limits the next one probably has too
 	cells    []*cell
 	volumes  []*volume
-	closed   bool
 }
 
 // newSpares takes over a first volume.
