@@ -3,7 +3,8 @@
 //
 // The connections are http.Transport's, set up for a peer that is one function
 // and is near: as many idle ones as requests may run at once, no proxy, no
-// compression of its own, nothing added to a request. Idle connections are
+// compression of its own, nothing added to a request. Requests without a body
+// have a cheaper way of their own, see direct.go. Idle connections are
 // closed after 4 s, before the 5 s after which Node's server closes its end,
 // so that a request seldom meets a connection that is just closing; if it
 // does, http.Transport's rules say whether it is sent again (nothing of it had
@@ -39,6 +40,8 @@ const (
 	// lastWords is how long after a lost connection the reason, that the
 	// program has ended, is waited for.
 	lastWords = 100 * time.Millisecond
+	// idleTimeout is how long an unused connection is kept.
+	idleTimeout = 4 * time.Second
 	// maxHead bounds an answer's head.
 	maxHead = 256 * gust.KB
 )
@@ -56,6 +59,8 @@ type Options struct {
 // App is one program. Its methods may be called by many goroutines at once.
 type App struct {
 	transport *http.Transport
+	links     links
+	indirect  bool // everything goes through transport; for tests
 	dial      func(context.Context) (net.Conn, error)
 	ready     chan struct{}
 	ended     chan struct{} // closed by Fail
@@ -82,11 +87,12 @@ func New(dial func(context.Context) (net.Conn, error), opts Options) *App {
 		polling: make(chan struct{}),
 		conns:   make(map[*conn]struct{}),
 	}
+	a.links.max = opts.Concurrency
 	a.transport = &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return a.connect(ctx) },
 		DisableCompression:     true,
 		MaxIdleConnsPerHost:    opts.Concurrency,
-		IdleConnTimeout:        4 * time.Second,
+		IdleConnTimeout:        idleTimeout,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: maxHead,
 	}
@@ -213,7 +219,11 @@ func (a *App) RoundTrip(req *http.Request) (*http.Response, error) {
 		sent = &requestBody{body: req.Body}
 		out.Body = sent
 	}
-	resp, err := a.transport.RoundTrip(out)
+	send := a.transport.RoundTrip
+	if !a.indirect && isDirect(out) {
+		send = a.direct
+	}
+	resp, err := send(out)
 	if err != nil {
 		return nil, a.explain(ctx, sent, err)
 	}
@@ -278,6 +288,7 @@ func (a *App) Fail(e *gust.FunctionError) {
 	}
 	a.mu.Unlock()
 	a.transport.CloseIdleConnections()
+	a.links.close()
 }
 
 // Close ends every connection. Requests under way fail.
