@@ -207,13 +207,21 @@ func ready(r *run) (rows []row, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("fill the store: %w", err)
 	}
-	for range runs {
-		n, err := startNode(r.bin, data, r.flags...)
+	for i := range runs {
+		// A start tidies up, so each gets the folder as the kill left it.
+		dir := fmt.Sprint(data, "-", i)
+		if out, err := exec.Command("cp", "-a", data, dir).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("copy the data folder: %w\n%s", err, out)
+		}
+		n, err := startNode(r.bin, dir, r.flags...)
 		if err != nil {
 			return nil, err
 		}
 		full = append(full, n.ready)
 		n.kill()
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, err
+		}
 	}
 	e, f := median(empty), median(full)
 	return []row{
