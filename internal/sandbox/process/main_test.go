@@ -27,14 +27,24 @@ func TestMain(m *testing.M) {
 		fmt.Println(victim(dir))
 		os.Exit(1)
 	}
+	var err error
+	if rootsDir, err = os.MkdirTemp("", "gust-roots-"); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
 	code := m.Run()
-	if helloDir != "" {
-		os.RemoveAll(helloDir)
+	for _, dir := range []string{helloDir, rootsDir} {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }
 
-var helloDir string // removed by TestMain
+var (
+	helloDir string // removed by TestMain
+	rootsDir string // too; the root is built once for all tests
+)
 
 var buildHello = sync.OnceValue(func() error {
 	var err error
@@ -79,8 +89,7 @@ func needRoot(tb testing.TB) {
 
 // options are of a node of its own, with spares or without.
 func options(tb testing.TB, spares int) Options {
-	dir := tb.TempDir()
-	return Options{Dir: dir, RunDir: filepath.Join(dir, "run"), Spares: spares}
+	return Options{Dir: rootsDir, RunDir: filepath.Join(tb.TempDir(), "run"), Spares: spares}
 }
 
 // newBackend makes one that is closed at the end of the test.

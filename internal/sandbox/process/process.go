@@ -133,7 +133,7 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	b.root.ready = make(chan struct{})
 	b.wg.Go(func() {
 		defer close(b.root.ready)
-		b.root.path, b.root.err = ensureRoot(b.ctx, filepath.Join(b.dir, "roots"))
+		b.root.path, b.root.err = ensureRoot(b.ctx, "/", filepath.Join(b.dir, "roots"))
 		if b.root.err == nil {
 			_, b.root.err = b.zygote()
 		}

@@ -23,9 +23,8 @@ import (
 // TestSuite is what every sandbox has to pass.
 func TestSuite(t *testing.T) {
 	needRoot(t)
-	data := t.TempDir()
 	sandboxtest.Run(t, func(t *testing.T) sandbox.Backend {
-		b, err := New(Options{Dir: data, RunDir: filepath.Join(t.TempDir(), "run"), Spares: 2})
+		b, err := New(options(t, 2))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -376,11 +376,11 @@ func (e entry) write(full string) error {
 	return errors.Join(err, f.Close())
 }
 
-// ensureRoot returns the folder of the host's root below dir, building it if it
-// is not there or not what it should be. Other roots, of before the host was
-// updated, are removed: nothing runs in them when a node starts.
-func ensureRoot(ctx context.Context, dir string) (string, error) {
-	r, err := collectRoot(ctx, "/")
+// ensureRoot returns the folder of the root below dir, building it of host's
+// files if it is not there or not what it should be. Other roots, of before the
+// host was updated, are removed: nothing runs in them when a node starts.
+func ensureRoot(ctx context.Context, host, dir string) (string, error) {
+	r, err := collectRoot(ctx, host)
 	if err != nil {
 		return "", fmt.Errorf("collect the files of the functions' root: %w", err)
 	}

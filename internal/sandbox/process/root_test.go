@@ -103,8 +103,8 @@ func TestCollectRoot(t *testing.T) {
 }
 
 func TestEnsureRoot(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "roots")
-	first, err := ensureRoot(t.Context(), dir)
+	host, dir := fakeHost(t), filepath.Join(t.TempDir(), "roots")
+	first, err := ensureRoot(t.Context(), host, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestEnsureRoot(t *testing.T) {
 	}
 	again := func() fs.FileInfo {
 		t.Helper()
-		second, err := ensureRoot(t.Context(), dir)
+		second, err := ensureRoot(t.Context(), host, dir)
 		if err != nil || second != first {
 			t.Fatalf("it is %s, %v; was %s", second, err, first)
 		}
@@ -152,7 +152,7 @@ func TestEnsureRoot(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := ensureRoot(ctx, filepath.Join(t.TempDir(), "roots")); err == nil {
+	if _, err := ensureRoot(ctx, host, filepath.Join(t.TempDir(), "roots")); err == nil {
 		t.Error("it was built though nobody waits any more")
 	}
 }
