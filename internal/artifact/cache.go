@@ -121,17 +121,27 @@ func (c *Cache) unpack(d gust.Digest, u *unpacked) {
 	close(u.ready)
 }
 
-// fill makes an artifact's folder, unless an earlier run did.
+// fill makes an artifact's folder. One that an earlier run made is used again
+// if it still is what was unpacked, and made anew if it is not: it is synced
+// but has no checksum of its own, and a disk may damage it.
 func (c *Cache) fill(d gust.Digest) error {
-	if _, err := os.Stat(c.path(d)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	blob, err := c.open(d)
 	if err != nil {
 		return err
 	}
 	defer blob.Close()
-	return Unpack(c.ctx, blob, blob.Size(), c.path(d))
+	path := c.path(d)
+	if _, err := os.Stat(path); err == nil {
+		if err := verify(c.ctx, blob, blob.Size(), path); err == nil || c.ctx.Err() != nil {
+			return err
+		}
+		if err := removeTree(path); err != nil {
+			return fmt.Errorf("unpack again what was damaged: %w", err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return Unpack(c.ctx, blob, blob.Size(), path)
 }
 
 // Sweep removes every unpacked artifact that nobody uses and that keep does not
