@@ -17,7 +17,7 @@ func (n *Node) openBackend() (err error) {
 	switch n.config.Sandbox {
 	case "process":
 		n.backend, err = process.New(process.Options{
-			Dir: n.config.Data, RunDir: run, Spares: spares, Logger: n.logger,
+			Dir: n.config.Data, RunDir: run, Spares: spares, Scratch: n.scratch(), Logger: n.logger,
 		})
 	case "none":
 		n.backend, err = none.New(none.Options{Dir: run, Logger: n.logger})
@@ -29,4 +29,14 @@ func (n *Node) openBackend() (err error) {
 	}
 	n.onClose(n.backend.Close)
 	return nil
+}
+
+// scratch is what all /tmp may take, so that functions cannot fill the disk
+// that the store keeps its promises on.
+func (n *Node) scratch() int64 {
+	if n.config.Scratch > 0 {
+		return int64(n.config.Scratch)
+	}
+	free, _ := n.store.Free()
+	return max(free/2, 1)
 }

@@ -33,6 +33,7 @@ type Config struct {
 
 	Concurrency int           `flag:"concurrency" arg:"N" default:"1000" help:"invocations at once on this node, 1 to 100000; more are throttled"`
 	Memory      Bytes         `flag:"memory" arg:"SIZE" default:"0" help:"memory that all environments together may use, such as 4GB; 0 means 80 % of the machine's"`
+	Scratch     Bytes         `flag:"scratch" arg:"SIZE" default:"0" help:"disk that all functions' /tmp may take together, such as 20GB; 0 means half of what is free at the start"`
 	Drain       time.Duration `flag:"drain" arg:"TIME" default:"30s" help:"how long a stopping node lets running invocations finish"`
 	LogAge      time.Duration `flag:"log-age" arg:"TIME" default:"168h" help:"how long logs are kept"`
 	LogSize     Bytes         `flag:"log-size" arg:"SIZE" default:"1GB" help:"how much disk logs may take; the oldest go first"`
@@ -83,6 +84,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Memory != 0 && c.Memory < gust.MinMemory {
 		wrong("memory", "%s is below %s, the least that one environment may have", c.Memory, Bytes(gust.MinMemory))
+	}
+	if c.Scratch != 0 && c.Scratch < gust.MinEphemeral {
+		wrong("scratch", "%s is below %s, the least that one /tmp may have", c.Scratch, Bytes(gust.MinEphemeral))
 	}
 	if c.Drain < 0 || c.Drain > time.Hour {
 		wrong("drain", "%s is outside 0 to 1h", c.Drain)
