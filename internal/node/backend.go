@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox/none"
 	"github.com/gust-dev/gust/internal/sandbox/process"
 )
@@ -38,5 +39,5 @@ func (n *Node) scratch() int64 {
 		return int64(n.config.Scratch)
 	}
 	free, _ := n.store.Free()
-	return max(free/2, 1)
+	return max(free/2, 256*gust.MB) // on a full disk a few small ones still fit
 }
