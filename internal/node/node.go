@@ -238,7 +238,6 @@ func (n *Node) Close(ctx context.Context) error {
 		}
 		n.stopping()
 		n.closeErr = n.unwind()
-		n.wg.Wait()
 	})
 	return n.closeErr
 }

@@ -35,7 +35,7 @@ func (n *Node) serve(users, apis net.Listener) {
 	}{{n.users, newDoor(users, descriptors()/usersShare)}, {n.apis, newDoor(apis, descriptors()/apisShare)}} {
 		n.wg.Go(func() {
 			if err := s.server.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
-				n.fail(err)
+				n.fail(fmt.Errorf("serve %s: %w", s.ln.Addr(), err))
 			}
 		})
 	}
@@ -70,6 +70,7 @@ func (n *Node) drain() error {
 		}
 		err = errors.Join(err, s.Close())
 	}
+	n.wg.Wait() // before what they use is closed
 	return err
 }
 

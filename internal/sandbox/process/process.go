@@ -115,7 +115,9 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 		return nil, missing(fmt.Errorf("make a cgroup: %w", err))
 	}
 	b.cgroups = cg
-	if err := protectNode(); err != nil {
+	if err := protectNode(); errors.Is(err, os.ErrPermission) {
+		b.log.Info("the kernel's memory killer may choose the node: protecting it needs CAP_SYS_RESOURCE, which containers seldom have")
+	} else if err != nil {
 		b.log.Warn("the node is not protected from the kernel's memory killer", "error", err)
 	}
 	b.keeper = newKeeper()
