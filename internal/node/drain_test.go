@@ -102,7 +102,14 @@ func TestDrainFinishesWhatRuns(t *testing.T) {
 
 	n.signal(syscall.SIGTERM)
 	until(t, "users are refused", func() bool { return refuses(n.http) })
-	until(t, "API clients are refused", func() bool { return refuses(n.api) })
+	health := func(path string) int {
+		req, err := http.NewRequest("GET", "http://"+n.api+path, nil)
+		return n.do(req, err).status
+	}
+	if ready, healthy := health("/readyz"), health("/healthz"); ready != http.StatusServiceUnavailable || healthy != http.StatusOK {
+		t.Errorf("while the node drains /readyz answers %d and /healthz %d, want 503 and 200", ready, healthy)
+	}
+	until(t, "API clients are refused", func() bool { return n.invoke("f", "{}").status == http.StatusServiceUnavailable })
 	if got, err := echo(socket, "after"); got != "after" {
 		t.Errorf("while the node drains the WebSocket says %q, %v", got, err)
 	}

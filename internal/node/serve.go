@@ -46,7 +46,9 @@ func (n *Node) serve(users, apis net.Listener) {
 const lastWords = 500 * time.Millisecond
 
 // drain takes nothing new at either door, lets what runs finish within
-// Config.Drain, and cuts off the rest, which the error tells.
+// Config.Drain, and cuts off the rest, which the error tells. The API's door
+// stays open meanwhile: /healthz and /readyz are asked by new connections, and
+// invocations are refused by the invoker.
 func (n *Node) drain() error {
 	limit := time.Now().Add(n.config.Drain)
 	over := fmt.Errorf("still running after the drain limit of %v", n.config.Drain)
@@ -57,10 +59,10 @@ func (n *Node) drain() error {
 	servers := [...]*http.Server{n.users, n.apis}
 	var errs [len(servers)]error
 	var wg sync.WaitGroup
-	for i, s := range servers {
-		wg.Go(func() { errs[i] = s.Shutdown(serving) })
-	}
+	shut := func(i int) { wg.Go(func() { errs[i] = servers[i].Shutdown(serving) }) }
+	shut(0)
 	err := n.invoker.Close(ctx)
+	shut(1) // until here it told whoever asked that the node drains
 	late := time.AfterFunc(max(time.Until(limit), lastWords), cut)
 	defer late.Stop()
 	wg.Wait()
