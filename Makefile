@@ -10,7 +10,7 @@ BENCHFLAGS ?= -out bench/RESULTS.md
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test conformance bench fuzz lint clean tools
+.PHONY: help build demo test conformance bench fuzz lint clean tools disk
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -18,7 +18,7 @@ help: ## show this
 build: ## build bin/gust
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/gust ./cmd/gust
 
-demo: build ## show it all, in under a minute
+demo: build disk ## show it all, in under a minute
 	go run ./demo -gust bin/gust -sandbox $(SANDBOX)
 
 test: tools ## unit, integration and sandbox tests, with the race detector
@@ -29,7 +29,7 @@ conformance: ## real clients and runtime libraries against a node
 	conformance/install.sh
 	cd conformance && go test -timeout 20m ./...
 
-bench: build ## the figures, beside their baselines; writes bench/RESULTS.md
+bench: build disk ## the figures, beside their baselines; writes bench/RESULTS.md
 	go run ./bench -gust bin/gust $(BENCHFLAGS)
 
 fuzz: ## each fuzz target for FUZZTIME
@@ -53,11 +53,17 @@ clean: ## remove what was built
 tools:
 	@missing=""; \
 	  command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
-	  PATH="$$PATH:/usr/sbin:/sbin" command -v mkfs.ext4 >/dev/null || missing="$$missing e2fsprogs"; \
-	  if [ -z "$$missing" ]; then exit 0; fi; \
+	  $(HAS_MKFS) || missing="$$missing e2fsprogs"; \
+	  $(INSTALL)
+
+disk:
+	@missing=""; [ $(SANDBOX) = none ] || $(HAS_MKFS) || missing=" e2fsprogs"; $(INSTALL)
+
+HAS_MKFS = PATH="$$PATH:/usr/sbin:/sbin" command -v mkfs.ext4 >/dev/null
+INSTALL = if [ -z "$$missing" ]; then exit 0; fi; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing$$missing"; \
 	    apt-get update -q </dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing </dev/null; \
 	  else \
-	    echo "the tests need$$missing, which can be installed only by root with apt-get; install what is missing, and try again" >&2; exit 1; \
+	    echo "make $@ needs$$missing, which can be installed only by root with apt-get; install what is missing, and try again" >&2; exit 1; \
 	  fi

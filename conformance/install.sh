@@ -22,6 +22,8 @@ if ((${#missing[@]})); then
     exit 1
   fi
   apt-get update -qq </dev/null
+  # Debian 12 has a newer cargo beside its own, which its browsers are built with.
+  if ! have cargo && apt-cache show cargo-web >/dev/null 2>&1; then missing=("${missing[@]/%cargo/cargo-web}"); fi
   DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" </dev/null
 fi
 
