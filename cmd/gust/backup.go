@@ -57,6 +57,9 @@ func (c *command) runBackup(ctx context.Context, client *api.Client, file string
 // writeWhole makes a file that was not there, readable by its owner alone, and
 // synced before it has its name.
 func writeWhole(file string, write func(io.Writer) (int64, error)) (n int64, err error) {
+	if _, err := os.Lstat(file); err == nil {
+		return 0, fmt.Errorf("%s is there already, and is not replaced; choose another name", file)
+	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
 		return 0, err
@@ -118,6 +121,9 @@ func (c *command) runRestore(ctx context.Context, file, dir string) error {
 	working.does("restore", "restoring into "+dir)
 	err := store.Restore(ctx, from, dir)
 	working.stop()
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return fmt.Errorf("the backup ends too early, it is not whole; nothing was restored: %w", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,7 @@ They hold the root key: keep them to yourself.`,
 		},
 	}
 	cmd.Flags().StringVar(&shell, "shell", "sh", "shell to print for: sh (also bash, zsh) or fish")
+	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions([]string{"sh", "fish"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead")
 	return cmd
 }

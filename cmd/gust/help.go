@@ -99,20 +99,35 @@ func optional(cmd *cobra.Command, args []string) error {
 // completeNames completes the first argument by what the node has.
 func (c *command) completeNames(names func(*cobra.Command, *api.Client) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 || c.environment(cmd) != nil {
+		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		client, err := c.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp // without a node there are no names
-		}
-		defer client.Close()
-		list, err := names(cmd, client)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return list, cobra.ShellCompDirectiveNoFileComp
+		return c.nodeNames(cmd, names)
 	}
+}
+
+// completeFlag is completeNames for a flag's value, which may stand behind
+// arguments.
+func (c *command) completeFlag(names func(*cobra.Command, *api.Client) ([]string, error)) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return c.nodeNames(cmd, names)
+	}
+}
+
+func (c *command) nodeNames(cmd *cobra.Command, names func(*cobra.Command, *api.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	if c.environment(cmd) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	client, err := c.client()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp // without a node there are no names
+	}
+	defer client.Close()
+	list, err := names(cmd, client)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp
 }
 
 func functionNames(cmd *cobra.Command, client *api.Client) ([]string, error) {

@@ -58,6 +58,7 @@ they were too many, and environments that did not come up ("init_error").`,
 	cmd.Flags().IntVarP(&q.Limit, "limit", "n", 0, "only the newest so many `RECORDS` of what is there, at most 1000000")
 	cmd.Flags().StringVar(&q.RequestID, "request", "", "only what belongs to the request with this `ID`")
 	cmd.Flags().StringVar(&q.App, "app", "", "only functions of this `APP`")
+	_ = cmd.RegisterFlagCompletionFunc("app", c.completeFlag(appNames))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print records as JSON, one on a line")
 	cmd.Flags().Lookup("limit").DefValue = "0" // none, which help does not show
 	return cmd
