@@ -104,7 +104,7 @@ func ReadRootKey(dir string) (*Key, error) {
 	}
 	key, err := parseKey(data)
 	if err != nil {
-		return nil, fmt.Errorf("the root key %s is %w: %w; restore it from a backup, or remove it to get a new key at the next start",
+		return nil, fmt.Errorf("the root key %s is %w: %w; remove it to get a new key at the next start",
 			path, gust.ErrCorrupt, err)
 	}
 	return key, nil

@@ -175,6 +175,9 @@ func parameters(r *http.Request, known ...string) (map[string]string, error) {
 	values := make(map[string]string)
 	for name, given := range r.URL.Query() {
 		if !slices.Contains(known, name) {
+			if len(known) == 0 {
+				return nil, badRequest("%s has no parameter %q; it has none", r.URL.Path, name)
+			}
 			return nil, badRequest("%s has no parameter %q; it has: %s", r.URL.Path, name, strings.Join(known, ", "))
 		}
 		if len(given) > 1 {

@@ -147,7 +147,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/apps/x", "", 405, "method_not_allowed", "DELETE, PUT"},
 		{"POST", "/v1/status", "", 405, "method_not_allowed", "GET, HEAD"},
 		{"GET", "/v1/artifacts/" + digest, "", 405, "method_not_allowed", "HEAD, PUT"},
-		{"GET", "/v1/status?verbose=1", "", 400, "bad_request", `"verbose"`},
+		{"GET", "/v1/status?verbose=1", "", 400, "bad_request", `"verbose"; it has none`},
 		{"GET", "/v1/functions?name=x", "", 400, "bad_request", "it has: app"},
 		{"GET", "/v1/environments?app=x&app=y", "", 400, "bad_request", "2 times"},
 
