@@ -165,7 +165,8 @@ func (x *environment) close() {
 func (x *environment) stop() {
 	x.frozen.Store(false)
 	x.freezing.Lock()
-	x.freezing.Unlock() //nolint:staticcheck // a freeze under way is over
+	//lint:ignore SA2001 it waits for a freeze that is under way
+	x.freezing.Unlock()
 	grace := graceRuntime
 	if x.fn.Runtime == gust.RuntimeHTTP {
 		grace = graceHTTP
