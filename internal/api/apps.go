@@ -141,21 +141,30 @@ func applyRequest(w http.ResponseWriter, r *http.Request) (*ApplyRequest, error)
 }
 
 // inspect looks into the artifacts that the app would run, but for those that
-// already run: whoever deploys learns now that one cannot work.
+// already run: whoever deploys learns now that one cannot work. What is not
+// there, or is damaged, is asked for, so that deploying again heals it.
 func (s *server) inspect(app *gust.App) error {
 	snapshot := s.Catalog.Snapshot()
 	var lacking []gust.Digest
 	var errs []error
+	lacks := func(d gust.Digest) {
+		if !slices.Contains(lacking, d) {
+			lacking = append(lacking, d)
+		}
+	}
 	for _, name := range app.FunctionNames() {
 		f := app.Functions[name]
 		if g := snapshot.Functions[name]; g != nil && g.Artifact == f.Artifact && g.Runtime == f.Runtime && slices.Equal(g.Command, f.Command) {
+			if has, err := s.Store.Blobs().Has(f.Artifact); err != nil {
+				errs = append(errs, err)
+			} else if !has {
+				lacks(f.Artifact)
+			}
 			continue
 		}
 		blob, err := s.Store.Blobs().Open(f.Artifact)
-		if errors.Is(err, gust.ErrNotFound) {
-			if !slices.Contains(lacking, f.Artifact) {
-				lacking = append(lacking, f.Artifact)
-			}
+		if errors.Is(err, gust.ErrNotFound) || errors.Is(err, gust.ErrCorrupt) {
+			lacks(f.Artifact)
 			continue
 		}
 		if err == nil {

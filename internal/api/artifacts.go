@@ -27,20 +27,6 @@ func (s *server) hasArtifact(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if has { // one that was damaged is to be sent again, which heals it
-		blob, err := s.Store.Blobs().Open(digest)
-		has = err == nil
-		switch {
-		case errors.Is(err, gust.ErrCorrupt):
-			s.Logger.Warn("a damaged artifact is asked for anew", "artifact", digest, "error", err)
-		case err != nil && !errors.Is(err, gust.ErrNotFound):
-			return err
-		case err == nil:
-			if err := blob.Close(); err != nil {
-				return err
-			}
-		}
-	}
 	if !has {
 		return fmt.Errorf("artifact %s: %w", digest, gust.ErrNotFound)
 	}

@@ -48,6 +48,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// goCache is where this machine's builds are, so that those of deploys need not
+// begin with the standard library.
+var goCache = sync.OnceValue(func() string {
+	out, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+})
+
 // patience is how long the tests wait for what has to happen: far above what
 // anything takes.
 const patience = time.Minute
@@ -140,7 +150,7 @@ func (h *house) gust(args ...string) (string, int) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.bin, append(args, "--data", h.data)...)
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(filepath.Dir(h.bin), "cache"))
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(filepath.Dir(h.bin), "cache"), "GOCACHE="+goCache())
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

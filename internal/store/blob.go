@@ -31,6 +31,8 @@ type Blobs struct {
 	// disappears from sight, and is removed when the last one has ended.
 	holds   int
 	deleted map[gust.Digest]bool
+	// damaged are those that this run found not to match their names.
+	damaged map[gust.Digest]bool
 	// put is when this run put a blob or was asked for it, by the steady clock.
 	put map[gust.Digest]time.Duration
 }
@@ -38,7 +40,7 @@ type Blobs struct {
 const incoming = "incoming"
 
 func openBlobs(s *Store) (*Blobs, error) {
-	b := &Blobs{s: s, dir: s.fs.PathJoin(s.opts.Dir, "blobs"), deleted: map[gust.Digest]bool{}, put: map[gust.Digest]time.Duration{}}
+	b := &Blobs{s: s, dir: s.fs.PathJoin(s.opts.Dir, "blobs"), deleted: map[gust.Digest]bool{}, damaged: map[gust.Digest]bool{}, put: map[gust.Digest]time.Duration{}}
 	tmp := s.fs.PathJoin(b.dir, incoming)
 	if err := makeDir(s.fs, tmp); err != nil {
 		return nil, fmt.Errorf("open the blobs: %w", explain(err))
@@ -138,6 +140,7 @@ func (b *Blobs) install(tmp string, d gust.Digest) error {
 		return err
 	}
 	delete(b.deleted, d)
+	delete(b.damaged, d)
 	b.put[d] = b.s.clock.steady()
 	return syncDir(b.s.fs, b.folder(d))
 }
@@ -175,6 +178,11 @@ func (b *Blobs) Open(d gust.Digest) (*Blob, error) {
 		return nil, fmt.Errorf("blob %s: %w", d, gust.ErrNotFound)
 	}
 	if err != nil {
+		if errors.Is(err, gust.ErrCorrupt) {
+			b.mu.Lock()
+			b.damaged[d] = true
+			b.mu.Unlock()
+		}
 		return nil, fmt.Errorf("open blob %s: %w", d.Short(), explain(err))
 	}
 	return &Blob{f: f, size: size, SectionReader: io.NewSectionReader(f, 0, size)}, nil
@@ -205,7 +213,8 @@ func (b *Blobs) hidden(d gust.Digest) bool {
 	return b.deleted[d]
 }
 
-// Has tells whether a blob is there; it does not read it. For Sweep one that is
+// Has tells whether a blob is there; it does not read it, but one that Open has
+// found damaged counts as not there until it is put again. For Sweep one that is
 // counts as put now, since who asks may be about to name it.
 func (b *Blobs) Has(d gust.Digest) (bool, error) {
 	if _, err := gust.ParseDigest(string(d)); err != nil {
@@ -213,7 +222,7 @@ func (b *Blobs) Has(d gust.Digest) (bool, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.deleted[d] {
+	if b.deleted[d] || b.damaged[d] {
 		return false, nil
 	}
 	_, err := b.s.fs.Stat(b.path(d))
