@@ -87,8 +87,11 @@ func (n *node) wait(d time.Duration) error {
 			return nil
 		}
 	}
+	// What it is doing instead is worth more than its end.
+	_ = n.cmd.Process.Signal(syscall.SIGQUIT)
+	time.Sleep(time.Second)
 	_ = n.cmd.Process.Kill()
-	return fmt.Errorf("the node did not stop in %v", d)
+	return fmt.Errorf("the node did not stop in %v:\n%s", d, n.logs.String())
 }
 
 // deploy deploys the folder dir.

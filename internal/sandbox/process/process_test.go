@@ -434,6 +434,31 @@ func TestScratchBound(t *testing.T) {
 	invoke(t, small)
 }
 
+// TestScratchIsWatchedWhileEnvironmentsEnd: looking at all /tmp and giving one
+// back want each other's locks.
+func TestScratchIsWatchedWhileEnvironmentsEnd(t *testing.T) {
+	b := newBackend(t, options(t, 0))
+	done := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				b.boundScratch(gust.GB)
+			}
+		}
+	}()
+	for range 20 {
+		e := start(t, b, helloSpec(hello(t)))
+		e.Stop(0)
+	}
+	close(done)
+	<-watched
+}
+
 func TestNewRefuses(t *testing.T) {
 	if _, err := New(Options{Dir: "data", RunDir: "/run/x"}); err == nil || !strings.Contains(err.Error(), "absolute") {
 		t.Errorf("a relative folder: %v", err)

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -283,20 +285,28 @@ func (b *Backend) watchScratch(bound int64) {
 		case <-b.ctx.Done():
 			return
 		}
-		var sum, most int64
-		var worst *program
-		b.mu.Lock()
-		for p := range b.envs {
-			n := p.scratchUsed()
-			if sum += n; n > most {
-				worst, most = p, n
-			}
+		b.boundScratch(bound)
+	}
+}
+
+// boundScratch looks at all volumes once.
+func (b *Backend) boundScratch(bound int64) {
+	// A program that is released holds its own lock and asks for b's, so
+	// they are looked at without it.
+	b.mu.Lock()
+	all := slices.Collect(maps.Keys(b.envs))
+	b.mu.Unlock()
+	var sum, most int64
+	var worst *program
+	for _, p := range all {
+		n := p.scratchUsed()
+		if sum += n; n > most {
+			worst, most = p, n
 		}
-		b.mu.Unlock()
-		b.scratch.full.Store(sum >= bound)
-		if sum >= bound && worst != nil {
-			worst.overScratch(most, bound)
-		}
+	}
+	b.scratch.full.Store(sum >= bound)
+	if sum >= bound && worst != nil {
+		worst.overScratch(most, bound)
 	}
 }
 
