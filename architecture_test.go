@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -168,5 +169,45 @@ func TestFilesAreSmallAndHaveNoInit(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestErrorsAreDocumented: docs/ERRORS.md has every outcome, throttle reason
+// and type of error that a caller can get.
+func TestErrorsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/ERRORS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := regexp.MustCompile(`"((?:Runtime|Sandbox|Function|Extension)\.[A-Z][A-Za-z]+)"|\b(?:Outcome|ThrottleReason) += "([a-z_]+)"`)
+	found := 0
+	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"testdata", "sandboxtest", "conformance", "bench"}, d.Name())) {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range words.FindAllSubmatch(src, -1) {
+			word := string(slices.Concat(m[1], m[2]))
+			found++
+			if !strings.Contains(string(page), "`"+word+"`") {
+				t.Errorf("docs/ERRORS.md does not tell of %s, which stands in %s", word, path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 30 {
+		t.Errorf("only %d errors were found in the code: look at the pattern", found)
 	}
 }
