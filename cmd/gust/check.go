@@ -33,7 +33,10 @@ func (c *command) check() *cobra.Command {
 		Long: `Verify everything that a data folder keeps, by its checksums: the store, the
 blobs (artifacts), the logs. Nothing is changed. Each file that is damaged is
 named, and the exit status is 1 if there is one. No node may run on the folder
-meanwhile.`,
+meanwhile.
+
+With --json it is one object: "data", "files" (how many were verified), and
+"problems", each with its "file" and "error".`,
 		Example: `  gust check
   gust check --data /srv/gust`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.runCheck(cmd.Context(), c.config.Data, asJSON) },

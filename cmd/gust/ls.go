@@ -34,7 +34,10 @@ func (c *command) ls() *cobra.Command {
 		Short:   "List apps, functions, and environments with their state",
 		Long: `List apps, functions, and the environments that are there now with their state:
 starting, idle, busy, or frozen (idle and using no processor time). Of a
-function with many the first ten are shown; --json has them all.`,
+function with many the first ten are shown; --json has them all.
+
+With --json it is one object of "status", "apps", "functions" and
+"environments", each as Gust's API has it (docs/API.md).`,
 		Example: `  gust ls
   gust ls --json | jq -r '.functions[].name'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

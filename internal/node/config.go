@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -202,15 +203,20 @@ func (s Setting) String() string {
 func (s Setting) Type() string { return s.Arg }
 
 // expandHome turns a leading ~ into the user's home, which a shell does not do
-// in GUST_DATA=~/x with quotes, or in the default.
+// in GUST_DATA=~/x with quotes, or in the default. A service may have no HOME;
+// then it is the home that the system has for the user.
 func expandHome(path string) string {
 	rest, ok := strings.CutPrefix(path, "~")
 	if !ok || rest != "" && !strings.HasPrefix(rest, "/") {
 		return path
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return path
+	home := os.Getenv("HOME")
+	if home == "" {
+		u, err := user.Current()
+		if err != nil {
+			return path
+		}
+		home = u.HomeDir
 	}
 	return filepath.Join(home, rest)
 }

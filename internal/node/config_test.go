@@ -2,6 +2,7 @@ package node
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -95,5 +96,17 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		if !strings.Contains(err.Error(), "--"+flag+": ") {
 			t.Errorf("nothing said about --%s in:\n%v", flag, err)
 		}
+	}
+}
+
+// A service is started without HOME; it does not get a folder named ~.
+func TestDefaultWithoutHome(t *testing.T) {
+	u, err := user.Current()
+	if err != nil || u.HomeDir == "" {
+		t.Skip("the system has no home for the user of this test")
+	}
+	t.Setenv("HOME", "")
+	if got, want := Default().Data, filepath.Join(u.HomeDir, ".local/share/gust"); got != want {
+		t.Errorf("without HOME the data folder is %s, want %s", got, want)
 	}
 }
