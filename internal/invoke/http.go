@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
 	"net/http/httputil"
 	"sync"
@@ -93,7 +91,7 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
-		ErrorLog:     log.New(io.Discard, "", 0), // the report tells
+		ErrorLog:     iv.silent, // the report tells
 	}
 	// A client that does not take its answer ends with the function's time too.
 	control := http.NewResponseController(w)

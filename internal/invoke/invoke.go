@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -49,6 +51,7 @@ type Invoker struct {
 
 	tickets sync.Pool
 	copies  copies
+	silent  *log.Logger
 	wake    chan struct{}   // the loop should look at the time again
 	ctx     context.Context // ends when what runs is cut off
 	cancel  context.CancelFunc
@@ -60,7 +63,7 @@ type Invoker struct {
 // New starts an Invoker: provisioned environments start, and asynchronous
 // events that are waiting run.
 func New(o Options) *Invoker {
-	iv := &Invoker{Options: o, scaler: scale.New(o.Limits), drained: make(chan struct{}), wake: make(chan struct{}, 1)}
+	iv := &Invoker{Options: o, scaler: scale.New(o.Limits), drained: make(chan struct{}), wake: make(chan struct{}, 1), silent: log.New(io.Discard, "", 0)}
 	iv.tickets.New = func() any { return &ticket{granted: make(chan grant, 1)} }
 	iv.ctx, iv.cancel = context.WithCancel(context.Background())
 	iv.intake, iv.stop = context.WithCancel(iv.ctx)
