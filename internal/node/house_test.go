@@ -274,6 +274,8 @@ func (p *process) ended() int {
 	select {
 	case <-p.done:
 	case <-time.After(patience):
+		p.signal(syscall.SIGQUIT) // it says where it is
+		<-p.done
 		p.h.t.Fatalf("the node does not end:\n%s", p.log.String())
 	}
 	return p.cmd.ProcessState.ExitCode()
