@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -232,4 +233,34 @@ func TestEventsDoNotQueueInMemory(t *testing.T) {
 	if _, err := b.iv.Invoke(t.Context(), r); !errors.As(err, &throttled) || b.iv.Totals().Queued != 0 {
 		t.Fatal(err, b.iv.Totals())
 	}
+}
+
+// What only the store makes fail is done when it can be, a full disk or not,
+// and given up when the invoker ends or the store closes.
+func TestPersist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		iv := &Invoker{Options: Options{Logger: slog.New(slog.DiscardHandler)}}
+		tries, begin := 0, time.Now()
+		iv.persist(t.Context(), "f", func() error {
+			if tries++; tries < 4 {
+				return gust.ErrNoSpace
+			}
+			return nil
+		})
+		if took := time.Since(begin); tries != 4 || took != 700*time.Millisecond {
+			t.Errorf("%d tries in %v", tries, took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Hour, cancel)
+		tries = 0
+		iv.persist(ctx, "f", func() error { tries++; return gust.ErrNoSpace })
+		if tries < 60 || tries > 75 { // ever more seldom, up to once a minute
+			t.Errorf("%d tries in an hour", tries)
+		}
+		tries = 0
+		iv.persist(t.Context(), "f", func() error { tries++; return gust.ErrClosing })
+		if tries != 1 {
+			t.Errorf("%d tries at a store that is closed", tries)
+		}
+	})
 }
