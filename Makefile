@@ -33,7 +33,7 @@ bench: build disk ## the figures, beside their baselines; writes bench/RESULTS.m
 	go run ./bench -gust bin/gust $(BENCHFLAGS)
 
 # Go's fuzzer now and then takes the end of its time for a failure
-# (golang/go#48591); a real one leaves a failing input.
+# (golang/go#75804, mended in Go 1.27); a real one leaves a failing input.
 fuzz: ## each fuzz target for FUZZTIME
 	@set -eu -o pipefail; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	for file in $$(grep -rl --include='*_test.go' --exclude-dir='.?*' --exclude-dir=conformance '^func Fuzz' . | sort); do \
