@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/api"
@@ -124,7 +126,11 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 		}
 	})
 	mux.Handle("/", guarded)
-	return mux
+	// Every answer has an id; the APIs put their own in its place.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Amzn-Requestid", uuid.NewString())
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func (n *Node) status() api.Status {
@@ -139,7 +145,7 @@ func (n *Node) status() api.Status {
 		s.Warnings = append(s.Warnings, "functions run without isolation (--sandbox none): each can read and change what the node's user can")
 	}
 	if s.Durability == "interval" {
-		s.Warnings = append(s.Warnings, "writes are acknowledged before they are synced (--durability interval): a power cut may lose the last 100 ms")
+		s.Warnings = append(s.Warnings, "writes are acknowledged before they are synced (--durability interval): a crash may lose the last 100 ms")
 	}
 	if free, reserve := n.store.Free(); free < reserve {
 		s.Warnings = append(s.Warnings, "the disk is full: writes are refused")

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // missing says what can be done about it.
@@ -125,7 +127,9 @@ func (b *Backend) probe() error {
 		return fmt.Errorf("read /proc/sys/kernel/cap_last_cap: %w", err)
 	}
 	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Cur < 1000*filesOfEnvironment {
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Max < gust.MaxOpenFiles {
+		return fmt.Errorf("a function may open %d files, and the node's own hard limit is %d: raise it (ulimit -Hn, LimitNOFILE)", gust.MaxOpenFiles, files.Max)
+	} else if err == nil && files.Cur < 1000*filesOfEnvironment {
 		b.log.Warn("few files may be open, and each environment needs some: raise the limit (ulimit -n, LimitNOFILE)",
 			"limit", files.Cur, "environments", files.Cur/filesOfEnvironment)
 	}

@@ -90,7 +90,7 @@ func (s *suite) exhaust(t *testing.T) {
 		if len(f.Gained) != 0 || f.Facts["no-space"] != 1 {
 			t.Errorf("a full /tmp is not refused by ENOSPC: %v, %v", f.Gained, f.Refused)
 		}
-		if got < gust.MinEphemeral*9/10 || got > gust.MinEphemeral {
+		if got < gust.MinEphemeral*99/100 || got > gust.MinEphemeral+gust.MB {
 			t.Errorf("%d bytes fitted, want nearly %d", got, gust.MinEphemeral)
 		}
 		echo(t, e)

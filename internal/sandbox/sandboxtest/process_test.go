@@ -24,7 +24,7 @@ func TestProcess(t *testing.T) {
 	sandboxtest.Run(t, func(t *testing.T) sandbox.Backend {
 		dir := t.TempDir()
 		b, err := process.New(process.Options{
-			Dir: dir, RunDir: filepath.Join(dir, "run"), NodeID: id,
+			Dir: dir, RunDir: filepath.Join(dir, "run"), NodeID: id, Spares: 2,
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		})
 		if err != nil {
