@@ -57,7 +57,13 @@ func main() {
 	short := flag.Bool("short", false, "measure briefly: shows that it works, not how fast it is")
 	sandbox := flag.String("sandbox", "process", "what functions run in")
 	fill := flag.String("fill", "", "internal: fill the store in this `folder` and wait to be killed")
+	program := flag.String("front", "", "internal: serve this `program` behind the least front")
+	fronts := flag.Int("fronts", 1, "internal: that many `copies` of it")
 	flag.Parse()
+	if *program != "" {
+		fmt.Fprintln(os.Stderr, "bench:", runFront(*program, *fronts))
+		os.Exit(1)
+	}
 	if *fill != "" {
 		fmt.Fprintln(os.Stderr, "bench:", fillStore(*fill))
 		os.Exit(1)

@@ -2,12 +2,10 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,37 +69,11 @@ func (r *responder) serve(conn net.Conn) {
 		"Content-Length: %d\r\n\r\n%s", time.Now().Add(time.Hour).UnixMilli(), len(event), event)
 	accepted := []byte("HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n")
 	for {
-		line, err := in.ReadSlice('\n')
+		get, length, chunked, err := readHead(in)
 		if err != nil {
 			return
 		}
-		get := bytes.HasPrefix(line, []byte("GET "))
-		length, chunked := 0, false
-		for {
-			line, err := in.ReadSlice('\n')
-			if err != nil {
-				return
-			}
-			line = bytes.TrimSpace(line)
-			if len(line) == 0 {
-				break
-			}
-			name, value, _ := bytes.Cut(line, []byte(":"))
-			switch {
-			case bytes.EqualFold(name, []byte("Content-Length")):
-				if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-					return
-				}
-			case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-				chunked = true
-			}
-		}
-		if chunked {
-			err = discardChunks(in)
-		} else {
-			_, err = in.Discard(length)
-		}
-		if err != nil {
+		if _, err := readBody(in, length, chunked); err != nil {
 			return
 		}
 		answer := next
@@ -112,26 +84,6 @@ func (r *responder) serve(conn net.Conn) {
 		}
 		if _, err := conn.Write(answer); err != nil {
 			return
-		}
-	}
-}
-
-// discardChunks reads over a chunked body without trailers.
-func discardChunks(in *bufio.Reader) error {
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		size, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 16, 32)
-		if err != nil {
-			return err
-		}
-		if _, err := in.Discard(int(size) + 2); err != nil {
-			return err
-		}
-		if size == 0 {
-			return nil
 		}
 	}
 }
