@@ -25,7 +25,10 @@ import (
 //     memory for reads, and Update looks at Store.failed itself.
 //   - A full disk gives the reserve back and tries again before the engine
 //     learns of it.
-//   - A flush that cannot succeed waits between its tries.
+//   - A flush that cannot succeed waits between its tries. While the engine opens
+//     it is given up after a few: Open would wait for it for ever.
+//   - A marker leads to a file that is there: what stands in the folder is synced
+//     before a marker is made or removed.
 type disk struct {
 	vfs.FS
 	s      *Store
@@ -75,8 +78,12 @@ func (d *disk) rest() {
 // create opens a file for writing by way of open.
 func (d *disk) create(name string, open func() (vfs.File, error)) (vfs.File, error) {
 	k := d.kind(name)
+	if k == tableFile {
+		d.s.giveUpOpening()
+	}
 	if err := d.s.failed(); err != nil {
-		if k == recordFile {
+		// While it opens, the engine ends only when its flush does.
+		if k == recordFile || k == tableFile && d.s.opening.Load() {
 			return voidFile{}, nil
 		}
 		d.rest()
@@ -84,6 +91,9 @@ func (d *disk) create(name string, open func() (vfs.File, error)) (vfs.File, err
 	}
 	if k == tableFile && (d.s.space.isFull() || d.s.space.tables.Load() != 0) {
 		d.rest()
+	}
+	if err := d.settle(name); err != nil {
+		return voidFile{}, nil //nolint:nilerr // the store has failed
 	}
 	f, err := open()
 	if isNoSpace(err) && k == recordFile && d.s.space.release() {
@@ -122,6 +132,20 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 	return &file{File: f, d: d, name: name, kind: recordFile}, nil
 }
 
+// settle syncs the engine's folder before a marker in it changes. Pebble syncs it
+// only afterwards, with the file that the marker names: a power cut between could
+// keep the new marker without its manifest, or neither the old nor the new one.
+func (d *disk) settle(name string) error {
+	if base, ok := strings.CutPrefix(name, d.engine); !ok || !strings.HasPrefix(base, "marker.") {
+		return nil
+	}
+	if err := syncDir(d.FS, d.FS.PathDir(name)); err != nil {
+		d.s.fail(fmt.Errorf("sync %s: %w", d.FS.PathDir(name), err))
+		return err
+	}
+	return nil
+}
+
 // change runs an operation on names.
 func (d *disk) change(name string, op func() error) error {
 	k := d.kind(name)
@@ -149,7 +173,12 @@ func (d *disk) Link(old, name string) error {
 	return d.FS.Link(old, name)
 }
 func (d *disk) Remove(name string) error {
-	return d.change(name, func() error { return d.FS.Remove(name) })
+	return d.change(name, func() error {
+		if err := d.settle(name); err != nil {
+			return err
+		}
+		return d.FS.Remove(name)
+	})
 }
 func (d *disk) RemoveAll(name string) error {
 	return d.change(name, func() error { return d.FS.RemoveAll(name) })

@@ -83,6 +83,44 @@ func TestARealFullDisk(t *testing.T) {
 	if got := len(dump(t, s, "p")); got != n {
 		t.Errorf("%d of %d values are there", got, n)
 	}
+	// The neighbour takes that too, until a start finds nothing to give back.
+	for range 5 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(data, "reserve")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if f, err = os.OpenFile(filler, os.O_WRONLY|os.O_APPEND, 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, size := range []int{1 << 20, 4096} {
+			for err = nil; err == nil; {
+				_, err = f.Write(make([]byte, size))
+			}
+		}
+		f.Close()
+		var again *Store
+		if again, err = tryOpen(t, Options{Dir: data, Reserve: 8 << 20}); err != nil {
+			break
+		}
+		s = again
+	}
+	if !errors.Is(err, gust.ErrNoSpace) || !strings.Contains(err.Error(), " 0 KB are free") {
+		t.Fatalf("opening without a byte left: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = tryOpen(t, Options{Dir: data, Reserve: 8 << 20}); err != nil {
+		t.Fatalf("opening when there is space again: %v", err)
+	}
+	if got := len(dump(t, s, "p")); got != n {
+		t.Errorf("%d of %d values are there after all", got, n)
+	}
+	if err := put(s, "p", "more", value); err != nil {
+		t.Errorf("when there is space again: %v", err)
+	}
 }
 
 func TestAReadOnlyFolderIsNamed(t *testing.T) {

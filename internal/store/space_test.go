@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -143,5 +144,62 @@ func TestADiskThatStaysFullEndsTheStore(t *testing.T) {
 	s = open(t, Options{FS: mem.CrashClone(vfs.CrashCloneCfg{})})
 	if got := dump(t, s, "p"); fmt.Sprint(got) != "map[k:v]" {
 		t.Error(got)
+	}
+}
+
+// Opening makes tables of the log. Where there is no byte left for them it ends,
+// says what is missing, and harms nothing.
+func TestOpeningOnAFullDiskEnds(t *testing.T) {
+	for name, cause := range map[string]error{"full": syscall.ENOSPC, "broken": syscall.EIO} {
+		t.Run(name, func(t *testing.T) {
+			mem := vfs.NewMem()
+			usage(mem, 1<<30)
+			var bad atomic.Bool
+			fsys := hooked(mem, func(op errorfs.Op) error {
+				if bad.Load() && strings.HasSuffix(op.Path, ".sst") && op.Kind == errorfs.OpFileWrite {
+					return cause
+				}
+				return nil
+			})
+			s := open(t, Options{FS: fsys, Reserve: 10 << 20})
+			const n = 20
+			for i := range n {
+				if err := step(s, i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			bad.Store(true)
+			if name == "full" {
+				usage(mem, 0)
+			}
+			for range 2 {
+				begun := time.Now()
+				s, err := tryOpen(t, Options{FS: fsys, Reserve: 10 << 20})
+				if err == nil {
+					s.Close()
+				}
+				if !errors.Is(err, cause) || errors.Is(err, gust.ErrNoSpace) != (name == "full") || errors.Is(err, gust.ErrCorrupt) {
+					t.Errorf("it ended with %v", err)
+				}
+				if name == "full" && (err == nil || !strings.Contains(err.Error(), " 0 KB are free") || !strings.Contains(err.Error(), "may take 25")) {
+					t.Errorf("it says %v", err)
+				}
+				if took := time.Since(begun); took > 10*time.Second {
+					t.Errorf("it took %v", took)
+				}
+			}
+			bad.Store(false)
+			usage(mem, 1<<30)
+			s = open(t, Options{FS: fsys, Reserve: 10 << 20})
+			if err := verify(s, n, n); err != nil {
+				t.Error(err)
+			}
+			if err := step(s, n); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -87,6 +88,10 @@ type Store struct {
 	synced atomic.Uint64 // highest sequence number that is known to be synced
 	dirty  atomic.Bool   // something was applied, and the keeper knows
 	soiled chan struct{} // wakes it
+
+	opening atomic.Bool           // the engine is being opened
+	flushes atomic.Int64          // that failed meanwhile, one after the other
+	flushed atomic.Pointer[error] // why the last of them did
 
 	life     gate
 	fatal    atomic.Pointer[error]
@@ -185,19 +190,59 @@ func (s *Store) openEngine() error {
 	if err := newEngine(s.fs, dir); err != nil {
 		return fmt.Errorf("make the store in %s: %w", dir, explain(err))
 	}
+	s.opening.Store(true)
+	defer s.opening.Store(false)
 	db, err := openPebble(dir, s.engineOptions())
 	if ferr := s.failed(); ferr != nil {
 		if db != nil {
 			close(s.closing) // nobody else can know the store yet
 			err = db.Close()
 		}
+		if isNoSpace(ferr) {
+			return s.noRoomToOpen(dir, ferr)
+		}
 		return errors.Join(ferr, explain(err))
+	}
+	if isNoSpace(err) {
+		return s.noRoomToOpen(dir, err)
 	}
 	if err != nil {
 		return fmt.Errorf("open the store in %s: %w", dir, explain(missing(err)))
 	}
 	s.db = db
 	return nil
+}
+
+// openTries is how often the engine may try to make tables of its logs while it
+// opens, noSpaceWait after each other when the disk is full.
+const openTries = 8
+
+// giveUpOpening ends the store when the engine cannot make tables of its logs. It
+// is called before a try, when the files of the last one are gone.
+func (s *Store) giveUpOpening() {
+	if s.opening.Load() && s.flushes.Load() >= openTries {
+		s.fail(fmt.Errorf("make tables of the log: %w", *s.flushed.Load()))
+	}
+}
+
+// noRoomToOpen says what a disk lacks on which the engine could not be opened.
+func (s *Store) noRoomToOpen(dir string, cause error) error {
+	need := s.space.half / 2 // tables may not use it
+	names, err := s.opts.FS.List(dir)
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".log") {
+			continue
+		}
+		if st, serr := s.opts.FS.Stat(s.opts.FS.PathJoin(dir, name)); serr == nil {
+			need += st.Size()
+		}
+	}
+	u, uerr := s.opts.FS.GetDiskUsage(dir)
+	if errors.Join(err, uerr) != nil {
+		return fmt.Errorf("open the store in %s: %w: %w", dir, gust.ErrNoSpace, cause)
+	}
+	return fmt.Errorf("open the store in %s: %w: %d KB are free, and opening it may take %d KB: make room and start again: %w",
+		dir, gust.ErrNoSpace, u.AvailBytes>>10, need>>10+1, cause)
 }
 
 // missing makes damage of what the engine refuses without blaming the disk: a
@@ -240,8 +285,13 @@ func (s *Store) engineOptions() *pebble.Options {
 	o.Logger = engineLog{s.log, s.fail}
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: s.backgroundError,
-		FlushEnd:        func(i pebble.FlushInfo) { s.space.tableWorked(i.Err) },
-		CompactionEnd:   func(i pebble.CompactionInfo) { s.space.tableWorked(i.Err) },
+		FlushEnd: func(i pebble.FlushInfo) {
+			if i.Err == nil {
+				s.flushes.Store(0)
+			}
+			s.space.tableWorked(i.Err)
+		},
+		CompactionEnd: func(i pebble.CompactionInfo) { s.space.tableWorked(i.Err) },
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			s.log.Error("the store found damage on disk", "file", i.Path, "err", i.Details)
 		},
@@ -262,6 +312,10 @@ func engineFormat(fs vfs.FS) *pebble.Options {
 }
 
 func (s *Store) backgroundError(err error) {
+	if s.opening.Load() {
+		s.flushed.Store(&err)
+		s.flushes.Add(1)
+	}
 	if s.failed() == nil && !isNoSpace(err) {
 		s.log.Error("the store's engine failed in the background, and tries again", "err", explain(err))
 	}
