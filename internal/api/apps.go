@@ -152,8 +152,16 @@ func (s *server) inspect(app *gust.App) error {
 			lacking = append(lacking, d)
 		}
 	}
+	// Thousands of functions may share an artifact; it is read once for each
+	// way in which it is to be run.
+	judged := map[string]bool{}
 	for _, name := range app.FunctionNames() {
 		f := app.Functions[name]
+		way := fmt.Sprintf("%s %s %q", f.Artifact, f.Runtime, f.Command)
+		if judged[way] {
+			continue
+		}
+		judged[way] = true
 		if g := snapshot.Functions[name]; g != nil && g.Artifact == f.Artifact && g.Runtime == f.Runtime && slices.Equal(g.Command, f.Command) {
 			if has, err := s.Store.Blobs().Has(f.Artifact); err != nil {
 				errs = append(errs, err)
