@@ -51,6 +51,9 @@ func step(s *Store, i int) error {
 
 func stepPartition(i int) Partition { return Partition(fmt.Sprintf("p%d", i%3)) }
 
+// errHalf: a transition is there in part.
+var errHalf = errors.New("half there")
+
 // verify tells what is wrong with a store in which the steps acked were
 // acknowledged, one after the other, and no more than issued were begun.
 func verify(s *Store, acked, issued int) error {
@@ -84,7 +87,7 @@ func verify(s *Store, acked, issued int) error {
 				return err
 			}
 			if seen["a"] != seen["b"] || uint64(seen["a"]) != count {
-				return fmt.Errorf("partition %d is half there: %d a, %d b, count %d", p, seen["a"], seen["b"], count)
+				return fmt.Errorf("partition %d is %w: %d a, %d b, count %d", p, errHalf, seen["a"], seen["b"], count)
 			}
 			if count > 0 {
 				t, err := v.Timer("tick")
