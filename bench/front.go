@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // front is the least that users' requests can reach a Lambda function with: a
@@ -63,10 +62,7 @@ func runFront(program string, n int) error {
 
 func (f *front) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	worker := <-f.idle
-	next := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: 8c4a1f4e-6c1d-4c55-9a53-0b2f0b0f0b0f\r\n"+
-		"Lambda-Runtime-Deadline-Ms: %d\r\nLambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:warm\r\n"+
-		"Content-Length: %d\r\n\r\n%s", time.Now().Add(time.Hour).UnixMilli(), len(event), event)
-	if _, err := worker.conn.Write(next); err != nil {
+	if _, err := worker.conn.Write(nextAnswer()); err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
@@ -79,7 +75,6 @@ func (f *front) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 func (f *front) serve(w *worker) {
 	defer w.conn.Close()
 	in := bufio.NewReader(w.conn)
-	accepted := []byte("HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n")
 	for {
 		get, length, chunked, err := readHead(in)
 		if err != nil {
@@ -94,7 +89,7 @@ func (f *front) serve(w *worker) {
 			return
 		}
 		w.answered <- body
-		if _, err := w.conn.Write(accepted); err != nil {
+		if _, err := io.WriteString(w.conn, accepted); err != nil {
 			return
 		}
 	}

@@ -18,6 +18,16 @@ const event = `{"version":"2.0","routeKey":"GET /warm","rawPath":"/warm","rawQue
 	`"protocol":"HTTP/1.1","sourceIp":"127.0.0.1","userAgent":""},"requestId":"8c4a1f4e-6c1d-4c55-9a53-0b2f0b0f0b0f","routeKey":"GET /warm",` +
 	`"stage":"$default","time":"01/Jan/2030:00:00:00 +0000","timeEpoch":1893456000000},"isBase64Encoded":false}`
 
+// nextAnswer is the answer to a poll for the next event.
+func nextAnswer() []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: 8c4a1f4e-6c1d-4c55-9a53-0b2f0b0f0b0f\r\n"+
+		"Lambda-Runtime-Deadline-Ms: %d\r\nLambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:warm\r\n"+
+		"Content-Length: %d\r\n\r\n%s", time.Now().Add(time.Hour).UnixMilli(), len(event), event)
+}
+
+// accepted is the answer to a function's response.
+const accepted = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n"
+
 // responder is the least that a Lambda function can be run with: each next is
 // answered at once with the same event, and each response is thrown away.
 // Nothing is routed, admitted, isolated, timed, logged or counted.
@@ -64,10 +74,7 @@ func (r *responder) stop() {
 func (r *responder) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
-	next := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: 8c4a1f4e-6c1d-4c55-9a53-0b2f0b0f0b0f\r\n"+
-		"Lambda-Runtime-Deadline-Ms: %d\r\nLambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:warm\r\n"+
-		"Content-Length: %d\r\n\r\n%s", time.Now().Add(time.Hour).UnixMilli(), len(event), event)
-	accepted := []byte("HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n")
+	next := nextAnswer()
 	for {
 		get, length, chunked, err := readHead(in)
 		if err != nil {
@@ -78,7 +85,7 @@ func (r *responder) serve(conn net.Conn) {
 		}
 		answer := next
 		if !get {
-			answer = accepted
+			answer = []byte(accepted)
 			r.answered.Add(1)
 			r.once.Do(func() { close(r.first) })
 		}
