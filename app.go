@@ -19,6 +19,11 @@ const (
 	// RuntimeHTTP is a program that serves HTTP on $PORT (Cloud Run's
 	// container contract).
 	RuntimeHTTP Runtime = "http"
+	// RuntimeNode is a Node.js module with a handler, run by Gust's own client
+	// of the Lambda Runtime API.
+	RuntimeNode Runtime = "node"
+	// RuntimePython is a Python module with a handler, run likewise.
+	RuntimePython Runtime = "python"
 )
 
 // Runtimes lists every runtime that this version carries out.
@@ -51,8 +56,21 @@ type Function struct {
 
 	Description string  `json:"description,omitempty"`
 	Runtime     Runtime `json:"runtime"`
+	// Interpreter is what the function's root holds, as it was asked for:
+	// "node@20", "python@3.11", or "node" for the newest that the node has.
+	// Runtimes node and python have one always, http and provided may; empty is
+	// the minimal root.
+	Interpreter string `json:"interpreter,omitempty"`
+	// Root is the runtime root that this version is pinned to. The catalog
+	// gives it when it accepts the version; empty on nodes without isolation.
+	Root Digest `json:"root,omitempty"`
+	// Handler is what runtimes node and python call: "index.handler".
+	Handler string `json:"handler,omitempty"`
 	// Artifact names the built code, a zip.
 	Artifact Digest `json:"artifact"`
+	// Layers are artifacts whose files stand in /opt, of the same name the
+	// last one's.
+	Layers []Digest `json:"layers,omitempty"`
 	// Command is what an http function runs, argv in its code folder; empty
 	// means ["./bootstrap"]. Other runtimes have none.
 	Command []string `json:"command,omitempty"`
@@ -70,7 +88,7 @@ type Function struct {
 	Env map[string]string `json:"env,omitempty"`
 	// CPU is how cores are shared out; see CPUMode.
 	CPU CPUMode `json:"cpu"`
-	// Network is what the function may reach: only NetworkNone for now.
+	// Network is what the function may reach.
 	Network Network `json:"network"`
 	// Idle is how long an unused environment is kept, 0 to 24 h.
 	Idle        time.Duration `json:"idle"`
@@ -87,12 +105,6 @@ const (
 	// CPUStrict caps at Lambda's quota: 1,769 MB of memory is one core.
 	CPUStrict CPUMode = "strict"
 )
-
-// Network says what an environment can reach beside the Runtime API.
-type Network string
-
-// NetworkNone is a network namespace that holds the Runtime API alone.
-const NetworkNone Network = "none"
 
 // Concurrency bounds how a function scales.
 type Concurrency struct {
@@ -128,15 +140,16 @@ func (f *Function) PerEnvironment() int {
 	}
 }
 
-// Equal reports whether f and g declare the same thing; who accepted them, and
-// when, does not count.
+// Equal reports whether f and g declare the same thing; who accepted them,
+// when, and with which root, does not count.
 func (f *Function) Equal(g *Function) bool {
 	a, b := f.Concurrency.Reserved, g.Concurrency.Reserved
 	return f.Name == g.Name && f.App == g.App && f.Description == g.Description &&
-		f.Runtime == g.Runtime && f.Artifact == g.Artifact &&
+		f.Runtime == g.Runtime && f.Interpreter == g.Interpreter && f.Handler == g.Handler &&
+		f.Artifact == g.Artifact && slices.Equal(f.Layers, g.Layers) &&
 		slices.Equal(f.Command, g.Command) && f.Ready == g.Ready &&
 		f.Memory == g.Memory && f.Timeout == g.Timeout && f.Ephemeral == g.Ephemeral &&
-		maps.Equal(f.Env, g.Env) && f.CPU == g.CPU && f.Network == g.Network && f.Idle == g.Idle &&
+		maps.Equal(f.Env, g.Env) && f.CPU == g.CPU && f.Network.Equal(g.Network) && f.Idle == g.Idle &&
 		(a == b || a != nil && b != nil && *a == *b) &&
 		f.Concurrency.Provisioned == g.Concurrency.Provisioned &&
 		f.Concurrency.PerEnvironment == g.Concurrency.PerEnvironment &&

@@ -22,13 +22,13 @@ const module = "github.com/gust-dev/gust"
 var floors = [][]string{
 	{""},
 	{"internal/logfile"},
-	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
+	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact", "internal/runtimes"},
 	{"internal/observe", "internal/build", "internal/access"},
 	{"internal/catalog"},
 	{"internal/invoke"},
 	{"internal/gateway", "internal/aws", "internal/api"},
 	{"internal/node"},
-	{"internal/gusttest"},
+	{"gusttest"},
 	{"cmd/gust", "bench", "demo", "examples"},
 }
 
@@ -112,7 +112,7 @@ func TestImportsRunOneWay(t *testing.T) {
 			if f > floor || f == floor && g != group {
 				t.Errorf("%s (floor %d) imports %s (floor %d): the arrow runs back", p.ImportPath, floor, imported, f)
 			}
-			if g == "internal/node" && group != "cmd/gust" && group != "internal/gusttest" && group != "internal/node" {
+			if g == "internal/node" && group != "cmd/gust" && group != "gusttest" && group != "internal/node" {
 				t.Errorf("%s imports %s; only cmd/gust may", p.ImportPath, imported)
 			}
 		}

@@ -87,6 +87,8 @@ type Report struct {
 
 	// Cold is empty for a warm invocation.
 	Cold ColdCause `json:"cold,omitempty"`
+	// Pooled tells of a cold one that its interpreter had been booted ahead.
+	Pooled bool `json:"pooled,omitempty"`
 	// Init is how long the environment took to be ready, when this invocation
 	// was its first.
 	Init time.Duration `json:"init,omitempty"`
@@ -101,6 +103,9 @@ type Report struct {
 	// counted.
 	MemoryUsed int64 `json:"memory_used"`
 	MemorySize int64 `json:"memory_size"`
+	// BytesOut is what the environment sent to its network since its last
+	// report, in bytes of IP packets.
+	BytesOut int64 `json:"bytes_out,omitempty"`
 
 	Outcome      Outcome `json:"outcome"`
 	ErrorType    string  `json:"error_type,omitempty"`

@@ -122,7 +122,7 @@ func app(name string, digest gust.Digest, functions ...string) *gust.App {
 		a.Functions[f] = &gust.Function{
 			Name: f, App: name, Runtime: gust.RuntimeProvided, Artifact: digest,
 			Memory: gust.DefaultMemory, Timeout: gust.DefaultTimeout, Ephemeral: gust.DefaultEphemeral,
-			CPU: gust.CPUShared, Network: gust.NetworkNone, Idle: gust.DefaultIdle,
+			CPU: gust.CPUShared, Network: gust.Network{Mode: gust.NetworkNone}, Idle: gust.DefaultIdle,
 		}
 		a.Routes = append(a.Routes, gust.Route{App: name, Method: "GET", Path: "/" + f, Function: f})
 	}

@@ -43,7 +43,7 @@ func function(name string, change ...func(*gust.Function)) func(*gust.App) {
 		f := &gust.Function{
 			Name: name, App: a.Name, Runtime: gust.RuntimeGo, Artifact: gust.Digest(strings.Repeat("ab", 32)),
 			Memory: gust.DefaultMemory, Timeout: gust.DefaultTimeout, Ephemeral: gust.DefaultEphemeral,
-			CPU: gust.CPUShared, Network: gust.NetworkNone, Idle: gust.DefaultIdle,
+			CPU: gust.CPUShared, Network: gust.Network{Mode: gust.NetworkNone}, Idle: gust.DefaultIdle,
 		}
 		for _, c := range change {
 			c(f)

@@ -48,7 +48,12 @@ func fields(f *gust.Function) (out []FieldChange) {
 	add("app", f.App)
 	add("description", f.Description)
 	add("runtime", string(f.Runtime))
+	add("interpreter", f.Interpreter)
+	add("handler", f.Handler)
 	add("artifact", f.Artifact.Short())
+	for i, d := range f.Layers {
+		add("layers["+strconv.Itoa(i)+"]", d.Short())
+	}
 	if len(f.Command) > 0 {
 		command, _ := json.Marshal(f.Command) // strings always marshal
 		add("command", string(command))
@@ -61,7 +66,7 @@ func fields(f *gust.Function) (out []FieldChange) {
 		out = append(out, FieldChange{Name: "env." + name, New: f.Env[name]})
 	}
 	add("cpu", string(f.CPU))
-	add("network", string(f.Network))
+	add("network", f.Network.String())
 	add("idle", rules.FormatDuration(f.Idle))
 	if r := f.Concurrency.Reserved; r != nil {
 		add("concurrency.reserved", strconv.Itoa(*r))

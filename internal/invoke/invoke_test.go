@@ -67,6 +67,7 @@ type fakeEnv struct {
 	initError *gust.FunctionError
 }
 
+func (e *fakeEnv) Pooled() bool                   { return false }
 func (e *fakeEnv) Ready() <-chan struct{}         { return e.ready }
 func (e *fakeEnv) InitError() *gust.FunctionError { return e.initError }
 func (e *fakeEnv) Invoke(_ context.Context, inv *gust.Invocation) (*gust.Result, error) {
@@ -184,7 +185,7 @@ func (b *bed) wait(event string) {
 func fn(name string, change ...func(*gust.Function)) *gust.Function {
 	f := &gust.Function{
 		Name: name, App: "app", Runtime: gust.RuntimeProvided, Memory: gust.DefaultMemory, Timeout: time.Minute,
-		Ephemeral: gust.DefaultEphemeral, CPU: gust.CPUShared, Network: gust.NetworkNone, Idle: time.Hour,
+		Ephemeral: gust.DefaultEphemeral, CPU: gust.CPUShared, Network: gust.Network{Mode: gust.NetworkNone}, Idle: time.Hour,
 	}
 	for _, c := range change {
 		c(f)

@@ -102,7 +102,7 @@ func (v functions) read(p *parser, at spot, n *yaml.Node, d *declaration) {
 			Memory:    rules.Memory.Default,
 			Ephemeral: rules.Ephemeral.Default,
 			CPU:       gust.CPUShared,
-			Network:   gust.NetworkNone,
+			Network:   gust.Network{Mode: gust.NetworkNone},
 			Idle:      rules.Idle.Default,
 		}
 		v.each.read(p, e.at, e.value, &declaration{manifest: d.manifest, function: f, source: src})

@@ -164,7 +164,7 @@ func TestRefusedDeploys(t *testing.T) {
 			if err == nil {
 				_, err = n.client.Apply(ctx, &api.ApplyRequest{App: &gust.App{Name: "bad", Functions: map[string]*gust.Function{"f": {
 					Name: "f", App: "bad", Runtime: gust.RuntimeProvided, Artifact: digest, Memory: gust.MinMemory, Timeout: gust.DefaultTimeout,
-					Ephemeral: gust.MinEphemeral, CPU: gust.CPUShared, Network: gust.NetworkNone, Idle: gust.DefaultIdle,
+					Ephemeral: gust.MinEphemeral, CPU: gust.CPUShared, Network: gust.Network{Mode: gust.NetworkNone}, Idle: gust.DefaultIdle,
 				}}}})
 			}
 			if err == nil {

@@ -85,7 +85,8 @@ const (
 
 	tagLine      = formatVersion | 1
 	tagStart     = formatVersion | 2
-	tagReport    = formatVersion | 3 // decodes to an end and a report
+	tagReport    = formatVersion | 6 // decodes to an end and a report
+	tagReport1   = formatVersion | 3 // the same, of before there were pools and networks
 	tagDropped   = formatVersion | 4
 	tagInitError = formatVersion | 5
 
@@ -99,6 +100,8 @@ const (
 
 	lineLevel     = 1 << 0 // a text follows
 	lineTimestamp = 1 << 1 // varint nanoseconds since 1970 follow
+
+	reportPooled = 1 << 0
 
 	maxText    = 255
 	maxID      = 127
@@ -183,7 +186,12 @@ func appendReport(dst []byte, r *gust.Report) []byte {
 		dst = binary.AppendVarint(dst, v)
 	}
 	dst = appendText(appendText(dst, string(r.Outcome)), r.ErrorType)
-	return appendLong(dst, r.ErrorMessage)
+	dst = appendLong(dst, r.ErrorMessage)
+	var flags byte
+	if r.Pooled {
+		flags |= reportPooled
+	}
+	return binary.AppendVarint(append(dst, flags), r.BytesOut)
 }
 
 // decoder takes a record apart. After the first thing that does not fit, all it
@@ -292,13 +300,22 @@ func (d *decoder) trace() string {
 	}
 }
 
-func (d *decoder) report() *gust.Report {
+func (d *decoder) report(tag byte) *gust.Report {
 	r := &gust.Report{Source: d.text(), Start: d.time(), Cold: gust.ColdCause(d.text())}
 	for _, v := range [...]*time.Duration{&r.Init, &r.Queue, &r.Duration, &r.Billed} {
 		*v = time.Duration(d.varint())
 	}
 	r.MemoryUsed, r.MemorySize = d.varint(), d.varint()
 	r.Outcome, r.ErrorType, r.ErrorMessage = gust.Outcome(d.text()), d.text(), d.long()
+	if tag == tagReport1 {
+		return r
+	}
+	flags := d.byte()
+	r.Pooled = flags&reportPooled != 0
+	if flags&^reportPooled != 0 {
+		d.bad = true
+	}
+	r.BytesOut = d.varint()
 	return r
 }
 
@@ -323,9 +340,9 @@ func decode(dst []Record, seq uint64, t time.Time, payload []byte) ([]Record, er
 		r.Message = d.rest()
 	case tagStart:
 		r.Kind = KindStart
-	case tagReport:
+	case tagReport, tagReport1:
 		r.Kind = KindReport
-		r.Report = d.report()
+		r.Report = d.report(tag)
 		r.Report.App, r.Report.Function, r.Report.Version, r.Report.Environment = r.App, r.Function, r.Version, r.Environment
 		r.Report.RequestID, r.Report.TraceID = r.RequestID, r.TraceID
 	case tagDropped:
@@ -340,7 +357,7 @@ func decode(dst []Record, seq uint64, t time.Time, payload []byte) ([]Record, er
 	if d.bad || len(d.data) > 0 {
 		return dst, fmt.Errorf("log record %d: %w: it is not what a record of kind %s looks like", seq, gust.ErrCorrupt, r.Kind)
 	}
-	if tag == tagReport {
+	if r.Kind == KindReport {
 		end := r
 		end.Kind, end.Report = KindEnd, nil
 		dst = append(dst, end)
@@ -350,7 +367,7 @@ func decode(dst []Record, seq uint64, t time.Time, payload []byte) ([]Record, er
 
 // recordsIn is how many records decode gives for payload.
 func recordsIn(payload []byte) int {
-	if len(payload) > 0 && payload[0] == tagReport {
+	if len(payload) > 0 && (payload[0] == tagReport || payload[0] == tagReport1) {
 		return 2
 	}
 	return 1

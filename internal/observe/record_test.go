@@ -70,7 +70,7 @@ func TestDecodeRefusesWhatIsDamaged(t *testing.T) {
 	if _, err := decode(nil, 7, testTime, append(whole, 0)); !errors.Is(err, gust.ErrCorrupt) || !strings.Contains(err.Error(), "7") {
 		t.Errorf("a byte more: %v", err)
 	}
-	for _, tag := range []byte{0, 0x10, 0x16, 0x21, 0xff} {
+	for _, tag := range []byte{0, 0x10, 0x17, 0x21, 0xff} {
 		whole[0] = tag
 		if _, err := decode(nil, 1, testTime, whole); !errors.Is(err, gust.ErrCorrupt) {
 			t.Errorf("the tag %#x: %v", tag, err)

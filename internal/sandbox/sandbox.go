@@ -36,8 +36,20 @@ type Spec struct {
 	// Code is the absolute folder on the host that the program finds,
 	// read-only, as /var/task (under backend "none": where it is).
 	Code string
+	// Root is the absolute folder on the host that is the environment's root,
+	// read-only, as package runtimes makes it. Backend "none" has no use for it.
+	Root string
+	// Layers are absolute folders on the host whose files the program finds,
+	// read-only and merged, in /opt; of the same name, the last one's.
+	Layers []string
 	// Command is argv; a relative first word is looked up in the code folder.
 	Command []string
+	// Boot, if it is not empty, is an argv that boots the interpreter of Root
+	// before it is known for which function: a backend may hand out an
+	// environment in which it has been started ahead, instead of starting
+	// Command. See package runtimes for what the program then reads. It is
+	// empty for what cannot be bound late.
+	Boot []string
 	// Env is the whole environment, NAME=value, but for what the backend
 	// alone knows: AWS_LAMBDA_RUNTIME_API, or PORT for an http function.
 	Env []string
@@ -46,6 +58,8 @@ type Spec struct {
 	Ephemeral int64 // bytes of /tmp
 	CPU       gust.CPUMode
 	Processes int // processes and threads together
+	// Network is what the program may reach.
+	Network gust.Network
 
 	// Concurrency is how many invocations may run at once.
 	Concurrency int
@@ -96,6 +110,8 @@ type Environment interface {
 
 	// Usage is what the environment has used so far.
 	Usage() Usage
+	// Pooled reports whether its interpreter had been booted ahead.
+	Pooled() bool
 
 	// Stop asks the program to end (SIGTERM), kills what is left after grace,
 	// and returns when nothing of it is left. Grace 0 kills at once. It may
@@ -115,6 +131,8 @@ type Usage struct {
 	Memory, PeakMemory int64
 	// CPU is processor time since the start.
 	CPU time.Duration
+	// BytesOut is what it has sent to its network, in bytes of IP packets.
+	BytesOut int64
 }
 
 // Exit is how an environment ended.

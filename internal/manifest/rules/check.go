@@ -100,7 +100,7 @@ func (c *checker) function(at, app, name string, f *gust.Function) {
 	c.add(Join(at, "ephemeral_storage"), Ephemeral.Check(f.Ephemeral))
 	c.add(Join(at, "idle"), Idle.Check(f.Idle))
 	c.add(Join(at, "cpu"), Choice(string(f.CPU), gust.CPUShared, gust.CPUStrict))
-	c.add(Join(at, "network"), Choice(string(f.Network), gust.NetworkNone))
+	c.add(Join(at, "network"), Choice(string(f.Network.Mode), gust.NetworkNone))
 	if f.Runtime == gust.RuntimeHTTP {
 		c.command(Join(at, "command"), f.Command)
 		if f.Ready != "" {

@@ -25,6 +25,7 @@ const killWait = time.Second
 type Environment struct {
 	spec    sandbox.Spec
 	process Process
+	pooled  bool
 	log     *slog.Logger
 	pipe    *output.Pipe
 	session *runtimeapi.Session // nil for an http program
@@ -48,6 +49,7 @@ func New(p Parts) (*Environment, error) {
 	e := &Environment{
 		spec:    p.Spec,
 		process: p.Process,
+		pooled:  p.Pooled,
 		log:     p.Logger,
 		ended:   make(chan struct{}),
 		done:    make(chan struct{}),
@@ -287,6 +289,9 @@ func (e *Environment) SetInit(on bool) error { return e.process.SetInit(on) }
 
 // Usage implements sandbox.Environment.
 func (e *Environment) Usage() sandbox.Usage { return e.process.Usage() }
+
+// Pooled implements sandbox.Environment.
+func (e *Environment) Pooled() bool { return e.pooled }
 
 // Stop implements sandbox.Environment.
 func (e *Environment) Stop(grace time.Duration) {

@@ -27,6 +27,8 @@ type Parts struct {
 	// Dial connects to an http program; nil for others. It is only called
 	// while the environment lives.
 	Dial func(context.Context) (net.Conn, error)
+	// Pooled tells that the program had been booted ahead.
+	Pooled bool
 	// Logger gets what is wrong with the node, never what is wrong with the
 	// program. Nil discards.
 	Logger *slog.Logger

@@ -1,0 +1,155 @@
+package gust
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Network says what an environment can reach beside the Runtime API. It is
+// always in a network of its own. In JSON and in a manifest it is "internet",
+// "none", or a list of destinations.
+type Network struct {
+	Mode NetworkMode
+	// Allow are the destinations of mode list, each as Destination.String
+	// writes it.
+	Allow []string
+}
+
+// NetworkMode is the kind of a Network.
+type NetworkMode string
+
+const (
+	// NetworkInternet reaches every public address, and nothing of the host,
+	// its neighbours or private ranges.
+	NetworkInternet NetworkMode = "internet"
+	// NetworkNone reaches nothing.
+	NetworkNone NetworkMode = "none"
+	// NetworkList reaches what Network.Allow lists.
+	NetworkList NetworkMode = "list"
+)
+
+// Equal reports whether n and o allow the same in the same words.
+func (n Network) Equal(o Network) bool {
+	return n.Mode == o.Mode && slices.Equal(n.Allow, o.Allow)
+}
+
+// String is the network as a manifest writes it.
+func (n Network) String() string {
+	if n.Mode == NetworkList {
+		return "[" + strings.Join(n.Allow, ", ") + "]"
+	}
+	return string(n.Mode)
+}
+
+// MarshalJSON writes a string or a list.
+func (n Network) MarshalJSON() ([]byte, error) {
+	if n.Mode == NetworkList {
+		return json.Marshal(append([]string{}, n.Allow...))
+	}
+	return json.Marshal(string(n.Mode))
+}
+
+// UnmarshalJSON reads what MarshalJSON writes; whether it makes sense is for
+// the validator to say.
+func (n *Network) UnmarshalJSON(data []byte) error {
+	var list []string
+	if len(data) > 0 && data[0] == '[' {
+		if err := json.Unmarshal(data, &list); err != nil {
+			return err
+		}
+		*n = Network{Mode: NetworkList, Allow: list}
+		return nil
+	}
+	var mode string
+	if err := json.Unmarshal(data, &mode); err != nil {
+		return fmt.Errorf("a network is a string or a list of strings: %w", err)
+	}
+	*n = Network{Mode: NetworkMode(mode)}
+	return nil
+}
+
+// Destination is one entry of a network's list: a name, an address or a prefix,
+// with a port.
+type Destination struct {
+	// Name is a lower-case host name without a final dot; empty where Prefix
+	// is set.
+	Name string
+	// Prefix is what else may be reached; a single address has all its bits.
+	Prefix netip.Prefix
+	// Port is 1 to 65535, for TCP and UDP.
+	Port uint16
+}
+
+// String is the destination as it is written: "api.stripe.com:443",
+// "10.0.0.5:5432", "10.1.0.0/16:5432".
+func (d Destination) String() string {
+	host := d.Name
+	switch {
+	case host == "" && d.Prefix.IsSingleIP():
+		host = d.Prefix.Addr().String()
+	case host == "":
+		host = d.Prefix.String()
+	}
+	return host + ":" + strconv.Itoa(int(d.Port))
+}
+
+// ParseDestination reads "HOST:PORT". The error says what would be right.
+func ParseDestination(s string) (Destination, error) {
+	const want = "want NAME:PORT, ADDRESS:PORT or PREFIX:PORT, such as api.stripe.com:443, 10.0.0.5:5432 or 10.1.0.0/16:5432"
+	i := strings.LastIndexByte(s, ':')
+	if i <= 0 {
+		return Destination{}, fmt.Errorf("%q has no port: %s", truncate(s, 80), want)
+	}
+	host, digits := s[:i], s[i+1:]
+	port, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || port == 0 || digits[0] == '0' {
+		return Destination{}, fmt.Errorf("the port of %q is no number from 1 to 65535: %s", truncate(s, 80), want)
+	}
+	d := Destination{Port: uint16(port)}
+	if strings.ContainsAny(host, ":[]") {
+		return Destination{}, fmt.Errorf("%q is an IPv6 address: environments have no IPv6; %s", truncate(s, 80), want)
+	}
+	if strings.Contains(host, "/") {
+		d.Prefix, err = netip.ParsePrefix(host)
+		if err != nil || d.Prefix != d.Prefix.Masked() {
+			return Destination{}, fmt.Errorf("%q is no prefix with all host bits zero: %s", truncate(host, 80), want)
+		}
+		return d, nil
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		d.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+		return d, nil
+	}
+	d.Name = strings.ToLower(strings.TrimSuffix(host, "."))
+	if !isHostName(d.Name) {
+		return Destination{}, fmt.Errorf("%q is neither a host name nor an address: %s", truncate(host, 80), want)
+	}
+	return d, nil
+}
+
+// isHostName takes what DNS takes for hosts (RFC 1123, with underscores), but
+// nothing that could be meant as an address.
+func isHostName(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	digits := true
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		digits = true
+		for i := range len(label) {
+			c := label[i]
+			digits = digits && c >= '0' && c <= '9'
+			if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+				return false
+			}
+		}
+	}
+	return !digits // a last label of digits is an address written oddly
+}
