@@ -21,8 +21,8 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/logfile"},
-	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact", "internal/runtimes"},
+	{"internal/logfile", "internal/runtimes"},
+	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
 	{"internal/observe", "internal/build", "internal/access"},
 	{"internal/catalog"},
 	{"internal/invoke"},
