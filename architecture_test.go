@@ -40,6 +40,7 @@ var dependencies = []string{
 	"github.com/coder/websocket", // tests only
 	"github.com/elastic/go-seccomp-bpf",
 	"github.com/google/uuid",
+	"github.com/klauspost/compress",
 	"github.com/prometheus/client_golang",
 	"github.com/prometheus/client_model", // tests only
 	"github.com/rogpeppe/go-internal",    // tests only
