@@ -13,6 +13,7 @@ import (
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 )
@@ -32,7 +33,7 @@ type environment struct {
 	arn     string
 	sandbox sandbox.Environment
 	stream  *observe.Stream
-	release func() // of the code folder
+	release func() // of the code folder and the runtime
 	init    time.Duration
 
 	memory atomic.Int64 // the newest measured peak
@@ -109,16 +110,26 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 	if err != nil {
 		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Code", Message: err.Error()}
 	}
-	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), release: release}
+	r, releaseRuntime, err := runtimes.Runtime{}, func() {}, error(nil)
+	if iv.Runtimes != nil {
+		r, releaseRuntime, err = iv.Runtimes.Acquire(ctx, f)
+	}
+	if err != nil {
+		release()
+		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Runtime", Message: err.Error()}
+	}
+	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), release: func() { release(); releaseRuntime() }}
 	x.stream = iv.Recorder.Stream(f, x.id)
 	defer func() {
 		if err != nil {
 			x.close()
 		}
 	}()
+	task := iv.taskRoot(code)
+	argv := command(f, r, task)
 	x.sandbox, err = iv.Backend.Start(ctx, sandbox.Spec{
-		ID: x.id, Function: f.Name, Runtime: f.Runtime, Code: code, Command: command(f),
-		Env:    environ(f, x.id, iv.Place, e.Cause, iv.taskRoot(code)),
+		ID: x.id, Function: f.Name, Runtime: f.Runtime, Code: code, Root: r.Path, Command: argv, Boot: boot(f, r, argv),
+		Env:    environ(f, x.id, iv.Place, e.Cause, task, r),
 		Memory: f.Memory, Ephemeral: f.Ephemeral, CPU: f.CPU, Processes: gust.MaxProcesses,
 		Concurrency: f.PerEnvironment(), Ready: f.Ready,
 		Output: x.stream.Line,

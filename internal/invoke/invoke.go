@@ -21,6 +21,7 @@ import (
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 	"github.com/gust-dev/gust/internal/store"
@@ -31,6 +32,7 @@ type Options struct {
 	Catalog  *catalog.Catalog
 	Backend  sandbox.Backend
 	Code     *artifact.Cache
+	Runtimes runtimes.Library
 	Recorder *observe.Recorder
 	Store    *store.Store
 	Place    gust.Place

@@ -337,7 +337,8 @@ func (i *interpreter) try(ctx context.Context, r root, dir string) (more root, e
 	return more, nil
 }
 
-// uncompiled are the modules of the root that have no compiled form in it.
+// uncompiled are the modules of the root, Gust's own among them, that have no
+// compiled form in it.
 func (i *interpreter) uncompiled(r root) (list []string) {
 	has := map[string]bool{}
 	for p := range r {
@@ -348,7 +349,7 @@ func (i *interpreter) uncompiled(r root) (list []string) {
 	}
 	for _, p := range slices.Sorted(maps.Keys(r)) {
 		within := func(dir string) bool { return strings.HasPrefix(p, dir+"/") }
-		if strings.HasSuffix(p, ".py") && !has[p] && slices.ContainsFunc(i.modules, within) {
+		if strings.HasSuffix(p, ".py") && !has[p] && (within(clientFolder) || slices.ContainsFunc(i.modules, within)) {
 			list = append(list, p)
 		}
 	}
