@@ -234,7 +234,7 @@ func (x *environment) report(r *Request, g grant, queued, start time.Time) gust.
 		Start: start, Queue: start.Sub(queued), MemorySize: x.fn.Memory,
 	}
 	if g.cold {
-		report.Cold, report.Init = x.env.Cause, x.init
+		report.Cold, report.Init, report.Pooled = x.env.Cause, x.init, x.sandbox.Pooled()
 	}
 	return report
 }
