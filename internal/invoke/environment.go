@@ -32,7 +32,7 @@ type environment struct {
 	arn     string
 	sandbox sandbox.Environment
 	stream  *observe.Stream
-	release func() // of the code folder
+	release []func() // of the folders of its code and its layers
 	init    time.Duration
 
 	memory atomic.Int64 // the newest measured peak
@@ -105,19 +105,25 @@ var errInitTimeout = errors.New("init took too long")
 
 func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Duration) (_ *environment, err error) {
 	f := e.Function
-	code, release, err := iv.Code.Acquire(ctx, f.Artifact)
-	if err != nil {
-		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Code", Message: err.Error()}
-	}
-	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), release: release}
+	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name)}
 	x.stream = iv.Recorder.Stream(f, x.id)
 	defer func() {
 		if err != nil {
 			x.close()
 		}
 	}()
+	var folders []string // of the code, then of the layers
+	for d := range f.Artifacts() {
+		folder, release, err := iv.Code.Acquire(ctx, d)
+		if err != nil {
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Code", Message: err.Error()}
+		}
+		folders = append(folders, folder)
+		x.release = append(x.release, release)
+	}
+	code := folders[0]
 	x.sandbox, err = iv.Backend.Start(ctx, sandbox.Spec{
-		ID: x.id, Function: f.Name, Runtime: f.Runtime, Code: code, Command: command(f),
+		ID: x.id, Function: f.Name, Runtime: f.Runtime, Code: code, Layers: folders[1:], Command: command(f),
 		Env:    environ(f, x.id, iv.Place, e.Cause, iv.taskRoot(code)),
 		Memory: f.Memory, Ephemeral: f.Ephemeral, CPU: f.CPU, Processes: gust.MaxProcesses,
 		Concurrency: f.PerEnvironment(), Ready: f.Ready,
@@ -157,7 +163,9 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 // close gives back what an ended environment had.
 func (x *environment) close() {
 	x.stream.Close()
-	x.release()
+	for _, release := range x.release {
+		release()
+	}
 }
 
 // stop ends the program. A freeze that is late comes before it or not at all:
