@@ -34,6 +34,7 @@ type environment struct {
 	stream  *observe.Stream
 	release func() // of the code folder
 	init    time.Duration
+	timeout time.Duration // the function's, or held
 
 	memory atomic.Int64 // the newest measured peak
 
@@ -109,22 +110,36 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 	if err != nil {
 		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Code", Message: err.Error()}
 	}
-	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), release: release}
+	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), release: release, timeout: f.Timeout}
 	x.stream = iv.Recorder.Stream(f, x.id)
 	defer func() {
 		if err != nil {
 			x.close()
 		}
 	}()
-	x.sandbox, err = iv.Backend.Start(ctx, sandbox.Spec{
+	spec := sandbox.Spec{
 		ID: x.id, Function: f.Name, Runtime: f.Runtime, Code: code, Command: command(f),
 		Env:    environ(f, x.id, iv.Place, e.Cause, iv.taskRoot(code)),
 		Memory: f.Memory, Ephemeral: f.Ephemeral, CPU: f.CPU, Processes: gust.MaxProcesses,
 		Concurrency: f.PerEnvironment(), Ready: f.Ready,
 		Output: x.stream.Line,
-	})
+	}
+	debug, port := iv.Debug[f.Name], 0
+	if debug != nil {
+		x.timeout, limit = held, held
+		if port, err = debug.prepare(&spec); err != nil {
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+		}
+	}
+	x.sandbox, err = iv.Backend.Start(ctx, spec)
 	if err != nil {
 		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+	}
+	if debug != nil {
+		if err := iv.debugStarted(debug, x, spec, port); err != nil {
+			x.sandbox.Stop(0)
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+		}
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
