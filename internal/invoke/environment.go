@@ -35,6 +35,7 @@ type environment struct {
 	stream  *observe.Stream
 	release []func() // of the folders of its code and its layers, and of its runtime
 	init    time.Duration
+	timeout time.Duration // the function's, or held
 
 	memory atomic.Int64 // the newest measured peak
 
@@ -106,7 +107,7 @@ var errInitTimeout = errors.New("init took too long")
 
 func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Duration) (_ *environment, err error) {
 	f := e.Function
-	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name)}
+	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), timeout: f.Timeout}
 	x.stream = iv.Recorder.Stream(f, x.id)
 	defer func() {
 		if err != nil {
@@ -133,15 +134,29 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 	code := folders[0]
 	task := iv.taskRoot(code)
 	argv := command(f, r, task)
-	x.sandbox, err = iv.Backend.Start(ctx, sandbox.Spec{
+	spec := sandbox.Spec{
 		ID: x.id, Function: f.Name, Runtime: f.Runtime, Root: r.Path, Code: code, Layers: folders[1:], Command: argv, Boot: boot(f, r, argv),
 		Env:    environ(f, x.id, iv.Place, e.Cause, task, r),
 		Memory: f.Memory, Ephemeral: f.Ephemeral, CPU: f.CPU, Processes: gust.MaxProcesses,
 		Concurrency: f.PerEnvironment(), Ready: f.Ready,
 		Output: x.stream.Line,
-	})
+	}
+	debug, port := iv.Debug[f.Name], 0
+	if debug != nil {
+		x.timeout, limit = held, held
+		if port, err = debug.prepare(&spec); err != nil {
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+		}
+	}
+	x.sandbox, err = iv.Backend.Start(ctx, spec)
 	if err != nil {
 		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+	}
+	if debug != nil {
+		if err := iv.debugStarted(debug, x, spec, port); err != nil {
+			x.sandbox.Stop(0)
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+		}
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

@@ -23,7 +23,7 @@ import (
 func (n *Node) serve(users, apis net.Listener) {
 	place := gust.Place{Account: n.config.Account, Region: n.config.Region}
 	n.users = gateway.NewServer(
-		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger}), n.logger)
+		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
 	n.apis = &http.Server{
 		Handler:           n.apiHandler(place),
 		ReadHeaderTimeout: 10 * time.Second,
