@@ -24,9 +24,9 @@ func TestCommand(t *testing.T) {
 		{"a program", runtimes.Runtime{Name: "base"}, func(f *gust.Function) {}, "./bootstrap"},
 		{"a server", runtimes.Runtime{}, func(f *gust.Function) { f.Runtime, f.Command = gust.RuntimeHTTP, []string{"./server", "-v"} }, "./server -v"},
 		{"node, 128 MB", node20, func(f *gust.Function) { f.Runtime, f.Memory = gust.RuntimeNode, 128*gust.MB },
-			"/usr/bin/node --max-old-space-size=68 /var/runtime/bootstrap.cjs"},
+			"/usr/bin/node --max-old-space-size=88 /var/runtime/bootstrap.cjs"},
 		{"node, 1 GB", node20, func(f *gust.Function) { f.Runtime, f.Memory = gust.RuntimeNode, gust.GB },
-			"/usr/bin/node --max-old-space-size=829 /var/runtime/bootstrap.cjs"},
+			"/usr/bin/node --max-old-space-size=850 /var/runtime/bootstrap.cjs"},
 		{"python", python11, func(f *gust.Function) { f.Runtime = gust.RuntimePython }, "/usr/local/lib/python/bin/python3.11 /var/runtime/bootstrap.py"},
 		{"a wrapper", python11, func(f *gust.Function) {
 			f.Runtime, f.Env = gust.RuntimePython, map[string]string{"AWS_LAMBDA_EXEC_WRAPPER": "/opt/otel"}
