@@ -43,6 +43,8 @@ type Options struct {
 	Store        *store.Store
 	Recorder     *observe.Recorder
 	Environments func() []invoke.Environment
+	// Warm is Invoker.Warm.
+	Warm func(ctx context.Context, function string) (*invoke.WarmUp, error)
 	// Status is asked for each GET /v1/status.
 	Status func() Status
 	// Build is what the node's binary is.
@@ -91,6 +93,7 @@ var routes = []struct {
 	{"DELETE", "/v1/apps/{app}", (*server).remove},
 	{"GET", "/v1/functions", (*server).functions},
 	{"GET", "/v1/environments", (*server).environments},
+	{"POST", "/v1/functions/{name}/warm", (*server).warm},
 	{"GET", "/v1/runtimes", (*server).runtimes},
 	{"POST", "/v1/runtimes", (*server).addRuntime},
 	{"DELETE", "/v1/runtimes/{name}", (*server).removeRuntime},
