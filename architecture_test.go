@@ -39,6 +39,7 @@ var dependencies = []string{
 	"github.com/cockroachdb/pebble/v2",
 	"github.com/coder/websocket", // tests only
 	"github.com/elastic/go-seccomp-bpf",
+	"github.com/evanw/esbuild",
 	"github.com/google/uuid",
 	"github.com/prometheus/client_golang",
 	"github.com/prometheus/client_model", // tests only
