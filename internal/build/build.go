@@ -28,6 +28,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -48,6 +49,9 @@ type Options struct {
 	// Progress, if set, is told what begins, in a few words. Calls do not
 	// overlap.
 	Progress func(string)
+	// Debug names functions that are built for a debugger: with its tables,
+	// without optimisations, and with the paths that the source has here.
+	Debug []string
 	// Python is the version that functions get that ask for no version,
 	// "3.12"; empty is that of the python3 in PATH.
 	Python string
@@ -141,7 +145,8 @@ func All(ctx context.Context, root string, app *gust.App, sources map[string]man
 	for _, name := range app.FunctionNames() {
 		f, src := app.Functions[name], sources[name]
 		// All that an artifact and what Inspect says of it depends on.
-		key := fmt.Sprintf("%s %q %q %q %q %+v %v", f.Runtime, filepath.Clean(src.Path), f.Command, f.Interpreter, f.Handler, src.Build, f.Layers)
+		key := fmt.Sprintf("%s %q %q %q %q %+v %v %t", f.Runtime, filepath.Clean(src.Path), f.Command, f.Interpreter, f.Handler, src.Build, f.Layers,
+			slices.Contains(o.Debug, name))
 		keys[name] = key
 		if one[key] != nil {
 			continue

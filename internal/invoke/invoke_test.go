@@ -403,6 +403,60 @@ func TestProvisionedStartAtDeploy(t *testing.T) {
 	b.wait("start f")
 }
 
+func TestAWarmUpTellsHowItsEnvironmentCameUp(t *testing.T) {
+	b := newBed(t, t.TempDir(), map[string]handler{"f": echo, "bad": echo})
+	b.backend.boot["bad"] = func(*fakeEnv) *gust.FunctionError {
+		return &gust.FunctionError{Outcome: gust.OutcomeInit, Type: "NoDatabase", Message: "no database", Output: "last words"}
+	}
+	b.deploy(fn("f"), fn("bad"))
+	up, err := b.iv.Warm(t.Context(), "f")
+	if err != nil || up.Function != "f" || up.Version != 1 || up.Cause != gust.ColdWarmUp || up.Init <= 0 || len(up.Environment) != 32 {
+		t.Fatal(up, err)
+	}
+	again, err := b.iv.Warm(t.Context(), "f")
+	if err != nil || *again != *up {
+		t.Fatal("another one:", again, err)
+	}
+	if r, err := b.iv.Invoke(t.Context(), &Request{Function: "f", Payload: []byte("1")}); err != nil || r.Error != nil || len(b.backend.started) != 1 {
+		t.Fatal(r, err)
+	}
+	for range 3 { // tried twice, then backed off
+		var fe *gust.FunctionError
+		if _, err := b.iv.Warm(t.Context(), "bad"); !errors.As(err, &fe) || fe.Type != "NoDatabase" || fe.Output != "last words" {
+			t.Fatal(err)
+		}
+	}
+	if n := len(b.backend.started); n != 3 {
+		t.Errorf("%d starts", n)
+	}
+	if _, err := b.iv.Warm(t.Context(), "nobody"); !errors.Is(err, gust.ErrNotFound) {
+		t.Error(err)
+	}
+	b.close()
+	if _, err := b.iv.Warm(t.Context(), "f"); !errors.Is(err, gust.ErrClosing) {
+		t.Error(err)
+	}
+}
+
+// Who waits for a warm-up does not hold a node that drains.
+func TestDrainingEndsWarmUps(t *testing.T) {
+	b := newBed(t, t.TempDir(), map[string]handler{"f": echo})
+	hang := make(chan struct{})
+	defer close(hang)
+	b.backend.boot["f"] = func(*fakeEnv) *gust.FunctionError { <-hang; return nil }
+	b.deploy(fn("f"))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.iv.Warm(context.Background(), "f")
+		ended <- err
+	}()
+	b.wait("start f")
+	b.close()
+	if err := <-ended; !errors.Is(err, gust.ErrClosing) {
+		t.Error(err)
+	}
+}
+
 func TestCloseLetsWhatRunsFinish(t *testing.T) {
 	running, release := make(chan struct{}), make(chan struct{})
 	b := newBed(t, t.TempDir(), map[string]handler{"f": func(e *fakeEnv, inv *gust.Invocation) (*gust.Result, error) {

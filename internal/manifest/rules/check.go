@@ -143,8 +143,10 @@ func (c *checker) function(at, app, name string, f *gust.Function) {
 			c.add(Join(at, "ready"), fmt.Sprintf("only runtime http has a readiness check; runtime %s is ready when it asks for its first event", f.Runtime))
 		}
 	}
+	c.add(Join(at, "handler"), checkHandler(f))
 	c.layers(Join(at, "layers"), f.Layers)
 	c.env(Join(at, "env"), f.Env)
+	c.add(Join(Join(at, "env"), wrapper), checkWrapper(f))
 	c.concurrency(Join(at, "concurrency"), f)
 }
 
@@ -237,6 +239,9 @@ func (c *checker) concurrency(at string, f *gust.Function) {
 	if cc.PerEnvironment != 0 {
 		c.add(Join(at, "per_environment"), PerEnvironment.Check(cc.PerEnvironment))
 	}
+	if cc.PerEnvironment > 1 && f.Runtime == gust.RuntimePython {
+		c.add(Join(at, "per_environment"), "runtime python runs one invocation at a time in an environment; leave it out, or serve HTTP with runtime http")
+	}
 	if cc.Queue != (gust.Queue{}) {
 		queue := Join(at, "queue")
 		c.add(Join(queue, "size"), QueueSize.Check(cc.Queue.Size))
@@ -282,6 +287,11 @@ func CheckEnv(name, value string) string {
 	for i := range len(name) {
 		c := name[i]
 		ok = ok && (c == '_' || isAlnum(c) && (i > 0 || c > '9'))
+	}
+	if words, free := chosen[name]; free && len(words) > 0 {
+		return Choice(strings.ToUpper(value), words...)
+	} else if free && !path.IsAbs(value) {
+		return fmt.Sprintf("want the wrapper's absolute path, such as /var/task/wrapper, got %s", Quote(value))
 	}
 	switch {
 	case !ok || len(name) > 256:
