@@ -66,6 +66,37 @@ func BenchmarkColdStart(b *testing.B) {
 	}
 }
 
+// BenchmarkPoolHit is Start when an interpreter waits, to its having been told
+// what it is for, and to the first answer. The interpreter is testdata/hello.
+func BenchmarkPoolHit(b *testing.B) {
+	o := options(b, DefaultSpares)
+	o.PoolMemory = 512 * gust.MB
+	backend := newBackend(b, o)
+	spec := late(b, interpreter(b, backend))
+	backend.Prepare([]sandbox.Spec{spec})
+	var ds, starts []time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		eventually(b, "one waits", func() bool { return waiting(backend) > 0 })
+		settle(b, backend)
+		b.StartTimer()
+		begin := time.Now()
+		e := start(b, backend, anew(spec))
+		starts = append(starts, time.Since(begin))
+		invoke(b, e)
+		ds = append(ds, time.Since(begin))
+		b.StopTimer()
+		if !e.Pooled() {
+			b.Fatal("it is not out of the pool")
+		}
+		e.Stop(0)
+		b.StartTimer()
+	}
+	percentiles(b, ds)
+	slices.Sort(starts)
+	b.ReportMetric(float64(starts[len(starts)/2].Microseconds()), "p50-us/start")
+}
+
 // settle waits until the root and all spares are there.
 func settle(b *testing.B, backend *Backend) {
 	<-backend.base.ready

@@ -36,6 +36,9 @@ type Options struct {
 	// yet; 0 is none. One costs about 0.5 MB of the kernel's memory, and saves
 	// a cold start between 1 and 10 ms.
 	Spares int
+	// PoolMemory bounds the bytes of memory of interpreters that wait, booted,
+	// for a function; 0 is none. See Prepare.
+	PoolMemory int64
 	// Scratch bounds the bytes of disk that all /tmp take together; 0 is no
 	// bound. They are sparse, so what functions declare may be far more. Over
 	// it no environment is started, and the one whose /tmp takes most is
