@@ -33,6 +33,7 @@ type environment struct {
 	sandbox sandbox.Environment
 	stream  *observe.Stream
 	release func() // of the code folder
+	late    bool   // it could have been bound to an interpreter that waited
 	init    time.Duration
 
 	memory atomic.Int64 // the newest measured peak
@@ -59,7 +60,7 @@ func (iv *Invoker) start(ctx context.Context, cancel context.CancelCauseFunc, e 
 		return
 	}
 	x.init = time.Since(began)
-	iv.Recorder.Started(e.Function, e.Cause, x.init)
+	iv.Recorder.Started(e.Function, e.Cause, x.pooling(), x.init)
 	x.memory.Store(x.sandbox.Usage().PeakMemory)
 	iv.mu.Lock()
 	e.Data = x
@@ -76,6 +77,18 @@ func (iv *Invoker) start(ctx context.Context, cancel context.CancelCauseFunc, e 
 	iv.mu.Unlock()
 	iv.nudge()
 	x.close()
+}
+
+// pooling is whether an interpreter waited for it.
+func (x *environment) pooling() observe.Pooling {
+	switch {
+	case x.sandbox.Pooled():
+		return observe.PoolHit
+	case x.late:
+		return observe.PoolMiss
+	default:
+		return observe.PoolNone
+	}
 }
 
 // taskRoot is the path of the code as the program sees it.
@@ -223,7 +236,7 @@ func (x *environment) report(r *Request, g grant, queued, start time.Time) gust.
 		Start: start, Queue: start.Sub(queued), MemorySize: x.fn.Memory,
 	}
 	if g.cold {
-		report.Cold, report.Init = x.env.Cause, x.init
+		report.Cold, report.Init, report.Pooled = x.env.Cause, x.init, x.sandbox.Pooled()
 	}
 	return report
 }

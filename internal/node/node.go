@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (
 		Catalog: n.catalog, Backend: n.backend, Code: n.code, Recorder: n.recorder, Store: n.store,
 		Place: gust.Place{Account: c.Account, Region: c.Region},
 		Limits: scale.Limits{
-			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c), Grace: freezeGrace,
+			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c) - poolMemory(c), Grace: freezeGrace,
 		},
 		Logger: logger,
 	})

@@ -49,4 +49,14 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Pool is what waits of one kind.
+type Pool struct {
+	Root        string // the name of the root's folder
+	Interpreter string // its command line, by the names of its files
+	Waiting     int
+	Memory      int64  // bytes that those use together
+	Boots       uint64 // so far
+	Failures    uint64 // boots that failed
+}
+
 var _ sandbox.Backend = (*Backend)(nil)

@@ -47,16 +47,6 @@ func (b *Backend) Prepare(specs []sandbox.Spec) {
 	b.pools.nudge()
 }
 
-// Pool is what waits of one kind.
-type Pool struct {
-	Root        string // the name of the root's folder
-	Interpreter string // its command line, by the names of its files
-	Waiting     int
-	Memory      int64  // bytes that those use together
-	Boots       uint64 // so far
-	Failures    uint64 // boots that failed
-}
-
 // Pools lists what waits, and what did lately.
 func (b *Backend) Pools() []Pool {
 	p := b.pools
