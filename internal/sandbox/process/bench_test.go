@@ -20,9 +20,13 @@ func percentiles(b *testing.B, ds []time.Duration) {
 	if len(ds) == 0 {
 		return
 	}
+	b.ReportMetric(float64(percentile(ds, 50).Microseconds()), "p50-us")
+	b.ReportMetric(float64(percentile(ds, 99).Microseconds()), "p99-us")
+}
+
+func percentile(ds []time.Duration, p int) time.Duration {
 	slices.Sort(ds)
-	b.ReportMetric(float64(ds[len(ds)/2].Microseconds()), "p50-us")
-	b.ReportMetric(float64(ds[len(ds)*99/100].Microseconds()), "p99-us")
+	return ds[len(ds)*p/100]
 }
 
 // BenchmarkBareExec is the floor: the program alone, from exec to its end.
