@@ -32,6 +32,10 @@ const (
 	NetworkList NetworkMode = "list"
 )
 
+// Resolver is the address at which an environment that has a network asks for
+// names: the /etc/resolv.conf of every root has it.
+const Resolver = "169.254.100.1"
+
 // PrivateRanges are addresses that mean something else in each place; an
 // environment reaches those that its network lists, and no others (the special
 // purpose registry of RFC 6890, as far as it is not NeverReached).

@@ -13,10 +13,6 @@ import (
 	"net/netip"
 )
 
-// Resolver is where an environment's programs ask for names. The root's
-// /etc/resolv.conf names it.
-const Resolver = "169.254.100.1"
-
 // ErrDenied: a network that a function asks for is not given to any.
 var ErrDenied = errors.New("the network is not permitted")
 

@@ -118,7 +118,7 @@ func (n *Network) Attach(ns int) (_ *Link, err error) {
 			return err
 		}
 		return r.do(linkUp(ethIndex), newAddress(ethIndex, l.addr),
-			newRoute(everywhere, ethIndex, netip.MustParseAddr(Resolver), netip.Addr{}, 0))
+			newRoute(everywhere, ethIndex, netip.MustParseAddr(gust.Resolver), netip.Addr{}, 0))
 	}); err != nil {
 		return nil, err
 	}
@@ -264,19 +264,25 @@ func (l *Link) pass(ds []gust.Destination) error {
 	}
 	return In(int(l.ns.Fd()), func() error {
 		for _, d := range ds {
-			at := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(d.Port)))
-			if d.Name == "" {
-				at = d.String()
+			at := []string{d.String()}
+			if d.Name != "" {
+				port := strconv.Itoa(int(d.Port))
+				at = []string{"127.0.0.1:" + port, "[::1]:" + port}
 			}
-			ln, err := net.Listen("tcp4", at)
-			if errors.Is(err, unix.EADDRINUSE) && slices.ContainsFunc(l.passing, func(o net.Listener) bool { return o.Addr().String() == at }) {
-				continue // listed by name and by address
+			for _, at := range at {
+				ln, err := net.Listen("tcp", at)
+				if errors.Is(err, unix.EADDRINUSE) && slices.ContainsFunc(l.passing, func(o net.Listener) bool { return o.Addr().String() == at }) {
+					continue // listed by name and by address
+				}
+				if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+					continue // no IPv6
+				}
+				if err != nil {
+					return fmt.Errorf("listen on %s in the environment, to pass it on to the host's: %w", at, err)
+				}
+				l.passing = append(l.passing, ln)
+				l.wg.Go(func() { l.accept(ln, d.String()) })
 			}
-			if err != nil {
-				return fmt.Errorf("listen on %s in the environment, to pass it on to the host's: %w", at, err)
-			}
-			l.passing = append(l.passing, ln)
-			l.wg.Go(func() { l.accept(ln, d.String()) })
 		}
 		return nil
 	})

@@ -18,6 +18,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // Network is a node's: the gate, where all its environments' interfaces are,
@@ -151,7 +153,7 @@ func (n *Network) openGate() (err error) {
 	if n.routes, err = newRouter(); err != nil {
 		return err
 	}
-	if err := n.routes.do(linkUp(loIndex), newAddress(loIndex, netip.MustParseAddr(Resolver))); err != nil {
+	if err := n.routes.do(linkUp(loIndex), newAddress(loIndex, netip.MustParseAddr(gust.Resolver))); err != nil {
 		return err
 	}
 	if n.sys, err = mountSys(); err != nil {

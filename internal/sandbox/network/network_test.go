@@ -130,7 +130,7 @@ func (p *place) ask(proto, name string, kind uint16) *dns.Msg {
 	p.t.Helper()
 	var r *dns.Msg
 	p.in(func() error {
-		c, err := net.Dial(proto, network.Resolver+":53")
+		c, err := net.Dial(proto, gust.Resolver+":53")
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/miekg/dns"
 	"golang.org/x/sync/singleflight"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // resolver asks the node's own resolvers, and remembers what they said for as
@@ -84,7 +86,7 @@ func (r *resolver) upstreams(now time.Time) ([]string, error) {
 	}
 	r.servers = nil
 	for _, s := range c.Servers {
-		if s != Resolver { // a node in a function's environment asks its own
+		if s != gust.Resolver { // a node in a function's environment asks its own
 			r.servers = append(r.servers, net.JoinHostPort(s, c.Port))
 		}
 	}

@@ -273,7 +273,7 @@ func newGate(up int) (g *gate, err error) {
 	t.rule(fwd, follow(refuse))
 
 	input := t.chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, 0, nftables.ChainPolicyDrop)
-	dns := is(daddr(reg), netip.MustParseAddr(Resolver).AsSlice())
+	dns := is(daddr(reg), netip.MustParseAddr(gust.Resolver).AsSlice())
 	t.rule(input, v6, drop)
 	t.rule(input, from(up), drop)
 	for _, p := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // server is where environments ask for names: one for all, at an address of the
@@ -80,7 +82,7 @@ func newServer(n *Network, upstreams []netip.AddrPort) *server {
 
 // listen opens the server's sockets in the namespace of the calling thread.
 func (s *server) listen() error {
-	at := netip.AddrPortFrom(netip.MustParseAddr(Resolver), 53)
+	at := netip.AddrPortFrom(netip.MustParseAddr(gust.Resolver), 53)
 	var err error
 	if s.udp, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at)); err != nil {
 		return err

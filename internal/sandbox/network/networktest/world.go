@@ -45,8 +45,24 @@ const movedEnv = "GUST_NETWORKTEST_MOVED"
 // Main runs a package's tests in a network namespace of their own, if the
 // process is root; else as they are.
 func Main(m *testing.M) int {
-	if os.Geteuid() != 0 || os.Getenv(movedEnv) != "" {
-		return m.Run()
+	if code, moved := Move(); moved {
+		return code
+	}
+	return m.Run()
+}
+
+// Move runs the process once more, in a network namespace of its own, and
+// returns its exit status; or not, where it is not root or has been moved.
+func Move() (code int, moved bool) {
+	if os.Geteuid() != 0 {
+		return 0, false
+	}
+	if os.Getenv(movedEnv) != "" {
+		if err := network.BringUp("lo"); err != nil {
+			fmt.Fprintln(os.Stderr, "lo of the tests' network namespace:", err)
+			os.Exit(1)
+		}
+		return 0, false
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
@@ -57,12 +73,12 @@ func Main(m *testing.M) int {
 	var exit *exec.ExitError
 	switch err := cmd.Run(); {
 	case errors.As(err, &exit):
-		return exit.ExitCode()
+		return exit.ExitCode(), true
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "the tests get no network namespace:", err)
-		return m.Run()
+		return 1, true
 	}
-	return 0
+	return 0, true
 }
 
 // World is what is outside of the host.
