@@ -21,7 +21,7 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/logfile", "internal/runtimes"},
+	{"internal/logfile", "internal/runtimes", "internal/watch"},
 	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
 	{"internal/observe", "internal/build", "internal/access"},
 	{"internal/catalog"},
