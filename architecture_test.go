@@ -21,7 +21,7 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/logfile", "internal/runtimes", "internal/watch"},
+	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch"},
 	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
 	{"internal/observe", "internal/build", "internal/access"},
 	{"internal/catalog"},
@@ -42,6 +42,7 @@ var dependencies = []string{
 	"github.com/elastic/go-seccomp-bpf",
 	"github.com/fsnotify/fsnotify",
 	"github.com/google/uuid",
+	"github.com/klauspost/compress",
 	"github.com/prometheus/client_golang",
 	"github.com/prometheus/client_model", // tests only
 	"github.com/rogpeppe/go-internal",    // tests only

@@ -21,6 +21,7 @@ import (
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 	"github.com/gust-dev/gust/internal/store"
@@ -31,6 +32,7 @@ type Options struct {
 	Catalog  *catalog.Catalog
 	Backend  sandbox.Backend
 	Code     *artifact.Cache
+	Runtimes runtimes.Library
 	Recorder *observe.Recorder
 	Store    *store.Store
 	Place    gust.Place
@@ -234,10 +236,20 @@ func takes(f *gust.Function, http bool) error {
 	}
 }
 
-// lookup finds what is asked for in the newest snapshot, and declares that one
-// if the scaler has not seen it: who deployed and then invokes gets the new
-// version. The caller holds mu.
+// lookup finds what is asked for, which has to be of the http runtime or else
+// take events. The caller holds mu.
 func (iv *Invoker) lookup(r *Request, http bool) (*gust.Function, error) {
+	f, err := iv.find(r)
+	if err != nil {
+		return nil, err
+	}
+	return f, takes(f, http)
+}
+
+// find finds what is asked for in the newest snapshot, and declares that one if
+// the scaler has not seen it: who deployed and then invokes gets the new
+// version. The caller holds mu.
+func (iv *Invoker) find(r *Request) (*gust.Function, error) {
 	if iv.closing {
 		return nil, gust.ErrClosing
 	}
@@ -252,7 +264,7 @@ func (iv *Invoker) lookup(r *Request, http bool) (*gust.Function, error) {
 	if q := r.Qualifier; q != "" && q != "$LATEST" && q != strconv.FormatUint(f.Version, 10) {
 		return nil, fmt.Errorf("function %q has no version or alias %q, only $LATEST, which is version %d: %w", r.Function, q, f.Version, gust.ErrNotFound)
 	}
-	return f, takes(f, http)
+	return f, nil
 }
 
 // backoffError is the function's own start error, with what the node does

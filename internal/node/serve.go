@@ -84,7 +84,7 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 	private := http.NewServeMux()
 	private.Handle("/v1/", api.New(api.Options{
 		Catalog: n.catalog, Store: n.store, Recorder: n.recorder,
-		Environments: n.invoker.Environments, Status: n.status, Build: n.build,
+		Environments: n.invoker.Environments, Warm: n.invoker.Warm, Status: n.status, Build: n.build,
 		Draining: n.follow, Logger: n.logger,
 	}))
 	private.Handle("/metrics", n.recorder.Metrics())

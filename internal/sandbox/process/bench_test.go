@@ -68,7 +68,7 @@ func BenchmarkColdStart(b *testing.B) {
 
 // settle waits until the root and all spares are there.
 func settle(b *testing.B, backend *Backend) {
-	<-backend.root.ready
+	<-backend.base.ready
 	eventually(b, "spares are made", func() bool {
 		backend.spares.mu.Lock()
 		defer backend.spares.mu.Unlock()
@@ -84,7 +84,7 @@ func BenchmarkParts(b *testing.B) {
 		var ds []time.Duration
 		for b.Loop() {
 			begin := time.Now()
-			c, err := backend.newCell(gust.DefaultMemory, gust.MaxProcesses)
+			c, err := backend.newCell(kind{root: backend.base.path}, gust.DefaultMemory, gust.MaxProcesses)
 			if err != nil {
 				b.Fatal(err)
 			}

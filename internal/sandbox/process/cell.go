@@ -26,6 +26,7 @@ const apiAddress = "127.0.0.1:9001"
 // Nothing of any function has been in it, so it can be made ahead.
 type cell struct {
 	b         *Backend
+	kind      kind
 	pid       int
 	pidfd     *os.File // of init; non-blocking
 	control   *control
@@ -38,12 +39,12 @@ type cell struct {
 }
 
 // newCell makes one, with limits that the function probably has.
-func (b *Backend) newCell(memory int64, processes int) (_ *cell, err error) {
-	z, err := b.zygote()
+func (b *Backend) newCell(k kind, memory int64, processes int) (_ *cell, err error) {
+	z, err := b.roots.acquire(k.root)
 	if err != nil {
 		return nil, err
 	}
-	c := &cell{b: b, zygote: z}
+	c := &cell{b: b, kind: k, zygote: z}
 	defer func() {
 		if err != nil {
 			c.release()
@@ -107,6 +108,13 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 		return nil, err
 	}
 	defer unix.Close(code)
+	opt, err := mountLayers(spec.Layers)
+	if err != nil {
+		return nil, err
+	}
+	if opt >= 0 {
+		defer unix.Close(opt)
+	}
 	rules, err := c.b.lock.ruleset(c.zygote.root, c.zygote.dev, v.root)
 	if err != nil {
 		return nil, err
@@ -121,7 +129,7 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 		}
 	}
 	c.control.deadline(time.Now().Add(stepTimeout))
-	l := c.b.runList(spec, code, v.mount, output, rules)
+	l := c.b.runList(spec, code, opt, v.mount, output, rules)
 	_, fd, err := c.control.do(l)
 	if err != nil {
 		if netns != nil {
@@ -202,6 +210,9 @@ func (c *cell) release() {
 	}
 	if c.uid != 0 {
 		c.b.uids.give(c.uid)
+	}
+	if c.zygote != nil {
+		c.b.roots.release(c.zygote)
 	}
 	*c = cell{b: c.b}
 }

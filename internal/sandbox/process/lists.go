@@ -136,10 +136,13 @@ const capVersion3 = unix.LINUX_CAPABILITY_VERSION_3
 // program, and waits for it. Its answers are the program's pidfd once the
 // program has been executed, and its status when it has ended; or the failure
 // of a step, of init's or of the child's.
-func (b *Backend) runList(spec sandbox.Spec, code, tmp, output, rules int) *list {
+func (b *Backend) runList(spec sandbox.Spec, code, opt, tmp, output, rules int) *list {
 	l := newList()
 	task, scratch, out := l.fd(code), l.fd(tmp), l.fd(output)
-	lock := received(-1)
+	layers, lock := received(-1), received(-1)
+	if opt >= 0 {
+		layers = l.fd(opt)
+	}
 	if rules >= 0 {
 		lock = l.fd(rules)
 	}
@@ -150,6 +153,9 @@ func (b *Backend) runList(spec sandbox.Spec, code, tmp, output, rules int) *list
 	noCaps := l.words(capVersion3, 0, 0, 0, 0)
 
 	l.call("mount /var/task", unix.SYS_MOVE_MOUNT, task, "", atCWD, "/var/task", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if layers >= 0 {
+		l.call("mount /opt", unix.SYS_MOVE_MOUNT, layers, "", atCWD, "/opt", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	}
 	l.call("mount /tmp", unix.SYS_MOVE_MOUNT, scratch, "", atCWD, "/tmp", unix.MOVE_MOUNT_F_EMPTY_PATH)
 	l.call("enter the user namespace", unix.SYS_SETNS, usernsFD, unix.CLONE_NEWUSER)
 	l.call("become init's group", unix.SYS_SETRESGID, initID, initID, initID)

@@ -43,7 +43,8 @@ type Backend struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	root   rootState
+	base   baseRoot
+	roots  *roots
 	spares *spares
 	mu     sync.Mutex
 	envs   map[*program]*environment.Environment
@@ -51,14 +52,11 @@ type Backend struct {
 	shut   bool
 }
 
-// rootState is the root and its zygote, made in the background by New.
-type rootState struct {
-	ready   chan struct{}
-	err     error
-	mu      sync.Mutex
-	path    string
-	zygote  *zygote
-	retired []*zygote
+// baseRoot is the root of what asks for none, made in the background by New.
+type baseRoot struct {
+	ready chan struct{}
+	path  string
+	err   error
 }
 
 // errClosed ends the backend's context.
@@ -131,16 +129,17 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	if err != nil {
 		return nil, missing(err)
 	}
+	b.roots = newRoots(b)
 	b.spares = newSpares(b, o.Spares, v)
-	b.root.ready = make(chan struct{})
+	b.base.ready = make(chan struct{})
 	b.wg.Go(func() {
-		defer close(b.root.ready)
-		b.root.path, b.root.err = ensureRoot(b.ctx, "/", filepath.Join(b.dir, "roots"))
-		if b.root.err == nil {
-			_, b.root.err = b.zygote()
-		}
-		if b.root.err != nil && b.ctx.Err() == nil {
-			b.log.Error("the functions' root is not ready", "error", b.root.err)
+		defer close(b.base.ready)
+		b.base.path, b.base.err = ensureRoot(b.ctx, "/", filepath.Join(b.dir, "roots"))
+		switch {
+		case b.base.err == nil:
+			b.spares.expect(kind{root: b.base.path})
+		case b.ctx.Err() == nil:
+			b.log.Error("the functions' root is not ready", "error", b.base.err)
 		}
 	})
 	if o.Scratch > 0 {
@@ -154,28 +153,6 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 func (b *Backend) Name() string { return "process" }
 
 func (b *Backend) cellName() string { return strconv.FormatUint(b.cells.Add(1), 10) }
-
-// zygote returns the one of the root; one that has died is replaced.
-func (b *Backend) zygote() (*zygote, error) {
-	r := &b.root
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.zygote != nil && !r.zygote.dead() {
-		return r.zygote, nil
-	}
-	if r.zygote != nil {
-		b.log.Warn("the process that forks environments has ended and is started anew")
-		r.zygote.end()
-		r.retired = append(r.retired, r.zygote) // cells still need its folders
-		r.zygote = nil
-	}
-	z, err := startZygote(b.keeper, b.image, r.path)
-	if err != nil {
-		return nil, err
-	}
-	r.zygote = z
-	return z, nil
-}
 
 // Start implements sandbox.Backend.
 func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Environment, error) {
@@ -202,15 +179,21 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 }
 
 func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environment, error) {
-	select {
-	case <-b.root.ready:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-b.ctx.Done():
-		return nil, context.Cause(b.ctx)
+	if spec.Root == "" {
+		select {
+		case <-b.base.ready:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-b.ctx.Done():
+			return nil, context.Cause(b.ctx)
+		}
+		if b.base.err != nil {
+			return nil, b.base.err
+		}
+		spec.Root = b.base.path
 	}
-	if b.root.err != nil {
-		return nil, b.root.err
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	if b.scratch.full.Load() {
 		return nil, ErrScratch
@@ -282,7 +265,7 @@ func (b *Backend) materials(ctx context.Context, spec sandbox.Spec) (*cell, *vol
 		}
 	}
 	if c == nil {
-		c, cerr = b.newCell(spec.Memory, spec.Processes)
+		c, cerr = b.newCell(kindOf(spec), spec.Memory, spec.Processes)
 	}
 	wg.Wait()
 	if err := errors.Join(verr, cerr); err != nil {
@@ -335,12 +318,9 @@ func (b *Backend) Close() error {
 	if b.spares != nil {
 		b.spares.close()
 	}
-	for _, z := range append(b.root.retired, b.root.zygote) {
-		if z != nil {
-			z.close()
-		}
+	if b.roots != nil {
+		b.roots.close()
 	}
-	b.root.zygote, b.root.retired = nil, nil
 	if b.keeper != nil {
 		b.keeper.close()
 		b.keeper = nil
@@ -367,6 +347,10 @@ func check(spec sandbox.Spec) error {
 		return fmt.Errorf("function %s has no command: %w", spec.Function, gust.ErrInvalid)
 	case !filepath.IsAbs(spec.Code):
 		return fmt.Errorf("the code folder %q of function %s is not absolute: %w", spec.Code, spec.Function, gust.ErrInvalid)
+	case spec.Root != "" && !filepath.IsAbs(spec.Root):
+		return fmt.Errorf("the root %q of function %s is not absolute: %w", spec.Root, spec.Function, gust.ErrInvalid)
+	case len(spec.Layers) > maxLayers:
+		return fmt.Errorf("function %s has %d layers, an environment takes at most %d: %w", spec.Function, len(spec.Layers), maxLayers, gust.ErrInvalid)
 	case spec.Memory <= 0 || spec.Ephemeral <= 0 || spec.Processes <= 0:
 		return fmt.Errorf("function %s needs limits above zero, got memory %d, /tmp %d, processes %d: %w",
 			spec.Function, spec.Memory, spec.Ephemeral, spec.Processes, gust.ErrInvalid)
@@ -377,6 +361,11 @@ func check(spec sandbox.Spec) error {
 			spec.Function, spec.CPU, gust.CPUShared, gust.CPUStrict, gust.ErrInvalid)
 	case spec.Output == nil:
 		return fmt.Errorf("function %s has nobody to read its output: %w", spec.Function, gust.ErrInvalid)
+	}
+	for _, dir := range spec.Layers {
+		if !filepath.IsAbs(dir) {
+			return fmt.Errorf("the layer %q of function %s is not absolute: %w", dir, spec.Function, gust.ErrInvalid)
+		}
 	}
 	for _, words := range [][]string{spec.Command, spec.Env} {
 		for _, w := range words {
