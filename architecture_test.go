@@ -23,7 +23,7 @@ var floors = [][]string{
 	{""},
 	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch"},
 	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
-	{"internal/observe", "internal/build", "internal/access"},
+	{"internal/observe", "internal/build", "internal/access", "internal/scaffold"},
 	{"internal/catalog"},
 	{"internal/invoke"},
 	{"internal/gateway", "internal/aws", "internal/api"},
