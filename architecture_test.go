@@ -21,9 +21,9 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/logfile", "internal/runtimes", "internal/cron"},
+	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch"},
 	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
-	{"internal/observe", "internal/build", "internal/access"},
+	{"internal/observe", "internal/build", "internal/access", "internal/scaffold"},
 	{"internal/catalog"},
 	{"internal/invoke"},
 	{"internal/gateway", "internal/aws", "internal/api"},
