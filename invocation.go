@@ -71,6 +71,7 @@ const (
 	ColdDeploy      ColdCause = "deploy"      // an older version had environments
 	ColdCrash       ColdCause = "crash"       // the last one died
 	ColdProvisioned ColdCause = "provisioned" // nobody waited for it
+	ColdWarmUp      ColdCause = "warm_up"     // somebody asked for it to be ready, without an event
 )
 
 // Report is what one invocation cost and how it ended: the source of every log

@@ -57,6 +57,7 @@ func newRoot(c *command) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(c.help)
 	root.AddGroup(
+		&cobra.Group{ID: "dev", Title: "Develop an app:"},
 		&cobra.Group{ID: "run", Title: "Run a node:"},
 		&cobra.Group{ID: "app", Title: "Work with apps and functions:"},
 		&cobra.Group{ID: "keep", Title: "Look after a data folder:"},
@@ -67,6 +68,7 @@ func newRoot(c *command) *cobra.Command {
 		}
 	}
 	root.AddCommand(
+		c.test(),
 		c.up(), c.env(),
 		c.deploy(), c.plan(), c.invoke(), c.logs(), c.ls(), c.rm(), c.schema(),
 		c.backup(), c.restore(), c.check(),
@@ -120,6 +122,8 @@ func (s settingValue) Type() string { return s.Arg }
 // variable.
 func (c *command) environment(cmd *cobra.Command) error {
 	var errs []error
+	c.typed = nil
+	cmd.Flags().Visit(func(f *pflag.Flag) { c.typed = append(c.typed, f.Name) })
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		name := node.Env(f.Name)
 		value, ok := os.LookupEnv(name)

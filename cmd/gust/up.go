@@ -108,7 +108,7 @@ func (c *command) runUp(ctx context.Context) error {
 // announce says what somebody needs to know to use the node.
 func (c *command) announce(n *node.Node, took time.Duration) {
 	if n.Sandbox() == "none" {
-		fmt.Fprintln(c.err, c.err.paint(red, "WARNING: functions run WITHOUT ISOLATION (--sandbox none): each can read and change all that this user can."))
+		c.warnNone()
 	}
 	key := filepath.Join(c.config.Data, access.RootKeyFile)
 	if n.KeyCreated() {
@@ -126,4 +126,9 @@ func (c *command) announce(n *node.Node, took time.Duration) {
 	fmt.Fprintf(&b, "  key      %s; for AWS clients: eval \"$(gust env%s)\"\n", key, flag)
 	fmt.Fprintf(&b, "  sandbox  %s\n\n", n.Sandbox())
 	_, _ = io.WriteString(c.out, b.String()) // at once: whoever waits for it finds all of it; a node runs on without a reader
+}
+
+// warnNone says what --sandbox none means.
+func (c *command) warnNone() {
+	fmt.Fprintln(c.err, c.err.paint(red, "WARNING: functions run WITHOUT ISOLATION (--sandbox none): each can read and change all that this user can."))
 }

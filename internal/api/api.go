@@ -41,6 +41,8 @@ type Options struct {
 	Store        *store.Store
 	Recorder     *observe.Recorder
 	Environments func() []invoke.Environment
+	// Warm is Invoker.Warm.
+	Warm func(ctx context.Context, function string) (*invoke.WarmUp, error)
 	// Status is asked for each GET /v1/status.
 	Status func() Status
 	// Build is what the node's binary is.
@@ -89,6 +91,7 @@ var routes = []struct {
 	{"DELETE", "/v1/apps/{app}", (*server).remove},
 	{"GET", "/v1/functions", (*server).functions},
 	{"GET", "/v1/environments", (*server).environments},
+	{"POST", "/v1/functions/{name}/warm", (*server).warm},
 	{"HEAD", "/v1/artifacts/{sha256}", (*server).hasArtifact},
 	{"PUT", "/v1/artifacts/{sha256}", (*server).putArtifact},
 	{"GET", "/v1/logs", (*server).logs},

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ type fixture struct {
 	client   *Client
 	drain    context.CancelFunc
 	envs     []invoke.Environment
+	warm     func(string) (*invoke.WarmUp, error)
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -63,6 +65,7 @@ func newFixture(t testing.TB) *fixture {
 	f.handler = New(Options{
 		Catalog: c, Store: s, Recorder: recorder,
 		Environments: func() []invoke.Environment { return f.envs },
+		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
 		Status:       func() Status { return Status{State: "ready", Sandbox: "none"} },
 		Build:        BuildOf("1.2.3", "abc"),
 		Draining:     draining,
@@ -283,6 +286,54 @@ func TestUnusableArtifactIsRefusedBeforeAnythingChanges(t *testing.T) {
 	}
 	if n := len(f.catalog.Snapshot().Apps); n != 0 {
 		t.Errorf("there are %d apps", n)
+	}
+}
+
+func TestLayersAreAskedForAndLookedInto(t *testing.T) {
+	f := newFixture(t)
+	digest := f.upload(t)
+	layer := func(name, body string) ([]byte, gust.Digest) {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		w, err := z.Create(name)
+		if err == nil {
+			_, err = io.WriteString(w, body)
+		}
+		if err = errors.Join(err, z.Close()); err != nil {
+			t.Fatal(err)
+		}
+		d, _, _ := gust.DigestOf(bytes.NewReader(b.Bytes()))
+		return b.Bytes(), d
+	}
+	good, shared := layer("bin/tool", "x")
+	bad, damaged := layer("nodejs/x.node", "MZ")
+	a := app("shop", digest, "api", "worker")
+	with := func(d gust.Digest) {
+		for _, fn := range a.Functions {
+			fn.Layers = []gust.Layer{{Name: "shared", Artifact: d}}
+		}
+	}
+
+	with(shared)
+	var refused *Error
+	if _, err := f.client.Apply(t.Context(), &ApplyRequest{App: a}); !errors.As(err, &refused) || refused.Code != CodeArtifactMissing || !slices.Equal(refused.Details, []string{string(shared)}) {
+		t.Errorf("without the layer: %#v", err)
+	}
+	for d, data := range map[gust.Digest][]byte{shared: good, damaged: bad} {
+		if err := f.client.PutArtifact(t.Context(), d, bytes.NewReader(data), int64(len(data))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with(damaged)
+	if _, err := f.client.Apply(t.Context(), &ApplyRequest{App: a}); !errors.Is(err, gust.ErrInvalid) || strings.Count(err.Error(), "layer shared: \"nodejs/x.node\" is a library for Windows") != 1 {
+		t.Errorf("a layer that cannot be loaded: %v", err)
+	}
+	with(shared)
+	if _, err := f.client.Apply(t.Context(), &ApplyRequest{App: a}); err != nil {
+		t.Fatal(err)
+	}
+	if !f.catalog.Snapshot().HasArtifact(shared) {
+		t.Error("the layer would be swept")
 	}
 }
 
@@ -534,4 +585,38 @@ func FuzzRequests(f *testing.F) {
 			t.Errorf("%s %q: %d and no JSON: %q", method, path, w.Code, w.Body)
 		}
 	})
+}
+
+// What a warm-up came to is the same on both sides of the wire.
+func TestWarm(t *testing.T) {
+	f := newFixture(t)
+	want := invoke.WarmUp{Function: "f", Version: 3, Environment: "e", Cause: gust.ColdWarmUp, Init: 3 * time.Millisecond, Pooled: true}
+	f.warm = func(function string) (*invoke.WarmUp, error) {
+		switch function {
+		case "f":
+			return &want, nil
+		case "bad":
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeInit, Type: "T", Message: "M", Output: "O"}
+		case "busy":
+			return nil, &gust.ThrottledError{Function: function, Reason: gust.ThrottleMemory, Detail: "full"}
+		}
+		return nil, gust.ErrNotFound
+	}
+	if up, err := f.client.Warm(t.Context(), "f"); err != nil || *up != want {
+		t.Error(up, err)
+	}
+	var fe *gust.FunctionError
+	if up, err := f.client.Warm(t.Context(), "bad"); !errors.As(err, &fe) || fe.Outcome != gust.OutcomeInit || fe.Type != "T" || fe.Message != "M" || fe.Output != "O" {
+		t.Error(up, err)
+	}
+	var e *Error
+	if _, err := f.client.Warm(t.Context(), "busy"); !errors.As(err, &e) || e.Status != 429 || e.Code != codeThrottled || !strings.Contains(e.Message, "memory limit: full") {
+		t.Error(err)
+	}
+	if _, err := f.client.Warm(t.Context(), "nobody"); !errors.Is(err, gust.ErrNotFound) {
+		t.Error(err)
+	}
+	if w := f.do("POST", "/v1/functions/f/warm?x=1", ""); w.Code != 400 {
+		t.Error(w.Code)
+	}
 }

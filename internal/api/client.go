@@ -114,6 +114,19 @@ func (c *Client) Environments(ctx context.Context, app, function string) ([]invo
 	return list.Environments, nil
 }
 
+// Warm waits until a function has an environment that is ready, and says how it
+// came up. A *gust.FunctionError says why it does not.
+func (c *Client) Warm(ctx context.Context, function string) (*invoke.WarmUp, error) {
+	up, err := ask[WarmUp](ctx, c, "POST", "/v1/functions/"+url.PathEscape(function)+"/warm", nil)
+	if err != nil {
+		return nil, err
+	}
+	if f := up.Failed; f != nil {
+		return nil, &gust.FunctionError{Outcome: f.Outcome, Type: f.Type, Message: f.Message, Output: f.Output}
+	}
+	return up.WarmUp, nil
+}
+
 // HasArtifact reports whether the node has an artifact.
 func (c *Client) HasArtifact(ctx context.Context, d gust.Digest) (bool, error) {
 	resp, err := c.send(ctx, "HEAD", "/v1/artifacts/"+string(d), nil, nil)

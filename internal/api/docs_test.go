@@ -34,10 +34,11 @@ var documents = map[string][]func() any{
 	"GET /v1/environments": {doc[struct {
 		Environments []invoke.Environment `json:"environments"`
 	}]},
-	"HEAD /v1/artifacts/{sha256}": nil,
-	"PUT /v1/artifacts/{sha256}":  {doc[Artifact]},
-	"GET /v1/logs":                {doc[observe.Record]},
-	"POST /v1/backup":             nil,
+	"POST /v1/functions/{name}/warm": {doc[WarmUp], doc[WarmUp]},
+	"HEAD /v1/artifacts/{sha256}":    nil,
+	"PUT /v1/artifacts/{sha256}":     {doc[Artifact]},
+	"GET /v1/logs":                   {doc[observe.Record]},
+	"POST /v1/backup":                nil,
 }
 
 func doc[T any]() any { return new(T) }
@@ -85,7 +86,7 @@ func TestDocument(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\d+) \\|").FindAllStringSubmatch(general, -1) {
 		documented[m[1]], _ = strconv.Atoi(m[2]) // \d+ is a number
 	}
-	errors := map[string]int{"bad_request": 400, "no_route": 404, "method_not_allowed": 405, CodeArtifactMissing: 422, "internal": 500}
+	errors := map[string]int{"bad_request": 400, "no_route": 404, "method_not_allowed": 405, CodeArtifactMissing: 422, codeThrottled: 429, "internal": 500}
 	for _, k := range kinds {
 		errors[k.code] = k.status
 	}

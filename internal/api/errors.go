@@ -60,6 +60,9 @@ var kinds = []struct {
 // details are their digests.
 const CodeArtifactMissing = "artifact_missing"
 
+// codeThrottled: a limit of the node or of the function forbids it now.
+const codeThrottled = "throttled"
+
 func badRequest(format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: "bad_request", Message: fmt.Sprintf(format, args...)}
 }
@@ -71,6 +74,9 @@ func describe(err error) *Error {
 	if errors.As(err, &own) {
 		e := *own
 		return &e
+	}
+	if throttled := (*gust.ThrottledError)(nil); errors.As(err, &throttled) {
+		return &Error{Status: http.StatusTooManyRequests, Code: codeThrottled, Message: throttled.Error()}
 	}
 	e := &Error{Status: http.StatusInternalServerError, Code: "internal", Message: err.Error()}
 	for _, k := range kinds {

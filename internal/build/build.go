@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,9 @@ type Options struct {
 	// Progress, if set, is told what begins, in a few words. Calls do not
 	// overlap.
 	Progress func(string)
+	// Debug names functions that are built for a debugger: with its tables,
+	// without optimisations, and with the paths that the source has here.
+	Debug []string
 }
 
 // Artifact is a built zip.
@@ -87,7 +91,7 @@ func All(ctx context.Context, root string, app *gust.App, sources map[string]man
 	for _, name := range app.FunctionNames() {
 		f, src := app.Functions[name], sources[name]
 		// All that an artifact and what Inspect says of it depends on.
-		key := fmt.Sprintf("%s %q %q", f.Runtime, filepath.Clean(src.Path), f.Command)
+		key := fmt.Sprintf("%s %q %q %t", f.Runtime, filepath.Clean(src.Path), f.Command, slices.Contains(o.Debug, name))
 		keys[name] = key
 		if one[key] != nil {
 			continue

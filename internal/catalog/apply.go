@@ -21,7 +21,7 @@ type ApplyOptions struct {
 	// Take is as in PlanOptions.
 	Take []string
 	// HasArtifact is asked once for each artifact of a function that is added
-	// or changed; its errors refuse the change.
+	// or changed, and of its layers; its errors refuse the change.
 	HasArtifact func(gust.Digest) error
 }
 
@@ -86,12 +86,14 @@ func (d *delta) checkArtifacts(has func(gust.Digest) error) error {
 	var errs []error
 	asked := make(map[gust.Digest]bool)
 	for _, f := range d.written {
-		if asked[f.Artifact] {
-			continue
-		}
-		asked[f.Artifact] = true
-		if err := has(f.Artifact); err != nil {
-			errs = append(errs, fmt.Errorf("function %s: %w", f.Name, err))
+		for a := range f.Artifacts() {
+			if asked[a] {
+				continue
+			}
+			asked[a] = true
+			if err := has(a); err != nil {
+				errs = append(errs, fmt.Errorf("function %s: %w", f.Name, err))
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/manifest/rules"
@@ -51,8 +52,13 @@ func fields(f *gust.Function) (out []FieldChange) {
 	add("interpreter", f.Interpreter)
 	add("handler", f.Handler)
 	add("artifact", f.Artifact.Short())
-	for i, d := range f.Layers {
-		add("layers["+strconv.Itoa(i)+"]", d.Short())
+	names := make([]string, len(f.Layers))
+	for i, l := range f.Layers {
+		names[i] = l.Name
+	}
+	add("layers", strings.Join(names, ", ")) // their order counts
+	for _, l := range f.Layers {
+		add("layers."+l.Name, l.Artifact.Short())
 	}
 	if len(f.Command) > 0 {
 		command, _ := json.Marshal(f.Command) // strings always marshal

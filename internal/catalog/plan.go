@@ -132,6 +132,7 @@ func clone(f *gust.Function, version uint64) *gust.Function {
 	g := *f
 	g.Version = version
 	g.Command = slices.Clone(f.Command)
+	g.Layers = slices.Clone(f.Layers)
 	g.Env = maps.Clone(f.Env)
 	if r := f.Concurrency.Reserved; r != nil {
 		n := *r

@@ -27,6 +27,8 @@ func (iv *Invoker) act(actions []scale.Action) {
 				iv.nudge()
 			}
 			a.Ticket.Data.(*ticket).granted <- grant{env: x, cold: a.Cold}
+		case scale.Warmed:
+			a.Ticket.Data.(*ticket).granted <- grant{env: a.Env.Data.(*environment)}
 		case scale.Refuse:
 			a.Ticket.Data.(*ticket).granted <- grant{err: a.Err}
 		case scale.Start:

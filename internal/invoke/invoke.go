@@ -21,21 +21,25 @@ import (
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 	"github.com/gust-dev/gust/internal/store"
 )
 
-// Options are what an Invoker works with. All of them are needed.
+// Options are what an Invoker works with. All of them are needed but Debug.
 type Options struct {
 	Catalog  *catalog.Catalog
 	Backend  sandbox.Backend
 	Code     *artifact.Cache
+	Runtimes runtimes.Library
 	Recorder *observe.Recorder
 	Store    *store.Store
 	Place    gust.Place
 	Limits   scale.Limits
-	Logger   *slog.Logger
+	// Debug are the functions that run under a debugger.
+	Debug  map[string]*Debug
+	Logger *slog.Logger
 }
 
 // Invoker runs functions.
@@ -73,6 +77,9 @@ func New(o Options) *Invoker {
 	iv.wg.Go(iv.loop)
 	iv.wg.Go(iv.watch)
 	iv.wg.Go(iv.consume)
+	for _, d := range iv.Debug {
+		iv.wg.Go(func() { iv.serveDebug(d) })
+	}
 	return iv
 }
 
@@ -229,10 +236,20 @@ func takes(f *gust.Function, http bool) error {
 	}
 }
 
-// lookup finds what is asked for in the newest snapshot, and declares that one
-// if the scaler has not seen it: who deployed and then invokes gets the new
-// version. The caller holds mu.
+// lookup finds what is asked for, which has to be of the http runtime or else
+// take events. The caller holds mu.
 func (iv *Invoker) lookup(r *Request, http bool) (*gust.Function, error) {
+	f, err := iv.find(r)
+	if err != nil {
+		return nil, err
+	}
+	return f, takes(f, http)
+}
+
+// find finds what is asked for in the newest snapshot, and declares that one if
+// the scaler has not seen it: who deployed and then invokes gets the new
+// version. The caller holds mu.
+func (iv *Invoker) find(r *Request) (*gust.Function, error) {
 	if iv.closing {
 		return nil, gust.ErrClosing
 	}
@@ -247,7 +264,7 @@ func (iv *Invoker) lookup(r *Request, http bool) (*gust.Function, error) {
 	if q := r.Qualifier; q != "" && q != "$LATEST" && q != strconv.FormatUint(f.Version, 10) {
 		return nil, fmt.Errorf("function %q has no version or alias %q, only $LATEST, which is version %d: %w", r.Function, q, f.Version, gust.ErrNotFound)
 	}
-	return f, takes(f, http)
+	return f, nil
 }
 
 // backoffError is the function's own start error, with what the node does
@@ -304,7 +321,7 @@ func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Tim
 	c := &call{
 		iv: iv, x: x, tail: r.Tail, report: x.report(r, g, queued, start),
 		event: gust.Invocation{
-			RequestID: r.RequestID, Payload: r.Payload, Deadline: start.Add(x.fn.Timeout), ARN: x.arn,
+			RequestID: r.RequestID, Payload: r.Payload, Deadline: start.Add(x.timeout), ARN: x.arn,
 			TraceID: r.TraceID, ClientContext: r.ClientContext, CognitoIdentity: r.CognitoIdentity,
 		},
 		response: Response{RequestID: r.RequestID, Version: x.fn.Version},
@@ -335,7 +352,7 @@ func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Tim
 	case result.Stream != nil:
 		s := *result
 		s.Stream = newStream(result.Stream, time.Until(c.event.Deadline),
-			sandboxenv.Timeout(r.RequestID, x.fn.Timeout), func(err error) { c.end(functionError(err)) })
+			sandboxenv.Timeout(r.RequestID, x.timeout), func(err error) { c.end(functionError(err)) })
 		c.response.Result = &s
 	default:
 		c.response.Result = result

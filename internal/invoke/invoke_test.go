@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -226,6 +228,56 @@ func TestInvokeRunsAndReports(t *testing.T) {
 	}
 }
 
+// TestAnEnvironmentHoldsItsLayers: their folders are there in the order of the
+// declaration for as long as an environment is, and are given back with it.
+func TestAnEnvironmentHoldsItsLayers(t *testing.T) {
+	b := newBed(t, t.TempDir(), map[string]handler{"f": echo})
+	layer := func(file string) gust.Layer {
+		var z bytes.Buffer
+		zw := zip.NewWriter(&z)
+		_, err := zw.Create(file)
+		if err = errors.Join(err, zw.Close()); err != nil {
+			t.Fatal(err)
+		}
+		digest, _, err := b.store.Blobs().Put(t.Context(), &z, gust.MaxArtifact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gust.Layer{Name: file, Artifact: digest}
+	}
+	b.deploy(fn("f", func(f *gust.Function) { f.Layers = []gust.Layer{layer("one"), layer("two")} }))
+	if _, err := b.iv.Invoke(t.Context(), &Request{Function: "f", Payload: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	env := b.backend.started[0]
+	if len(env.spec.Layers) != 2 {
+		t.Fatalf("the layers are %q", env.spec.Layers)
+	}
+	for i, file := range []string{"one", "two"} {
+		if _, err := os.Stat(filepath.Join(env.spec.Layers[i], file)); err != nil {
+			t.Error(err)
+		}
+	}
+	sweep := func() (left int) {
+		if err := b.iv.Code.Sweep(func(gust.Digest) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range append(env.spec.Layers, env.spec.Code) {
+			if _, err := os.Stat(dir); err == nil {
+				left++
+			}
+		}
+		return left
+	}
+	if left := sweep(); left != 3 {
+		t.Errorf("%d of 3 folders are left of a running environment", left)
+	}
+	b.close()
+	if left := sweep(); left != 0 {
+		t.Errorf("%d folders are held by nobody", left)
+	}
+}
+
 func TestWhatIsNotThereOrTooLargeIsRefused(t *testing.T) {
 	b := newBed(t, t.TempDir(), map[string]handler{"f": echo})
 	b.deploy(fn("f"))
@@ -349,6 +401,60 @@ func TestProvisionedStartAtDeploy(t *testing.T) {
 	b.deploy(fn("f", func(f *gust.Function) { f.Concurrency.Provisioned = 2 }))
 	b.wait("start f")
 	b.wait("start f")
+}
+
+func TestAWarmUpTellsHowItsEnvironmentCameUp(t *testing.T) {
+	b := newBed(t, t.TempDir(), map[string]handler{"f": echo, "bad": echo})
+	b.backend.boot["bad"] = func(*fakeEnv) *gust.FunctionError {
+		return &gust.FunctionError{Outcome: gust.OutcomeInit, Type: "NoDatabase", Message: "no database", Output: "last words"}
+	}
+	b.deploy(fn("f"), fn("bad"))
+	up, err := b.iv.Warm(t.Context(), "f")
+	if err != nil || up.Function != "f" || up.Version != 1 || up.Cause != gust.ColdWarmUp || up.Init <= 0 || len(up.Environment) != 32 {
+		t.Fatal(up, err)
+	}
+	again, err := b.iv.Warm(t.Context(), "f")
+	if err != nil || *again != *up {
+		t.Fatal("another one:", again, err)
+	}
+	if r, err := b.iv.Invoke(t.Context(), &Request{Function: "f", Payload: []byte("1")}); err != nil || r.Error != nil || len(b.backend.started) != 1 {
+		t.Fatal(r, err)
+	}
+	for range 3 { // tried twice, then backed off
+		var fe *gust.FunctionError
+		if _, err := b.iv.Warm(t.Context(), "bad"); !errors.As(err, &fe) || fe.Type != "NoDatabase" || fe.Output != "last words" {
+			t.Fatal(err)
+		}
+	}
+	if n := len(b.backend.started); n != 3 {
+		t.Errorf("%d starts", n)
+	}
+	if _, err := b.iv.Warm(t.Context(), "nobody"); !errors.Is(err, gust.ErrNotFound) {
+		t.Error(err)
+	}
+	b.close()
+	if _, err := b.iv.Warm(t.Context(), "f"); !errors.Is(err, gust.ErrClosing) {
+		t.Error(err)
+	}
+}
+
+// Who waits for a warm-up does not hold a node that drains.
+func TestDrainingEndsWarmUps(t *testing.T) {
+	b := newBed(t, t.TempDir(), map[string]handler{"f": echo})
+	hang := make(chan struct{})
+	defer close(hang)
+	b.backend.boot["f"] = func(*fakeEnv) *gust.FunctionError { <-hang; return nil }
+	b.deploy(fn("f"))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.iv.Warm(context.Background(), "f")
+		ended <- err
+	}()
+	b.wait("start f")
+	b.close()
+	if err := <-ended; !errors.Is(err, gust.ErrClosing) {
+		t.Error(err)
+	}
 }
 
 func TestCloseLetsWhatRunsFinish(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/artifact"
 	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/gateway"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/logfile"
@@ -30,6 +31,7 @@ import (
 // Node is a running node.
 type Node struct {
 	config  Config
+	hooks   Hooks
 	build   api.Build
 	logger  *slog.Logger
 	started time.Time
@@ -60,11 +62,26 @@ type Node struct {
 
 // Open starts a node: it is ready when Open returns. If a part does not start,
 // those before it are closed again and nothing is left.
-func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (_ *Node, err error) {
+func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (*Node, error) {
+	return OpenWith(ctx, c, build, logger, Hooks{})
+}
+
+// Hooks are what `gust dev` adds to its node. Neither a flag nor the API
+// reaches them.
+type Hooks struct {
+	// Access is told of each request of a user once it is answered; see
+	// [gateway.Options].
+	Access func(gateway.Access)
+	// Debug are functions that run under a debugger; see [invoke.Options].
+	Debug map[string]*invoke.Debug
+}
+
+// OpenWith is Open with hooks.
+func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logger, hooks Hooks) (_ *Node, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, build: build, logger: logger, started: time.Now(), fatal: make(chan error, 1)}
+	n := &Node{config: c, hooks: hooks, build: build, logger: logger, started: time.Now(), fatal: make(chan error, 1)}
 	n.follow, n.stopping = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -97,12 +114,17 @@ func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (
 	if err := n.openBackend(); err != nil {
 		return nil, err
 	}
+	grace := freezeGrace
+	if len(hooks.Debug) > 0 { // a debugger cannot look into what is frozen
+		grace = gust.MaxIdle
+	}
 	n.invoker = invoke.New(invoke.Options{
 		Catalog: n.catalog, Backend: n.backend, Code: n.code, Recorder: n.recorder, Store: n.store,
 		Place: gust.Place{Account: c.Account, Region: c.Region},
 		Limits: scale.Limits{
-			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c), Grace: freezeGrace,
+			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c), Grace: grace,
 		},
+		Debug:  hooks.Debug,
 		Logger: logger,
 	})
 	n.recorder.SetStates(n.invoker.States)

@@ -48,7 +48,7 @@ func (s *Scaler) admit(now time.Time, fn *function) error {
 	if s.overFunction(fn) {
 		r := *f.Concurrency.Reserved
 		if r == 0 {
-			return throttled(f, gust.ThrottleFunction, "its reserved concurrency is 0, which turns it off")
+			return turnedOff(f)
 		}
 		return throttled(f, gust.ThrottleFunction, "%d of its reserved concurrency of %d are in use", fn.slots, r)
 	}
@@ -174,6 +174,10 @@ func (s *Scaler) refuse(t *Ticket, err error) {
 
 func throttled(f *gust.Function, reason gust.ThrottleReason, format string, args ...any) error {
 	return &gust.ThrottledError{Function: f.Name, Reason: reason, Detail: fmt.Sprintf(format, args...), RetryAfter: time.Second}
+}
+
+func turnedOff(f *gust.Function) error {
+	return throttled(f, gust.ThrottleFunction, "its reserved concurrency is 0, which turns it off")
 }
 
 // BackoffError refuses an invocation of a function whose environments do not

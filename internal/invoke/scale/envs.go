@@ -15,14 +15,18 @@ func (s *Scaler) want(fn *function) {
 	}
 }
 
-// needs is how many starts would serve what waits and what is provisioned,
-// beyond those under way.
+// needs is how many starts would serve what waits, what is provisioned and
+// warm-ups, beyond those under way.
 func (fn *function) needs() int {
 	if fn.decl == nil {
 		return 0
 	}
 	waiting := slots(fn.decl, fn.waiting.len()) - fn.starting
-	return max(waiting, fn.decl.Concurrency.Provisioned-fn.envs, 0)
+	keep := fn.decl.Concurrency.Provisioned
+	if len(fn.warmers) > 0 {
+		keep = max(keep, 1)
+	}
+	return max(waiting, keep-fn.envs, 0)
 }
 
 // start starts what is wanted, one a function in turn, while starts are left.
@@ -59,13 +63,16 @@ func (s *Scaler) cannotStart(fn *function, err error) {
 		s.unadmit(fn)
 		s.refuse(t, err)
 	}
+	s.refuseWarmers(fn, err)
 }
 
 func (s *Scaler) startOne(now time.Time, fn *function) {
 	cause := fn.next
 	switch {
-	case fn.waiting.len() == 0:
+	case fn.waiting.len() == 0 && fn.envs < fn.decl.Concurrency.Provisioned:
 		cause = gust.ColdProvisioned
+	case fn.waiting.len() == 0:
+		cause = gust.ColdWarmUp
 	case cause == "":
 		cause = gust.ColdScaleOut
 	}

@@ -10,6 +10,7 @@
 package scale
 
 import (
+	"slices"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -82,6 +83,7 @@ type Ticket struct {
 	Data any
 
 	admitted bool      // counts as concurrency; else it waits in the queue
+	warm     bool      // it is a warm-up, and stands in function.warmers
 	giveUp   time.Time // when a queued ticket is refused
 	done     bool      // dispatched, refused or cancelled
 }
@@ -91,6 +93,7 @@ type Op int8
 
 const (
 	Dispatch Op = iota // give Ticket to Env; Thaw it first if Thaw is set
+	Warmed             // tell Ticket, a warm-up, that Env is ready
 	Refuse             // tell Ticket why: Err
 	Start              // start Env; answer with Ready or Failed
 	Stop               // stop Env; it is forgotten already
@@ -138,6 +141,7 @@ type function struct {
 	decl     *gust.Function // the current version; nil once it is removed
 	waiting  fifo           // admitted, without an environment
 	queue    fifo           // over a limit, not admitted
+	warmers  []*Ticket      // warm-ups, which wait for an environment to be ready
 	free     []*Env         // ready, with room; the most recently used last
 	running  int            // admitted tickets, waiting or dispatched
 	slots    int            // concurrency those count
@@ -229,6 +233,7 @@ func (s *Scaler) replace(fn *function, f *gust.Function) {
 	for t := fn.queue.pop(); t != nil; t = fn.queue.pop() {
 		s.refuse(t, gust.ErrNotFound)
 	}
+	s.refuseWarmers(fn, gust.ErrNotFound)
 	s.forget(fn)
 }
 
@@ -344,6 +349,7 @@ func (s *Scaler) Ready(now time.Time, e *Env) []Action {
 	} else {
 		s.rest(e)
 		fn.push(e)
+		s.warmed(fn, e)
 		for fn.waiting.len() > 0 && e.Load < e.Function.PerEnvironment() {
 			s.dispatch(now, fn, e, fn.waiting.pop())
 		}
@@ -361,6 +367,7 @@ func (s *Scaler) Failed(now time.Time, e *Env, err error) []Action {
 	s.drop(e)
 	if current {
 		s.failed(now, fn, err)
+		s.refuseWarmers(fn, err)
 		per := e.Function.PerEnvironment()
 		for range min(per, fn.waiting.len()-fn.starting*per) { // others have their own
 			t := fn.waiting.pop()
@@ -405,10 +412,13 @@ func (s *Scaler) Cancel(now time.Time, t *Ticket) (bool, []Action) {
 	}
 	t.done = true
 	if fn := s.fns[t.Function]; fn != nil {
-		if t.admitted {
+		switch {
+		case t.warm:
+			fn.warmers = slices.DeleteFunc(fn.warmers, func(w *Ticket) bool { return w == t })
+		case t.admitted:
 			fn.waiting.remove(t)
 			s.unadmit(fn)
-		} else {
+		default:
 			fn.queue.remove(t)
 		}
 		return true, s.settle(now, fn)

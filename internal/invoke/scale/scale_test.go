@@ -43,6 +43,7 @@ type world struct {
 	fns      map[string]*gust.Function
 	starting []*Env
 	running  map[*Ticket]*Env
+	warmed   map[*Ticket]*Env
 	refused  map[*Ticket]error
 	stopped  []*Env
 	frozen   map[*Env]bool
@@ -61,7 +62,7 @@ func newWorld(t testing.TB, l Limits, fns ...*gust.Function) *world {
 	if l.Grace == 0 {
 		l.Grace = time.Second
 	}
-	w := &world{t: t, s: New(l), now: t0, limits: l, running: map[*Ticket]*Env{}, refused: map[*Ticket]error{}, frozen: map[*Env]bool{}}
+	w := &world{t: t, s: New(l), now: t0, limits: l, running: map[*Ticket]*Env{}, warmed: map[*Ticket]*Env{}, refused: map[*Ticket]error{}, frozen: map[*Env]bool{}}
 	w.declare(fns...)
 	return w
 }
@@ -90,6 +91,14 @@ func (w *world) do(actions []Action) {
 			if a.Env.Load > a.Env.Function.PerEnvironment() {
 				w.t.Fatalf("%d at once in an environment", a.Env.Load)
 			}
+		case Warmed:
+			if w.warmed[a.Ticket] != nil || w.refused[a.Ticket] != nil {
+				w.t.Fatal("a warm-up was decided twice")
+			}
+			if a.Env.State == Starting {
+				w.t.Fatal("warmed by what is not ready")
+			}
+			w.warmed[a.Ticket] = a.Env
 		case Refuse:
 			if w.running[a.Ticket] != nil || w.refused[a.Ticket] != nil {
 				w.t.Fatal("a ticket was decided twice")
@@ -121,6 +130,12 @@ func (w *world) do(actions []Action) {
 func (w *world) arrive(name string) *Ticket {
 	t := &Ticket{Function: name}
 	w.do(w.s.Arrive(w.now, t))
+	return t
+}
+
+func (w *world) warm(name string) *Ticket {
+	t := &Ticket{Function: name}
+	w.do(w.s.Warm(w.now, t))
 	return t
 }
 
@@ -503,7 +518,9 @@ func history(t *testing.T, seed uint64, steps int) {
 	var live []*Ticket
 	versions := map[string]uint64{}
 	for range steps {
-		switch r.IntN(12) {
+		switch r.IntN(13) {
+		case 12:
+			live = append(live, w.warm(names[r.IntN(len(names))]))
 		case 0, 1, 2, 3:
 			live = append(live, w.arrive(names[r.IntN(len(names))]))
 		case 4, 5, 6:
@@ -632,7 +649,10 @@ func (w *world) audit() {
 		if f.waiting.len() > 0 && len(f.free) > 0 {
 			w.t.Fatalf("%s: waits while an environment is free", name)
 		}
-		if f.waiting.len() > 0 && f.envs == 0 && !f.wants {
+		if len(f.warmers) > 0 && w.s.ready(f) != nil {
+			w.t.Fatalf("%s: a warm-up waits while an environment is ready", name)
+		}
+		if f.waiting.len()+len(f.warmers) > 0 && f.envs == 0 && !f.wants {
 			w.t.Fatalf("%s: waits for nothing", name)
 		}
 	}

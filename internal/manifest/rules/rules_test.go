@@ -35,7 +35,7 @@ func TestCheck(t *testing.T) {
 		{func(a *gust.App, f *gust.Function) { f.Name = "g" }, `functions.f.name: the function calls itself "g", its key "f"; they have to agree`},
 		{func(a *gust.App, f *gust.Function) { f.App = "b" }, `functions.f.app: the function says that it belongs to app "b", but stands in app "a"`},
 		{func(a *gust.App, f *gust.Function) { a.Routes[0].App = "b" }, `routes["GET /"]: the route says that it belongs to app "b", but stands in app "a"`},
-		{func(a *gust.App, f *gust.Function) { f.Runtime = "" }, `functions.f.runtime: want go, provided or http, got ""`},
+		{func(a *gust.App, f *gust.Function) { f.Runtime = "" }, `functions.f.runtime: want go, node, python, provided or http, got ""`},
 		{func(a *gust.App, f *gust.Function) { f.CPU = "" }, `functions.f.cpu: want shared or strict, got ""`},
 		{func(a *gust.App, f *gust.Function) { f.Network.Mode = "x" }, `functions.f.network: want none, got "x"`},
 		{func(a *gust.App, f *gust.Function) { f.Memory = 0 }, `functions.f.memory: 0MB is below the minimum of 128MB`},
@@ -80,6 +80,11 @@ func TestCheckArtifacts(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	app.Functions["f"].Artifact = gust.Digest(strings.Repeat("a", 64))
+	app.Functions["f"].Layers = []gust.Layer{{Name: "shared", Artifact: "x"}}
+	if got, want := rules.CheckArtifacts(app).Error(), `functions.f.layers[0].artifact: "x" is not a digest: want 64 lower-case hexadecimal characters`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	app.Functions["f"].Layers[0].Artifact = gust.Digest(strings.Repeat("b", 64))
 	if got := rules.CheckArtifacts(app); got != nil {
 		t.Error(got)
 	}

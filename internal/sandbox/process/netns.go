@@ -25,8 +25,7 @@ func openNetns(pid int) (*os.File, error) {
 	return f, nil
 }
 
-// dial connects to the program in its network namespace. A socket belongs to
-// the namespace of the thread that made it, wherever it is used later.
+// dial connects to an http program in its network namespace.
 func (p *program) dial(ctx context.Context) (net.Conn, error) {
 	p.mu.Lock()
 	if p.netns == nil {
@@ -38,14 +37,19 @@ func (p *program) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the environment's network: %w", err)
 	}
-	var conn net.Conn
+	defer unix.Close(ns)
+	return dialAt(ctx, ns, httpPort)
+}
+
+// dialAt connects to a port of a network namespace's loopback. A socket belongs
+// to the namespace of the thread that made it, wherever it is used later.
+func dialAt(ctx context.Context, ns, port int) (conn net.Conn, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer unix.Close(ns)
 		runtime.LockOSThread()
 		var home bool
-		if conn, home, err = dialIn(ctx, ns); home {
+		if conn, home, err = dialIn(ctx, ns, port); home {
 			runtime.UnlockOSThread()
 		} // else the thread is in the wrong namespace, and ends with us
 	}()
@@ -55,7 +59,7 @@ func (p *program) dial(ctx context.Context) (net.Conn, error) {
 
 // dialIn dials from within a network namespace. home tells that the thread is
 // back in its own.
-func dialIn(ctx context.Context, ns int) (conn net.Conn, home bool, err error) {
+func dialIn(ctx context.Context, ns, port int) (conn net.Conn, home bool, err error) {
 	own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, true, err
@@ -64,7 +68,7 @@ func dialIn(ctx context.Context, ns int) (conn net.Conn, home bool, err error) {
 	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 		return nil, true, fmt.Errorf("enter the environment's network: %w", err)
 	}
-	conn, err = new(net.Dialer).DialContext(ctx, "tcp4", "127.0.0.1:"+strconv.Itoa(httpPort))
+	conn, err = new(net.Dialer).DialContext(ctx, "tcp4", "127.0.0.1:"+strconv.Itoa(port))
 	if herr := unix.Setns(own, unix.CLONE_NEWNET); herr != nil {
 		if conn != nil {
 			conn.Close()
