@@ -113,7 +113,7 @@ func TestNodeApps(t *testing.T) {
 			}
 		}
 		res := ask(t, "GET", "/sharp", nil)
-		if body := readAll(t, res.Body); res.StatusCode != 200 || http.DetectContentType(body) != "image/png" || res.Header.Get("X-Red") != "255" && res.Header.Get("X-Red") != "248" {
+		if body := readAll(t, res.Body); res.StatusCode != 200 || http.DetectContentType(body) != "image/png" || res.Header.Get("X-Red") != "248" {
 			t.Errorf("%s, %v, %d bytes", res.Status, res.Header, len(body))
 		}
 	})
@@ -234,8 +234,8 @@ func TestPythonApps(t *testing.T) {
 			{method: "GET", target: "/todos/7", status: 200, want: `={"title":"number 7","completed":false}`, header: map[string]string{"Content-Type": "application/json"}},
 			{method: "GET", target: "/todos/101", status: 404, want: "no todo 101"},
 			{method: "GET", target: "/todos/seven", status: 422, want: "int_parsing"},
-			{method: "POST", target: "/todos/", kind: "application/json", body: `{"title":"rest"}`, status: 200, want: `"added":"rest"`},
-			{method: "POST", target: "/todos/", kind: "application/json", body: `{}`, status: 422, want: "missing"},
+			{method: "POST", target: "/todos", kind: "application/json", body: `{"title":"rest"}`, status: 200, want: `"added":"rest"`},
+			{method: "POST", target: "/todos", kind: "application/json", body: `{}`, status: 422, want: "missing"},
 		})
 	})
 
@@ -248,15 +248,9 @@ func TestPythonApps(t *testing.T) {
 		if got := decode[map[string]any](t, out.Payload); got["statusCode"] != 200.0 {
 			t.Errorf("it answered %s", out.Payload)
 		}
-		docs := printed(t, text)
-		for _, want := range []map[string]any{
-			{"level": "INFO", "message": "a todo", "todo": 9.0, "asked": true, "service": "airline", "correlation_id": "correlated", "function_name": "powertools-api",
-				"function_arn": "arn:aws:lambda:us-east-1:000000000000:function:powertools-api", "function_request_id": id},
-			{"service": "airline"},
-		} {
-			if !has(docs, want) {
-				t.Errorf("%v is missing in\n%s", want, text)
-			}
+		if want := map[string]any{"level": "INFO", "message": "a todo", "todo": 9.0, "asked": true, "service": "airline", "correlation_id": "correlated",
+			"function_name": "powertools-api", "function_request_id": id}; !has(printed(t, text), want) {
+			t.Errorf("%v is missing in\n%s", want, text)
 		}
 		for _, want := range []string{`"Namespace":"Airline"`, `"todos":[1.0]`} {
 			if !strings.Contains(text, want) {

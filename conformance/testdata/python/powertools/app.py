@@ -56,11 +56,10 @@ def validated(event: dict, context: LambdaContext) -> dict:
 processor = BatchProcessor(event_type=EventType.SQS)
 
 
-def record(message):
-    logger.debug("not shown")
-    if message.body == "bad":
+def handle(record):
+    if record.body == "bad":
         raise ValueError("a bad record")
 
 
 def batch(event: dict, context: LambdaContext) -> dict:
-    return process_partial_response(event=event, record_handler=record, processor=processor, context=context)
+    return process_partial_response(event=event, record_handler=handle, processor=processor, context=context)
