@@ -176,7 +176,7 @@ func TestNodeApps(t *testing.T) {
 	t.Run("powertools by its router", func(t *testing.T) {
 		talk(t, []exchangeHTTP{
 			{method: "GET", target: "/powertools/users/5", status: 200, want: `={"id":"5"}`, header: map[string]string{"Content-Type": "application/json"}},
-			{method: "GET", target: "/powertools/nobody", status: 404, want: `={"error":"nobody"}`},
+			{method: "GET", target: "/powertools/nobody", status: 404, want: `={"error":"nobody","statusCode":404}`},
 		})
 	})
 }
