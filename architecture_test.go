@@ -40,6 +40,7 @@ var dependencies = []string{
 	"github.com/cockroachdb/pebble/v2",
 	"github.com/coder/websocket", // tests only
 	"github.com/elastic/go-seccomp-bpf",
+	"github.com/evanw/esbuild",
 	"github.com/fsnotify/fsnotify",
 	"github.com/google/uuid",
 	"github.com/klauspost/compress",

@@ -103,18 +103,11 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	if err := v.own(c.uid + 1); err != nil {
 		return nil, fmt.Errorf("give /tmp to the function: %w", err)
 	}
-	code, err := bindTree(spec.Code, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	m, err := openMounts(spec, v.mount)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(code)
-	opt, err := mountLayers(spec.Layers)
-	if err != nil {
-		return nil, err
-	}
-	if opt >= 0 {
-		defer unix.Close(opt)
-	}
+	defer m.close()
 	rules, err := c.b.lock.ruleset(c.zygote.root, c.zygote.dev, v.root)
 	if err != nil {
 		return nil, err
@@ -129,7 +122,7 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 		}
 	}
 	c.control.deadline(time.Now().Add(stepTimeout))
-	l := c.b.runList(spec, code, opt, v.mount, output, rules)
+	l := c.b.runList(spec, m, output, rules)
 	_, fd, err := c.control.do(l)
 	if err != nil {
 		if netns != nil {
