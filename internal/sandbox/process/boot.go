@@ -29,7 +29,7 @@ type bootKind struct {
 }
 
 func (k bootKind) compare(o bootKind) int {
-	return cmp.Or(strings.Compare(k.root, o.root), cmp.Compare(k.ephemeral, o.ephemeral),
+	return cmp.Or(strings.Compare(k.root, o.root), strings.Compare(fmt.Sprint(k.network), fmt.Sprint(o.network)), cmp.Compare(k.ephemeral, o.ephemeral),
 		strings.Compare(k.argv, o.argv), strings.Compare(k.env, o.env))
 }
 
@@ -216,6 +216,11 @@ func (w *booted) bind(spec sandbox.Spec, doc []byte, m mounts) (_ *program, err 
 	p := &program{
 		id: spec.ID, function: spec.Function, cell: c, volume: w.volume, pidfd: w.pidfd,
 		memory: spec.Memory, strict: spec.CPU == gust.CPUStrict, init: true,
+	}
+	if c.link != nil { // by which nothing could be reached until now
+		if err := c.link.Allow(spec.Network); err != nil {
+			return nil, err
+		}
 	}
 	// What it used until now is nobody's.
 	if p.cpuBefore, err = c.group.cpu(); err != nil {
