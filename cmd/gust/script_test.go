@@ -183,7 +183,7 @@ func subprocess(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command(name, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "PWD="+cmd.Dir, "GORACE="+goRace)
-	for _, name := range []string{"HOME", "GUST_DATA", "GUST_SANDBOX", "GUST_HTTP", "GUST_API", "GUST_KEY", "GUST_DRAIN"} {
+	for _, name := range []string{"HOME", "PATH", "GUST_DATA", "GUST_SANDBOX", "GUST_HTTP", "GUST_API", "GUST_KEY", "GUST_DRAIN"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}
