@@ -51,6 +51,9 @@ func (iv *Invoker) Warm(ctx context.Context, function string) (*WarmUp, error) {
 		g = iv.withdraw(t, gust.ErrClosing)
 	}
 	if g.err != nil {
+		if iv.intake.Err() != nil { // perhaps its start was cut off already
+			return nil, gust.ErrClosing
+		}
 		var backoff *scale.BackoffError
 		if errors.As(g.err, &backoff) {
 			return nil, backoffError(backoff)

@@ -107,8 +107,12 @@ func (v size) schema() *schema {
 }
 
 func (v duration) schema() *schema {
-	return &schema{Type: "string", Pattern: rules.DurationPattern, Default: rules.FormatDuration(v.bounds.Default),
-		Examples: []any{rules.FormatDuration(v.bounds.Default), rules.FormatDuration(v.bounds.Max)}}
+	s := &schema{Type: "string", Pattern: rules.DurationPattern, Examples: []any{rules.FormatDuration(v.bounds.Min), rules.FormatDuration(v.bounds.Max)}}
+	if v.bounds.Default != 0 {
+		s.Default = rules.FormatDuration(v.bounds.Default)
+		s.Examples[0] = s.Default
+	}
+	return s
 }
 
 func (v count) schema() *schema {
@@ -117,6 +121,10 @@ func (v count) schema() *schema {
 
 func (v list) schema() *schema {
 	return &schema{Type: "array", Items: &schema{Type: []string{"string", "number", "boolean"}}, MinItems: 1, MaxItems: rules.MaxCommandWords}
+}
+
+func (v objects) schema() *schema {
+	return &schema{Type: "array", Items: v.each.schema(), MinItems: 1, MaxItems: v.max}
 }
 
 func (environment) schema() *schema {
@@ -140,6 +148,7 @@ func Reference() []byte {
 		{"The file", manifestFields},
 		{"A function", functionFields},
 		{"`concurrency`", concurrencyFields},
+		{"An entry of `schedule`", scheduleFields},
 		{"`queue`", queueFields},
 	} {
 		fmt.Fprintf(&b, "### %s\n\n| key | value | default | |\n|---|---|---|---|\n", o.title)
@@ -164,6 +173,9 @@ func (f field) standard() string {
 	case size:
 		return rules.FormatSize(v.bounds.Default)
 	case duration:
+		if v.bounds.Default == 0 && v.note != "" {
+			return v.note
+		}
 		if v.note != "" {
 			return rules.FormatDuration(v.bounds.Default) + "; " + v.note
 		}
@@ -171,6 +183,8 @@ func (f field) standard() string {
 	case count:
 		return v.note
 	case choice:
+		return v.def
+	case text:
 		return v.def
 	default:
 		return ""

@@ -622,7 +622,7 @@ func (w *world) audit() {
 		}
 	}
 	for _, f := range w.fns {
-		aside += setAside(f)
+		aside += f.SetAside()
 	}
 	for name, f := range w.s.fns {
 		shared += overflow(f)

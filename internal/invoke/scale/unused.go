@@ -45,15 +45,15 @@ func (s *Scaler) rest(e *Env) {
 // sweepUnused stops environments that were unused for too long, and freezes
 // those that were for a moment.
 func (s *Scaler) sweepUnused(now time.Time, at func(time.Time)) {
-	for _, list := range []*envList{&s.frozen, &s.idle} {
+	for _, list := range []*envList{&s.early, &s.frozen, &s.idle} {
 		for e := list.first; e != nil; {
 			this := e
 			e = e.next
 			fn := this.fn
-			if fn.envs <= fn.decl.Concurrency.Provisioned {
+			if fn.envs <= fn.provisioned {
 				continue
 			}
-			if expires := this.Since.Add(fn.decl.Idle); now.Before(expires) {
+			if expires := fn.expires(this); now.Before(expires) {
 				at(expires)
 			} else {
 				s.reclaim(this)
@@ -66,11 +66,19 @@ func (s *Scaler) sweepUnused(now time.Time, at func(time.Time)) {
 			at(freeze)
 			return
 		}
-		e.leave()
-		e.State = Frozen
-		s.frozen.push(e)
-		s.do(Action{Op: Freeze, Env: e})
+		s.freeze(e)
 	}
+}
+
+func (s *Scaler) freeze(e *Env) {
+	e.leave()
+	e.State = Frozen
+	if e.early() {
+		s.early.push(e)
+	} else {
+		s.frozen.push(e)
+	}
+	s.do(Action{Op: Freeze, Env: e})
 }
 
 // relieve stops the longest unused environments while memory is over budget.
@@ -81,15 +89,15 @@ func (s *Scaler) relieve() {
 	}
 }
 
-// unused finds environments that nobody uses and that are not provisioned,
-// unused for longest first, until they make up the given bytes, and returns how
+// unused finds environments that nobody uses and that are not provisioned, those
+// that nobody ever used and then those unused for longest first, until they make up the given bytes, and returns how
 // many bytes they make up.
 func (s *Scaler) unused(bytes int64) (envs []*Env, sum int64) {
 	var spared map[*function]int // of functions with provisioned ones: how many may go
-	for _, list := range []*envList{&s.frozen, &s.idle} {
+	for _, list := range []*envList{&s.early, &s.frozen, &s.idle} {
 		for e := list.first; e != nil && sum < bytes; e = e.next {
 			fn := e.fn
-			if p := fn.decl.Concurrency.Provisioned; p > 0 {
+			if p := fn.provisioned; p > 0 {
 				if spared == nil {
 					spared = map[*function]int{}
 				}
