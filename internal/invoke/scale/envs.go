@@ -90,6 +90,9 @@ func (s *Scaler) startOne(now time.Time, fn *function, cause gust.ColdCause) {
 	s.holding = append(s.holding, e)
 	fn.starting++
 	fn.envs++
+	if fn.provisioned > 0 {
+		s.sweepBy(now) // one that was is not any more
+	}
 	s.do(Action{Op: Start, Env: e})
 }
 

@@ -26,6 +26,10 @@ const (
 	// spread is the least coefficient of variation of the counts, squared, at
 	// which they say anything: the paper's 2. Below it they are too even.
 	spread = 2 * 2
+	// widest is the longest time in which the next use may be expected: keeping
+	// an environment for longer, for one use, costs more memory than it is
+	// worth. The paper has no such bound; bench/RESULTS.md has what it saves.
+	widest = 90 * time.Minute
 	// farKept are how many of the newest far pauses are kept. They tell when
 	// the next use is to be expected if more than half of all pauses are far,
 	// there are farEnough, and they are within farSpread of each other; farMargin
@@ -125,6 +129,9 @@ func (h *histogram) expect() window {
 			break
 		}
 	}
+	if w.keep-w.ahead > widest {
+		return window{}
+	}
 	if w.ahead <= 2*unload {
 		w.ahead = 0
 	}
@@ -167,6 +174,8 @@ func (h *histogram) encode(b []byte, rested time.Time) []byte {
 	return b
 }
 
+const maxPause = uint64(100 * 365 * 24 * time.Hour / time.Second)
+
 var errNotPauses = errors.New("not what this version of gust keeps of pauses")
 
 // decode reads what encode wrote.
@@ -198,7 +207,7 @@ func decodeHistogram(b []byte) (h *histogram, rested time.Time, err error) {
 	h.far = int(far)
 	for range count {
 		seconds := number()
-		if seconds > uint64(10*365*24*time.Hour/time.Second) {
+		if seconds < uint64(pauseBins*pauseBin/time.Second) || seconds > maxPause {
 			return nil, rested, errNotPauses
 		}
 		h.lately = append(h.lately, time.Duration(seconds)*time.Second)

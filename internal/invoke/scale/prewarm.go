@@ -16,6 +16,9 @@ func (s *Scaler) used(now time.Time, fn *function) {
 	}
 	fn.pauses.observe(now.Sub(fn.rested))
 	s.forgetPause(fn)
+	if fn.envs > 1 {
+		s.sweepBy(now.Add(unload)) // those that the prediction kept are unused like others
+	}
 }
 
 // rests begins a pause of fn: the last of its invocations has ended.

@@ -127,6 +127,7 @@ type Scaler struct {
 	idle     envList     // unused environments that run
 	frozen   envList     // those that are frozen, all unused for longer
 	early    envList     // frozen ones that were started ahead and never used
+	sweep    time.Time   // when the first of all those may be unused for too long
 	alarms   alarms      // functions for which something is due by time
 	soon     []*function // functions that are expected to be used, each once
 	zones    map[string]*time.Location
@@ -523,11 +524,8 @@ func (s *Scaler) Tick(now time.Time) (next time.Time, _ []Action) {
 	if len(s.wanting)+len(s.soon) > 0 && len(s.holding) > 0 {
 		at(s.holding[0].Since.Add(startShare))
 	}
-	for e := range s.envs {
-		if e.State != Frozen {
-			at(now.Add(s.limits.Grace))
-			break
-		}
+	if s.frozen.len+s.early.len < len(s.envs) {
+		at(now.Add(s.limits.Grace))
 	}
 	return next, s.take()
 }

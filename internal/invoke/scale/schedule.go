@@ -119,6 +119,7 @@ func (s *Scaler) ring(now time.Time) {
 		if !fn.changes.IsZero() && !now.Before(fn.changes) {
 			s.provision(now, fn)
 			s.want(fn)
+			s.sweepBy(now) // there may be too many
 		}
 		if !fn.ahead.IsZero() && !now.Before(fn.ahead) {
 			s.foresee(now, fn)

@@ -5,9 +5,13 @@ import (
 )
 
 // envList is a list of environments that nobody uses, unused for longest first.
-type envList struct{ first, last *Env }
+type envList struct {
+	first, last *Env
+	len         int
+}
 
 func (l *envList) push(e *Env) {
+	l.len++
 	e.list, e.prev, e.next = l, l.last, nil
 	if l.last == nil {
 		l.first = e
@@ -23,6 +27,7 @@ func (e *Env) leave() {
 	if l == nil {
 		return
 	}
+	l.len--
 	if e.prev == nil {
 		l.first = e.next
 	} else {
@@ -40,11 +45,38 @@ func (e *Env) leave() {
 func (s *Scaler) rest(e *Env) {
 	e.State = Idle
 	s.idle.push(e)
+	s.sweepBy(e.fn.expires(e))
+}
+
+// sweepBy lets unused environments be looked through at t, if not sooner.
+func (s *Scaler) sweepBy(t time.Time) {
+	if s.sweep.IsZero() || t.Before(s.sweep) {
+		s.sweep = t
+	}
 }
 
 // sweepUnused stops environments that were unused for too long, and freezes
-// those that were for a moment.
+// those that were for a moment. It looks through all of them only when one of
+// them may have been: s.sweep is never later than that.
 func (s *Scaler) sweepUnused(now time.Time, at func(time.Time)) {
+	if !s.sweep.IsZero() && !now.Before(s.sweep) {
+		s.sweep = time.Time{}
+		s.stopExpired(now)
+	}
+	if !s.sweep.IsZero() {
+		at(s.sweep)
+	}
+	for e := s.idle.first; e != nil; e = s.idle.first {
+		freeze := e.Since.Add(s.limits.Grace)
+		if now.Before(freeze) {
+			at(freeze)
+			return
+		}
+		s.freeze(e)
+	}
+}
+
+func (s *Scaler) stopExpired(now time.Time) {
 	for _, list := range []*envList{&s.early, &s.frozen, &s.idle} {
 		for e := list.first; e != nil; {
 			this := e
@@ -54,19 +86,11 @@ func (s *Scaler) sweepUnused(now time.Time, at func(time.Time)) {
 				continue
 			}
 			if expires := fn.expires(this); now.Before(expires) {
-				at(expires)
+				s.sweepBy(expires)
 			} else {
 				s.reclaim(this)
 			}
 		}
-	}
-	for e := s.idle.first; e != nil; e = s.idle.first {
-		freeze := e.Since.Add(s.limits.Grace)
-		if now.Before(freeze) {
-			at(freeze)
-			return
-		}
-		s.freeze(e)
 	}
 }
 
