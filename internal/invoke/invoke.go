@@ -69,10 +69,12 @@ func New(o Options) *Invoker {
 	iv.intake, iv.stop = context.WithCancel(iv.ctx)
 	iv.mu.Lock()
 	iv.declare(iv.Catalog.Snapshot())
+	iv.recall()
 	iv.mu.Unlock()
 	iv.wg.Go(iv.loop)
 	iv.wg.Go(iv.watch)
 	iv.wg.Go(iv.consume)
+	iv.wg.Go(iv.rememberAll)
 	return iv
 }
 
@@ -99,6 +101,7 @@ func (iv *Invoker) Close(ctx context.Context) error {
 	iv.cancel()
 	iv.stopAll()
 	iv.wg.Wait()
+	iv.remember(context.WithoutCancel(ctx))
 	return err
 }
 

@@ -49,6 +49,8 @@ type figures struct {
 	startFailures [len(outcomes)]atomic.Int64
 	running       atomic.Int64
 
+	prewarmedUsed, prewarmedUnused atomic.Int64
+
 	duration, init, queue histogram
 
 	billed           atomic.Int64 // milliseconds

@@ -55,6 +55,9 @@ func busy(r *Recorder, f *gust.Function) {
 	s.End(report)
 	r.Throttled(f, gust.ThrottleMemory)
 	r.Started(f, gust.ColdScaleOut, 4*time.Millisecond)
+	r.Prewarmed(f, true)
+	r.Prewarmed(f, true)
+	r.Prewarmed(f, false)
 	r.StartFailed(f, &gust.FunctionError{Outcome: gust.OutcomeInit, Type: "Runtime.ExitError"})
 }
 
@@ -99,6 +102,8 @@ gust_log_lines_total{app="shop",function="api"} 2
 gust_log_write_errors_total 0
 gust_memory_budget_bytes 1.073741824e+09
 gust_memory_used_bytes 1.048576e+06
+gust_prewarmed_environments_total{app="shop",function="api",result="unused"} 1
+gust_prewarmed_environments_total{app="shop",function="api",result="used"} 2
 gust_queue_wait_seconds_sum{app="shop",function="api"} 0.006
 gust_queue_wait_seconds_count{app="shop",function="api"} 2
 gust_start_failures_total{app="shop",function="api",outcome="init_error"} 1
