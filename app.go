@@ -1,6 +1,7 @@
 package gust
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -27,7 +28,7 @@ const (
 )
 
 // Runtimes lists every runtime that this version carries out.
-var Runtimes = []Runtime{RuntimeGo, RuntimeProvided, RuntimeHTTP}
+var Runtimes = []Runtime{RuntimeGo, RuntimeNode, RuntimePython, RuntimeProvided, RuntimeHTTP}
 
 // App is what one manifest declares. It is deployed, planned and removed as a
 // whole.
@@ -69,8 +70,8 @@ type Function struct {
 	// Artifact names the built code, a zip.
 	Artifact Digest `json:"artifact"`
 	// Layers are artifacts whose files stand in /opt, of the same name the
-	// last one's.
-	Layers []Digest `json:"layers,omitempty"`
+	// last one's; at most MaxLayers.
+	Layers []Layer `json:"layers,omitempty"`
 	// Command is what an http function runs, argv in its code folder; empty
 	// means ["./bootstrap"]. Other runtimes have none.
 	Command []string `json:"command,omitempty"`
@@ -93,6 +94,14 @@ type Function struct {
 	// Idle is how long an unused environment is kept, 0 to 24 h.
 	Idle        time.Duration `json:"idle"`
 	Concurrency Concurrency   `json:"concurrency,omitzero"`
+}
+
+// Layer is code or data that functions share.
+type Layer struct {
+	// Name is unique among the layers of an app, and of a function.
+	Name string `json:"name"`
+	// Artifact names its files, a zip.
+	Artifact Digest `json:"artifact"`
 }
 
 // CPUMode says how an environment's CPU time is bounded.
@@ -173,6 +182,20 @@ type Queue struct {
 	Size int `json:"size"`
 	// Wait is how long one may wait, at most 1 min.
 	Wait time.Duration `json:"wait"`
+}
+
+// Artifacts yields the artifact of f's code and then those of its layers.
+func (f *Function) Artifacts() iter.Seq[Digest] {
+	return func(yield func(Digest) bool) {
+		if !yield(f.Artifact) {
+			return
+		}
+		for _, l := range f.Layers {
+			if !yield(l.Artifact) {
+				return
+			}
+		}
+	}
 }
 
 // PerEnvironment is how many invocations one environment of f serves at once.

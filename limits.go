@@ -59,6 +59,9 @@ const (
 	MaxArtifact      = 250 * MB
 	MaxUnpacked      = 1 * GB
 	MaxArtifactFiles = 100_000
+	// MaxLayers bounds the layers of one function; with them it unpacks to no
+	// more than MaxUnpacked.
+	MaxLayers = 5
 
 	MaxManifest    = 1 * MB
 	MaxFunctions   = 20_000 // in one app

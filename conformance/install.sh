@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the conformance tests need, at pinned versions, into the
 # checkout's cache folder: the AWS command line and boto3, and the runtime client
-# for Python. Compilers (gcc, cargo) and Python itself come from the machine; on
-# Debian and Ubuntu, as root, what is missing is installed.
+# for Python. Compilers (gcc, cargo, a JDK with Maven), curl and Python itself come
+# from the machine; on Debian and Ubuntu, as root, what is missing is installed.
 set -euo pipefail
 cd "$(dirname "$0")"
 cache=$PWD/../.cache/conformance
@@ -12,10 +12,13 @@ cache=$(cd "$cache" && pwd)
 have() { command -v "$1" >/dev/null 2>&1; }
 
 missing=()
+have curl || missing+=(curl)
 have gcc || missing+=(gcc libc6-dev)
 have python3 || missing+=(python3)
 if have python3; then python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv); else missing+=(python3-venv); fi
 have cargo || missing+=(cargo)
+have javac && have jlink || missing+=(openjdk-17-jdk-headless)
+have mvn || missing+=(maven)
 if ((${#missing[@]})); then
   if [[ $(id -u) != 0 ]] || ! have apt-get; then
     echo "conformance needs ${missing[*]}; install them and run this again" >&2
@@ -53,5 +56,8 @@ fi
 
 # Crates are fetched once, so that the tests themselves build from the cache.
 (cd testdata/rust && CARGO_TARGET_DIR="$cache/rust" cargo fetch --locked --quiet)
+
+# Maven keeps what it fetches below the home folder.
+(cd ../examples/java && mvn --quiet --batch-mode package)
 
 go mod download

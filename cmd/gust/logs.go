@@ -80,7 +80,7 @@ func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuer
 		if asJSON {
 			err = lines.Encode(r)
 		} else {
-			err = c.printRecord(r)
+			err = c.printRecord(c.out, r)
 		}
 		if err != nil {
 			return fmt.Errorf("printing the logs: %w", err)
@@ -95,41 +95,49 @@ func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuer
 	return nil
 }
 
-// printRecord prints one record on one line. An end is left out: its report
-// says more, and follows.
-func (c *command) printRecord(r *observe.Record) error {
-	text := r.Message
-	switch r.Kind {
-	case observe.KindEnd:
+// printRecord prints one record on one line; of an end it prints nothing.
+func (c *command) printRecord(out *terminal, r *observe.Record) error {
+	if r.Kind == observe.KindEnd { // its report says more, and follows
 		return nil
-	case observe.KindLine:
-		text = c.out.paint(levelColour(r.Level), printable(text))
-	case observe.KindStart:
-		text = c.out.paint(dim, fmt.Sprintf("START version %d", r.Version))
-	case observe.KindReport:
-		text = c.describeReport(r.Report)
-	case observe.KindDropped:
-		text = c.out.paint(yellow, fmt.Sprintf("DROPPED %d lines (%s) that came faster than they can be kept", r.Dropped.Lines, size(int64(r.Dropped.Bytes))))
-	case observe.KindInitError:
-		text = c.out.paint(red, "DID NOT START "+printable(text))
 	}
-	_, err := fmt.Fprintf(c.out, "%s  %s  %-8s  %s\n", c.out.paint(dim, r.Time.Local().Format("2006-01-02 15:04:05.000")),
-		c.out.paint(bold, r.Function), cmp.Or(r.RequestID, "-")[:min(8, len(cmp.Or(r.RequestID, "-")))], text)
+	_, err := fmt.Fprintf(out, "%s  %s  %-8s  %s\n", out.paint(dim, r.Time.Local().Format("2006-01-02 15:04:05.000")),
+		out.paint(bold, r.Function), cmp.Or(r.RequestID, "-")[:min(8, len(cmp.Or(r.RequestID, "-")))], describeRecord(out, r))
 	return err
 }
 
-func (c *command) describeReport(r *gust.Report) string {
+// describeRecord is what people are told of a record.
+func describeRecord(out *terminal, r *observe.Record) string {
+	switch r.Kind {
+	case observe.KindLine:
+		return out.paint(levelColour(r.Level), printable(r.Message))
+	case observe.KindStart:
+		return out.paint(dim, fmt.Sprintf("START version %d", r.Version))
+	case observe.KindReport:
+		return describeReport(out, r.Report)
+	case observe.KindDropped:
+		return out.paint(yellow, fmt.Sprintf("DROPPED %d lines (%s) that came faster than they can be kept", r.Dropped.Lines, size(int64(r.Dropped.Bytes))))
+	case observe.KindInitError:
+		return out.paint(red, "DID NOT START "+printable(r.Message))
+	}
+	return r.Message
+}
+
+func describeReport(out *terminal, r *gust.Report) string {
 	text := fmt.Sprintf("REPORT %s, %s, billed %s, memory %s of %s", r.Outcome, milliseconds(r.Duration), milliseconds(r.Billed), size(r.MemoryUsed), size(r.MemorySize))
 	if r.Cold != "" {
-		text += fmt.Sprintf(", cold (%s), init %s", r.Cold, milliseconds(r.Init))
+		pool := ""
+		if r.Pooled {
+			pool = ", from the pool"
+		}
+		text += fmt.Sprintf(", cold (%s%s), init %s", r.Cold, pool, milliseconds(r.Init))
 	}
 	if r.Outcome == gust.OutcomeOK {
-		return c.out.paint(dim, text)
+		return out.paint(dim, text)
 	}
 	if reason := (&gust.FunctionError{Type: r.ErrorType, Message: r.ErrorMessage}).Error(); reason != "" {
 		text += ": " + printable(reason)
 	}
-	return c.out.paint(red, text)
+	return out.paint(red, text)
 }
 
 func levelColour(level string) colour {

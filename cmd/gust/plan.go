@@ -9,7 +9,7 @@ import (
 
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/catalog"
-	"github.com/gust-dev/gust/internal/manifest"
+	"github.com/gust-dev/gust/internal/deploy"
 )
 
 func (c *command) plan() *cobra.Command {
@@ -27,12 +27,13 @@ Exit status: 0 nothing would change, 2 something would, 1 it cannot be planned.`
   gust plan examples/hello --json`,
 		Args: optional,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := manifest.Load(folder(args))
+			app, err := deploy.New(nil, folder(args))
 			if err != nil {
 				return err
 			}
 			return c.withClient(func(client *api.Client) error {
-				return c.runPlan(cmd.Context(), client, folder(args), m, take, asJSON)
+				app.Client = client
+				return c.runPlan(cmd.Context(), app, take, asJSON)
 			})
 		},
 	}
@@ -41,14 +42,16 @@ Exit status: 0 nothing would change, 2 something would, 1 it cannot be planned.`
 	return cmd
 }
 
-func (c *command) runPlan(ctx context.Context, client *api.Client, dir string, m *manifest.Manifest, take []string, asJSON bool) error {
+func (c *command) runPlan(ctx context.Context, a *deploy.App, take []string, asJSON bool) error {
 	working := c.err.working()
-	defer working.stop()
-	if _, err := buildApp(ctx, client, dir, m, working); err != nil {
+	a.Progress = working.does
+	err := a.Build(ctx)
+	working.stop()
+	if err != nil {
 		return err
 	}
-	app := m.App
-	plan, err := client.Plan(ctx, app, take)
+	app := a.Manifest.App
+	plan, err := a.Client.Plan(ctx, app, take)
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func (c *command) runUp(ctx context.Context) error {
 // announce says what somebody needs to know to use the node.
 func (c *command) announce(n *node.Node, took time.Duration) {
 	if n.Sandbox() == "none" {
-		fmt.Fprintln(c.err, c.err.paint(red, "WARNING: functions run WITHOUT ISOLATION (--sandbox none): each can read and change all that this user can."))
+		c.warnNone()
 	}
 	key := filepath.Join(c.config.Data, access.RootKeyFile)
 	if n.KeyCreated() {
@@ -124,6 +124,16 @@ func (c *command) announce(n *node.Node, took time.Duration) {
 	fmt.Fprintf(&b, "  API      http://%s   for gust and AWS clients\n", n.APIAddr())
 	fmt.Fprintf(&b, "  data     %s\n", c.config.Data)
 	fmt.Fprintf(&b, "  key      %s; for AWS clients: eval \"$(gust env%s)\"\n", key, flag)
+	found := "what the system has: gust runtime ls" + flag
+	if names := n.Runtimes(); len(names) > 0 {
+		found = strings.Join(names, ", ")
+	}
+	fmt.Fprintf(&b, "  runtimes %s\n", found)
 	fmt.Fprintf(&b, "  sandbox  %s\n\n", n.Sandbox())
 	_, _ = io.WriteString(c.out, b.String()) // at once: whoever waits for it finds all of it; a node runs on without a reader
+}
+
+// warnNone says what --sandbox none means.
+func (c *command) warnNone() {
+	fmt.Fprintln(c.err, c.err.paint(red, "WARNING: functions run WITHOUT ISOLATION (--sandbox none): each can read and change all that this user can."))
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/logfile"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -58,11 +60,15 @@ func newFixture(t testing.TB) *fixture {
 	must(err)
 	t.Cleanup(func() { must(c.Close()) })
 
+	library, err := runtimes.Open(runtimes.Options{Dir: filepath.Join(dir, "roots"), Path: t.TempDir()})
+	must(err)
+	t.Cleanup(func() { must(library.Close()) })
+
 	draining, drain := context.WithCancel(context.Background())
 	t.Cleanup(drain)
 	f := &fixture{store: s, catalog: c, recorder: recorder, drain: drain}
 	f.handler = New(Options{
-		Catalog: c, Store: s, Recorder: recorder,
+		Catalog: c, Runtimes: library, Store: s, Recorder: recorder,
 		Environments: func() []invoke.Environment { return f.envs },
 		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
 		Status:       func() Status { return Status{State: "ready", Sandbox: "none"} },
@@ -285,6 +291,54 @@ func TestUnusableArtifactIsRefusedBeforeAnythingChanges(t *testing.T) {
 	}
 	if n := len(f.catalog.Snapshot().Apps); n != 0 {
 		t.Errorf("there are %d apps", n)
+	}
+}
+
+func TestLayersAreAskedForAndLookedInto(t *testing.T) {
+	f := newFixture(t)
+	digest := f.upload(t)
+	layer := func(name, body string) ([]byte, gust.Digest) {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		w, err := z.Create(name)
+		if err == nil {
+			_, err = io.WriteString(w, body)
+		}
+		if err = errors.Join(err, z.Close()); err != nil {
+			t.Fatal(err)
+		}
+		d, _, _ := gust.DigestOf(bytes.NewReader(b.Bytes()))
+		return b.Bytes(), d
+	}
+	good, shared := layer("bin/tool", "x")
+	bad, damaged := layer("nodejs/x.node", "MZ")
+	a := app("shop", digest, "api", "worker")
+	with := func(d gust.Digest) {
+		for _, fn := range a.Functions {
+			fn.Layers = []gust.Layer{{Name: "shared", Artifact: d}}
+		}
+	}
+
+	with(shared)
+	var refused *Error
+	if _, err := f.client.Apply(t.Context(), &ApplyRequest{App: a}); !errors.As(err, &refused) || refused.Code != CodeArtifactMissing || !slices.Equal(refused.Details, []string{string(shared)}) {
+		t.Errorf("without the layer: %#v", err)
+	}
+	for d, data := range map[gust.Digest][]byte{shared: good, damaged: bad} {
+		if err := f.client.PutArtifact(t.Context(), d, bytes.NewReader(data), int64(len(data))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with(damaged)
+	if _, err := f.client.Apply(t.Context(), &ApplyRequest{App: a}); !errors.Is(err, gust.ErrInvalid) || strings.Count(err.Error(), "layer shared: \"nodejs/x.node\" is a library for Windows") != 1 {
+		t.Errorf("a layer that cannot be loaded: %v", err)
+	}
+	with(shared)
+	if _, err := f.client.Apply(t.Context(), &ApplyRequest{App: a}); err != nil {
+		t.Fatal(err)
+	}
+	if !f.catalog.Snapshot().HasArtifact(shared) {
+		t.Error("the layer would be swept")
 	}
 }
 

@@ -71,7 +71,9 @@ func (s *server) plan(w http.ResponseWriter, r *http.Request) error {
 	if req.Expect != nil {
 		return badRequest("a plan has no field \"expect\"; it is for applying")
 	}
-	plan, err := s.Catalog.Plan(req.App, catalog.PlanOptions{Take: req.Take})
+	root, release := s.pins(r.Context(), req.App)
+	defer release()
+	plan, err := s.Catalog.Plan(req.App, catalog.PlanOptions{Take: req.Take, Root: root, HasRoot: s.Runtimes.Has})
 	if err != nil {
 		return err
 	}
@@ -89,9 +91,13 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 	if err := s.inspect(req.App); err != nil {
 		return err
 	}
+	root, release := s.pins(r.Context(), req.App)
+	defer release()
 	plan, err := s.Catalog.Apply(r.Context(), req.App, catalog.ApplyOptions{
-		Expect: req.Expect,
-		Take:   req.Take,
+		Expect:  req.Expect,
+		Take:    req.Take,
+		Root:    root,
+		HasRoot: s.Runtimes.Has,
 		HasArtifact: func(d gust.Digest) error {
 			has, err := s.Store.Blobs().Has(d)
 			if err == nil && !has {
@@ -152,32 +158,48 @@ func (s *server) inspect(app *gust.App) error {
 			lacking = append(lacking, d)
 		}
 	}
+	// has asks for an artifact that needs no reading.
+	has := func(d gust.Digest) {
+		if has, err := s.Store.Blobs().Has(d); err != nil {
+			errs = append(errs, err)
+		} else if !has {
+			lacks(d)
+		}
+	}
 	// Thousands of functions may share an artifact; it is read once for each
 	// way in which it is to be run.
 	judged := map[string]bool{}
+	once := func(way string) bool {
+		first := !judged[way]
+		judged[way] = true
+		return first
+	}
+	inspector := artifact.HostInspector()
 	for _, name := range app.FunctionNames() {
 		f := app.Functions[name]
-		way := fmt.Sprintf("%s %s %q", f.Artifact, f.Runtime, f.Command)
-		if judged[way] {
-			continue
-		}
-		judged[way] = true
-		if g := snapshot.Functions[name]; g != nil && g.Artifact == f.Artifact && g.Runtime == f.Runtime && slices.Equal(g.Command, f.Command) {
-			if has, err := s.Store.Blobs().Has(f.Artifact); err != nil {
-				errs = append(errs, err)
-			} else if !has {
-				lacks(f.Artifact)
+		for _, l := range f.Layers {
+			switch {
+			case !once("layer " + string(l.Artifact)):
+			case snapshot.HasArtifact(l.Artifact):
+				has(l.Artifact)
+			default:
+				err := s.read(l.Artifact, lacks, func(blob artifact.Blob) error { return inspector.InspectLayer(blob, blob.Size()) })
+				if err != nil {
+					errs = append(errs, fmt.Errorf("function %s: layer %s: %w", name, l.Name, err))
+				}
 			}
+		}
+		if !once(fmt.Sprintf("%s %s %s %q %q %q", f.Artifact, f.Runtime, f.Interpreter, f.Handler, f.Command, f.Layers)) {
 			continue
 		}
-		blob, err := s.Store.Blobs().Open(f.Artifact)
-		if errors.Is(err, gust.ErrNotFound) || errors.Is(err, gust.ErrCorrupt) {
-			lacks(f.Artifact)
+		if g := snapshot.Functions[name]; g != nil && slices.Equal(slices.Collect(g.Artifacts()), slices.Collect(f.Artifacts())) &&
+			g.Runtime == f.Runtime && g.Interpreter == f.Interpreter && g.Handler == f.Handler && slices.Equal(g.Command, f.Command) {
+			has(f.Artifact)
 			continue
 		}
-		if err == nil {
-			err = artifact.Inspect(blob, blob.Size(), f)
-			err = errors.Join(err, blob.Close())
+		err := s.read(f.Artifact, lacks, func(blob artifact.Blob) error { return inspector.Inspect(blob, blob.Size(), f) })
+		if err == nil && len(f.Layers) > 0 && len(lacking) == 0 {
+			err = s.checkUnpacked(f, lacks)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("function %s: %w", name, err))
@@ -187,6 +209,41 @@ func (s *server) inspect(app *gust.App) error {
 		return missing(lacking...)
 	}
 	return errors.Join(errs...)
+}
+
+// read opens an artifact for look, or says that the node lacks it.
+func (s *server) read(d gust.Digest, lacks func(gust.Digest), look func(artifact.Blob) error) error {
+	blob, err := s.Store.Blobs().Open(d)
+	if errors.Is(err, gust.ErrNotFound) || errors.Is(err, gust.ErrCorrupt) {
+		lacks(d)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(look(blob), blob.Close())
+}
+
+// checkUnpacked holds what a function and its layers unpack to, together, to
+// the limit.
+func (s *server) checkUnpacked(f *gust.Function, lacks func(gust.Digest)) error {
+	var total int64
+	for d := range f.Artifacts() {
+		err := s.read(d, lacks, func(blob artifact.Blob) error {
+			list, err := artifact.Contents(blob, blob.Size())
+			for _, c := range list {
+				total += c.Size
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if total > gust.MaxUnpacked {
+		return fmt.Errorf("its code and its layers unpack to %d bytes, above the maximum of %d: %w", total, int64(gust.MaxUnpacked), gust.ErrTooLarge)
+	}
+	return nil
 }
 
 func missing(digests ...gust.Digest) *Error {

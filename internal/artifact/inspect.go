@@ -73,6 +73,47 @@ func (in Inspector) Inspect(ra io.ReaderAt, size int64, f *gust.Function) error 
 	if err := in.checkEntryPoint(a, f); err != nil {
 		return err
 	}
+	return in.checkContents(a, f.Interpreter)
+}
+
+// InspectLayer is Inspect for a layer, which has no program to start with, and
+// of which it is not known what will load it.
+func (in Inspector) InspectLayer(ra io.ReaderAt, size int64) error {
+	a, err := openArchive(ra, size)
+	if err != nil {
+		return err
+	}
+	return in.checkContents(a, "")
+}
+
+// Content is a file of an artifact.
+type Content struct {
+	Name string
+	Size int64 // unpacked
+}
+
+// Contents lists an artifact's files in the order of the archive. What Inspect
+// refuses of the archive itself is refused here too, but for damaged contents,
+// which are not read.
+func Contents(ra io.ReaderAt, size int64) ([]Content, error) {
+	a, err := openArchive(ra, size)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Content, 0, len(a.entries))
+	for _, e := range a.entries {
+		if !e.dir {
+			list = append(list, Content{e.name, e.size})
+		}
+	}
+	return list, nil
+}
+
+// checkContents reads every file, and looks at the libraries among them.
+func (in Inspector) checkContents(a *archive, interpreter string) error {
+	if err := in.checkNatives(a, interpreter); err != nil {
+		return err
+	}
 	for i := range a.entries {
 		if _, err := io.Copy(io.Discard, a.open(&a.entries[i])); err != nil {
 			return err
@@ -83,9 +124,13 @@ func (in Inspector) Inspect(ra io.ReaderAt, size int64, f *gust.Function) error 
 
 // checkEntryPoint looks at the program that f starts with.
 func (in Inspector) checkEntryPoint(a *archive, f *gust.Function) error {
+	if f.Runtime == gust.RuntimeNode || f.Runtime == gust.RuntimePython {
+		return checkHandler(a, f)
+	}
 	name := "bootstrap"
 	if len(f.Command) > 0 {
-		if path.IsAbs(f.Command[0]) {
+		interpreter, _, _ := strings.Cut(f.Interpreter, "@")
+		if path.IsAbs(f.Command[0]) || f.Command[0] == interpreter {
 			// Beside the code there is only what the sandbox has.
 			return nil
 		}

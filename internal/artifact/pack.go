@@ -33,18 +33,44 @@ var epoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 // folder, or that leads outside, is refused, as is everything that is neither
 // file nor folder, and what Inspect would refuse by its name or size.
 func Pack(ctx context.Context, w io.Writer, dir string, opts PackOptions) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
+	return PackTrees(ctx, w, Tree{Dir: dir, Skip: opts.Skip})
+}
+
+// Tree is a folder, or a part of one, that is packed into a place of its own.
+type Tree struct {
+	Dir string
+	// At is where its files are in the artifact: "" or a path such as
+	// "nodejs/node_modules".
+	At string
+	// Skip is as in PackOptions.
+	Skip func(name string) bool
+}
+
+// PackTrees is Pack of several folders at once. Of files of one name the last
+// tree's is packed.
+func PackTrees(ctx context.Context, w io.Writer, trees ...Tree) error {
+	l := &listing{ctx: ctx, at: make(map[string]int)}
+	for _, t := range trees {
+		root, err := os.OpenRoot(t.Dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		if err := l.add(root, t); err != nil {
+			return err
+		}
 	}
-	defer root.Close()
-	files, err := list(ctx, root, opts.Skip)
-	if err != nil {
+	slices.SortFunc(l.files, func(a, b file) int { return cmp.Compare(a.name, b.name) })
+	entries := make([]entry, len(l.files))
+	for i, f := range l.files {
+		entries[i].name = f.name
+	}
+	if err := checkNames(entries); err != nil {
 		return err
 	}
 	z := zip.NewWriter(w)
-	for _, f := range files {
-		if err := f.pack(ctx, z, root); err != nil {
+	for _, f := range l.files {
+		if err := f.pack(ctx, z); err != nil {
 			return err
 		}
 	}
@@ -53,16 +79,25 @@ func Pack(ctx context.Context, w io.Writer, dir string, opts PackOptions) error 
 
 // file is one file to pack.
 type file struct {
-	name string
+	name string // in the artifact
+	root *os.Root
+	path string // in root
 	exec bool
 	size int64
 }
 
-// list finds what is to be packed, in order.
-func list(ctx context.Context, root *os.Root, skip func(string) bool) ([]file, error) {
-	var files []file
-	var total int64
-	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+// listing gathers what is to be packed.
+type listing struct {
+	ctx   context.Context
+	files []file
+	at    map[string]int // in files, by name
+	total int64
+}
+
+// add finds the files of one tree.
+func (l *listing) add(root *os.Root, t Tree) error {
+	ctx, skip := l.ctx, t.Skip
+	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -90,31 +125,30 @@ func list(ctx context.Context, root *os.Root, skip func(string) bool) ([]file, e
 		case !info.Mode().IsRegular():
 			return invalid("%s is neither a file nor a folder: an artifact cannot hold it", quote(name))
 		}
-		if err := checkName(name); err != nil {
+		f := file{name: path.Join(t.At, name), root: root, path: name, exec: info.Mode()&0o111 != 0, size: info.Size()}
+		if err := checkName(f.name); err != nil {
 			return err
 		}
-		files = append(files, file{name: name, exec: info.Mode()&0o111 != 0, size: info.Size()})
-		if total += info.Size(); total > gust.MaxArtifact {
+		l.total += f.size
+		if i, there := l.at[f.name]; there {
+			l.total -= l.files[i].size
+			l.files[i] = f
+		} else {
+			l.at[f.name] = len(l.files)
+			l.files = append(l.files, f)
+		}
+		if l.total > gust.MaxArtifact {
 			return tooLarge("the folder's files have more than the %d bytes that an artifact may have", int64(gust.MaxArtifact))
 		}
-		if len(files) > gust.MaxArtifactFiles {
+		if len(l.files) > gust.MaxArtifactFiles {
 			return tooLarge("the folder has more than the %d files that an artifact may have", gust.MaxArtifactFiles)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.name, b.name) })
-	entries := make([]entry, len(files))
-	for i, f := range files {
-		entries[i].name = f.name
-	}
-	return files, checkNames(entries)
 }
 
-func (f file) pack(ctx context.Context, z *zip.Writer, root *os.Root) (err error) {
-	in, err := root.Open(f.name)
+func (f file) pack(ctx context.Context, z *zip.Writer) (err error) {
+	in, err := f.root.Open(f.path)
 	if err != nil {
 		return err
 	}

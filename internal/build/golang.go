@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -34,8 +35,13 @@ func (b *builder) goProgram(ctx context.Context) (_ *Artifact, err error) {
 	if program, err = filepath.Abs(program); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, tool, "build",
-		"-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", program, ".")
+	args := []string{"build", "-buildvcs=false", "-tags", "lambda.norpc", "-o", program}
+	if slices.Contains(b.Debug, b.function.Name) {
+		args = append(args, "-gcflags", "all=-N -l")
+	} else {
+		args = append(args, "-trimpath", "-ldflags", "-s -w")
+	}
+	cmd := exec.CommandContext(ctx, tool, append(args, ".")...)
 	cmd.Dir = b.source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+b.GOARCH)
 	var out output

@@ -68,14 +68,26 @@ type Snapshot struct {
 	artifacts map[gust.Digest]struct{}
 }
 
-// Artifacts yields each artifact that a function is declared with once, in no
-// order.
+// Artifacts yields each artifact that a function is declared with, its layers
+// among them, once, in no order.
 func (s *Snapshot) Artifacts() iter.Seq[gust.Digest] { return maps.Keys(s.artifacts) }
 
-// HasArtifact reports whether a function is declared with the artifact.
+// HasArtifact reports whether a function is declared with the artifact, as its
+// code or as a layer.
 func (s *Snapshot) HasArtifact(d gust.Digest) bool {
 	_, ok := s.artifacts[d]
 	return ok
+}
+
+// Roots lists the functions that are pinned to each runtime root, by name.
+func (s *Snapshot) Roots() map[gust.Digest][]string {
+	roots := make(map[gust.Digest][]string)
+	for _, name := range slices.Sorted(maps.Keys(s.Functions)) {
+		if d := s.Functions[name].Root; d != "" {
+			roots[d] = append(roots[d], name)
+		}
+	}
+	return roots
 }
 
 // Open reads the catalog from the store.
@@ -206,7 +218,9 @@ func newSnapshot(revision uint64, apps map[string]*gust.App) *Snapshot {
 	for _, a := range apps {
 		for name, f := range a.Functions {
 			s.Functions[name] = f
-			s.artifacts[f.Artifact] = struct{}{}
+			for d := range f.Artifacts() {
+				s.artifacts[d] = struct{}{}
+			}
 		}
 		s.Routes = append(s.Routes, a.Routes...)
 	}

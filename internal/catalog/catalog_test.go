@@ -277,6 +277,7 @@ func TestFieldsOfAPlan(t *testing.T) {
 		n := 10
 		f.Runtime, f.Command, f.Ready, f.Description = gust.RuntimeHTTP, []string{"./x", "a b"}, "/ok", "text"
 		f.Env = map[string]string{"A": "1", "B": ""}
+		f.Layers = []gust.Layer{{Name: "b", Artifact: gust.Digest(strings.Repeat("b", 64))}, {Name: "a", Artifact: gust.Digest(strings.Repeat("a", 64))}}
 		f.CPU, f.Idle, f.Memory = gust.CPUStrict, 0, gust.GB
 		f.Concurrency = gust.Concurrency{Reserved: &n, Provisioned: 1, PerEnvironment: 5, Queue: gust.Queue{Size: 3, Wait: time.Second}, Prewarm: gust.PrewarmAuto,
 			Schedule: []gust.Scheduled{{Cron: "0 8 * * *", Timezone: "Europe/Berlin", For: time.Hour, Provisioned: 2}, {Cron: "0 20 1 * *"}}}
@@ -288,7 +289,8 @@ func TestFieldsOfAPlan(t *testing.T) {
 	}
 	want := []Change{
 		{Op: Modify, Kind: "function", Name: "f", Fields: []FieldChange{
-			{"description", "", "text"}, {"runtime", "go", "http"}, {"command", "", `["./x","a b"]`}, {"ready", "", "/ok"}, {"memory", "128MB", "1GB"},
+			{"description", "", "text"}, {"runtime", "go", "http"},
+			{"layers", "", "b, a"}, {"layers.b", "", "bbbbbbbbbbbb"}, {"layers.a", "", "aaaaaaaaaaaa"}, {"command", "", `["./x","a b"]`}, {"ready", "", "/ok"}, {"memory", "128MB", "1GB"},
 			{"env.A", "", "1"}, {"env.B", "", ""}, {"cpu", "shared", "strict"}, {"idle", "10m", "0s"},
 			{"concurrency.reserved", "", "10"}, {"concurrency.provisioned", "", "1"},
 			{"concurrency.schedule[0]", "", `{cron: "0 8 * * *", timezone: Europe/Berlin, for: 1h, provisioned: 2}`},
@@ -331,6 +333,22 @@ func TestArtifactsAreAskedForOnceAndTogether(t *testing.T) {
 	apply(t, c, app("shop", function("a", with("1")), function("b", with("1")), function("c", with("2"))))
 	got := slices.Sorted(c.Snapshot().Artifacts())
 	if len(got) != 2 || got[0][0] != '1' || got[1][0] != '2' || c.Snapshot().HasArtifact(gust.Digest(strings.Repeat("0", 64))) {
+		t.Errorf("the artifacts are %v", got)
+	}
+	// Layers are artifacts too, and kept once.
+	layered := func(f *gust.Function) {
+		f.Layers = []gust.Layer{{Name: "x", Artifact: gust.Digest(strings.Repeat("3", 64))}, {Name: "y", Artifact: gust.Digest(strings.Repeat("1", 64))}}
+	}
+	asked = nil
+	_, err = c.Apply(t.Context(), app("shop", function("a", with("1"), layered), function("b", with("1"), layered)), ApplyOptions{HasArtifact: func(d gust.Digest) error {
+		asked = append(asked, d)
+		return nil
+	}})
+	if err != nil || len(asked) != 2 {
+		t.Errorf("asked for %v: %v", asked, err)
+	}
+	got = slices.Sorted(c.Snapshot().Artifacts())
+	if len(got) != 2 || got[0][0] != '1' || got[1][0] != '3' || !c.Snapshot().HasArtifact(gust.Digest(strings.Repeat("3", 64))) {
 		t.Errorf("the artifacts are %v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/manifest/rules"
@@ -50,10 +51,16 @@ func fields(f *gust.Function) (out []FieldChange) {
 	add("description", f.Description)
 	add("runtime", string(f.Runtime))
 	add("interpreter", f.Interpreter)
+	add("root", f.Root.Short())
 	add("handler", f.Handler)
 	add("artifact", f.Artifact.Short())
-	for i, d := range f.Layers {
-		add("layers["+strconv.Itoa(i)+"]", d.Short())
+	names := make([]string, len(f.Layers))
+	for i, l := range f.Layers {
+		names[i] = l.Name
+	}
+	add("layers", strings.Join(names, ", ")) // their order counts
+	for _, l := range f.Layers {
+		add("layers."+l.Name, l.Artifact.Short())
 	}
 	if len(f.Command) > 0 {
 		command, _ := json.Marshal(f.Command) // strings always marshal

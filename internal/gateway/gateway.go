@@ -46,6 +46,9 @@ type Options struct {
 	BodyMemory int64
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// Access, if set, is told of each request once it is answered, by the
+	// goroutine that answered it.
+	Access func(Access)
 	// Logger gets answers that are no responses, and the node's own failures;
 	// nil is slog.Default.
 	Logger *slog.Logger
@@ -79,6 +82,9 @@ func New(o Options) http.Handler {
 	}
 	g := &gateway{Options: o, log: &sampledLog{logger: o.Logger}}
 	g.memory.limit = o.BodyMemory
+	if o.Access != nil {
+		return http.HandlerFunc(g.watched)
+	}
 	return g
 }
 

@@ -9,15 +9,8 @@ import (
 	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/runtimes"
 )
-
-// command is what an environment of f runs.
-func command(f *gust.Function) []string {
-	if len(f.Command) > 0 {
-		return f.Command
-	}
-	return []string{"./bootstrap"}
-}
 
 // environ is the environment of a function's program: what Lambda sets
 // ("Using Lambda environment variables", defined runtime environment variables;
@@ -25,12 +18,13 @@ func command(f *gust.Function) []string {
 // what the function declares, which wins over all but the reserved names. Those
 // it cannot declare.
 //
-// AWS_EXECUTION_ENV is missing as it is in Lambda's own OS-only runtimes, and
-// there are no credentials until functions have roles.
-func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause, root string) []string {
+// AWS_EXECUTION_ENV is missing as it is in Lambda's own OS-only runtimes, except
+// for node and python, and there are no credentials until functions have roles.
+// The program runs in the runtime r, and sees its code at root.
+func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause, root string, r runtimes.Runtime) []string {
 	version := strconv.FormatUint(f.Version, 10)
 	env := map[string]string{
-		"PATH": "/usr/local/bin:/usr/bin:/bin:/opt/bin",
+		"PATH": pathOf(r),
 		"HOME": "/tmp",
 		"LANG": "C.UTF-8",
 		"TZ":   ":UTC",
@@ -49,6 +43,11 @@ func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause
 		env["LD_LIBRARY_PATH"] = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:" + root + ":" + root + "/lib:/opt/lib"
 		env["AWS_XRAY_CONTEXT_MISSING"] = "LOG_ERROR"
 	}
+	handler := "bootstrap"
+	if f.Runtime == gust.RuntimeNode || f.Runtime == gust.RuntimePython {
+		managed(env, f, r, root)
+		handler = f.Handler
+	}
 	maps.Copy(env, f.Env)
 	env["AWS_REGION"] = place.Region
 	env["AWS_DEFAULT_REGION"] = place.Region
@@ -58,7 +57,7 @@ func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause
 			initialization = "provisioned-concurrency"
 		}
 		for name, value := range map[string]string{
-			"_HANDLER":                        "bootstrap",
+			"_HANDLER":                        handler,
 			"LAMBDA_TASK_ROOT":                root,
 			"LAMBDA_RUNTIME_DIR":              "/var/runtime",
 			"AWS_LAMBDA_FUNCTION_NAME":        f.Name,

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/runtimes"
 )
 
 // The reserved names are the node's, every other is the function's to set, as on
@@ -18,7 +19,7 @@ func TestEnviron(t *testing.T) {
 	}
 	of := func(f *gust.Function) map[string]string {
 		got := map[string]string{}
-		for _, line := range environ(f, "id", gust.DefaultPlace, gust.ColdFirst, "/var/task") {
+		for _, line := range environ(f, "id", gust.DefaultPlace, gust.ColdFirst, "/var/task", runtimes.Runtime{}) {
 			name, value, _ := strings.Cut(line, "=")
 			if _, twice := got[name]; twice {
 				t.Errorf("%s is there twice", name)

@@ -13,6 +13,7 @@ import (
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 )
@@ -32,8 +33,10 @@ type environment struct {
 	arn     string
 	sandbox sandbox.Environment
 	stream  *observe.Stream
-	release func() // of the code folder
+	release []func() // of the folders of its code and its layers, and of its runtime
+	late    bool     // it could have been bound to an interpreter that waited
 	init    time.Duration
+	timeout time.Duration // the function's, or held
 
 	memory atomic.Int64 // the newest measured peak
 
@@ -59,7 +62,7 @@ func (iv *Invoker) start(ctx context.Context, cancel context.CancelCauseFunc, e 
 		return
 	}
 	x.init = time.Since(began)
-	iv.Recorder.Started(e.Function, e.Cause, x.init)
+	iv.Recorder.Started(e.Function, e.Cause, x.pooling(), x.init)
 	x.memory.Store(x.sandbox.Usage().PeakMemory)
 	iv.mu.Lock()
 	e.Data = x
@@ -79,6 +82,18 @@ func (iv *Invoker) start(ctx context.Context, cancel context.CancelCauseFunc, e 
 	iv.mu.Unlock()
 	iv.nudge()
 	x.close()
+}
+
+// pooling is whether an interpreter waited for it.
+func (x *environment) pooling() observe.Pooling {
+	switch {
+	case x.sandbox.Pooled():
+		return observe.PoolHit
+	case x.late:
+		return observe.PoolMiss
+	default:
+		return observe.PoolNone
+	}
 }
 
 // taskRoot is the path of the code as the program sees it.
@@ -108,26 +123,54 @@ var errInitTimeout = errors.New("init took too long")
 
 func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Duration) (_ *environment, err error) {
 	f := e.Function
-	code, release, err := iv.Code.Acquire(ctx, f.Artifact)
-	if err != nil {
-		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Code", Message: err.Error()}
-	}
-	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), release: release}
+	x := &environment{env: e, fn: f, id: newID(), arn: iv.Place.FunctionARN(f.Name), timeout: f.Timeout}
 	x.stream = iv.Recorder.Stream(f, x.id)
 	defer func() {
 		if err != nil {
 			x.close()
 		}
 	}()
-	x.sandbox, err = iv.Backend.Start(ctx, sandbox.Spec{
-		ID: x.id, Function: f.Name, Runtime: f.Runtime, Code: code, Command: command(f),
-		Env:    environ(f, x.id, iv.Place, e.Cause, iv.taskRoot(code)),
-		Memory: f.Memory, Ephemeral: f.Ephemeral, CPU: f.CPU, Processes: gust.MaxProcesses,
-		Concurrency: f.PerEnvironment(), Ready: f.Ready,
-		Output: x.stream.Line,
-	})
+	var folders []string // of the code, then of the layers
+	for d := range f.Artifacts() {
+		folder, release, err := iv.Code.Acquire(ctx, d)
+		if err != nil {
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Code", Message: err.Error()}
+		}
+		folders = append(folders, folder)
+		x.release = append(x.release, release)
+	}
+	var r runtimes.Runtime
+	if iv.Runtimes != nil {
+		var release func()
+		if r, release, err = iv.Runtimes.Acquire(ctx, f); err != nil {
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Runtime", Message: err.Error()}
+		}
+		x.release = append(x.release, release)
+	}
+	code := folders[0]
+	task := iv.taskRoot(code)
+	spec := ahead(f, r, task)
+	spec.ID, spec.Function, spec.Code, spec.Layers = x.id, f.Name, code, folders[1:]
+	spec.Env = environ(f, x.id, iv.Place, e.Cause, task, r)
+	spec.CPU, spec.Processes, spec.Concurrency, spec.Ready = f.CPU, gust.MaxProcesses, f.PerEnvironment(), f.Ready
+	spec.Output = x.stream.Line
+	debug, port := iv.Debug[f.Name], 0
+	if debug != nil {
+		x.timeout, limit = held, held
+		if port, err = debug.prepare(&spec); err != nil {
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+		}
+	}
+	x.late = len(spec.Boot) > 0
+	x.sandbox, err = iv.Backend.Start(ctx, spec)
 	if err != nil {
 		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+	}
+	if debug != nil {
+		if err := iv.debugStarted(debug, x, spec, port); err != nil {
+			x.sandbox.Stop(0)
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
+		}
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -160,7 +203,9 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 // close gives back what an ended environment had.
 func (x *environment) close() {
 	x.stream.Close()
-	x.release()
+	for _, release := range x.release {
+		release()
+	}
 }
 
 // stop ends the program. A freeze that is late comes before it or not at all:

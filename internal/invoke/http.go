@@ -68,7 +68,7 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 	start := time.Now()
 	report := x.report(r, g, queued, start)
 	x.stream.Begin(r.RequestID, r.TraceID, start)
-	ctx, cancel := context.WithTimeoutCause(req.Context(), x.fn.Timeout, errRequestTimeout)
+	ctx, cancel := context.WithTimeoutCause(req.Context(), x.timeout, errRequestTimeout)
 	defer cancel()
 
 	var failed error // nothing was written because of it
@@ -95,7 +95,7 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 	}
 	// A client that does not take its answer ends with the function's time too.
 	control := http.NewResponseController(w)
-	control.SetWriteDeadline(start.Add(x.fn.Timeout + writeGrace)) //nolint:errcheck // then without
+	control.SetWriteDeadline(start.Add(x.timeout + writeGrace)) //nolint:errcheck // then without
 	broke := serve(&proxy, w, req.WithContext(ctx))
 	control.SetWriteDeadline(time.Time{}) //nolint:errcheck // further requests may follow
 
@@ -111,7 +111,7 @@ func (iv *Invoker) proxy(w http.ResponseWriter, req *http.Request, r *Request, g
 		return failed
 	case cause == errRequestTimeout:
 		fe = &gust.FunctionError{Outcome: gust.OutcomeTimeout, Type: "Sandbox.Timedout",
-			Message: fmt.Sprintf("the request was not answered within the function's timeout of %v", x.fn.Timeout)}
+			Message: fmt.Sprintf("the request was not answered within the function's timeout of %v", x.timeout)}
 		reuse = false
 	case cause != nil: // the client went away: nobody's fault
 	case failed != nil:

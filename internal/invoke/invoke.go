@@ -21,21 +21,25 @@ import (
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 	"github.com/gust-dev/gust/internal/store"
 )
 
-// Options are what an Invoker works with. All of them are needed.
+// Options are what an Invoker works with. All of them are needed but Debug.
 type Options struct {
 	Catalog  *catalog.Catalog
 	Backend  sandbox.Backend
 	Code     *artifact.Cache
+	Runtimes runtimes.Library
 	Recorder *observe.Recorder
 	Store    *store.Store
 	Place    gust.Place
 	Limits   scale.Limits
-	Logger   *slog.Logger
+	// Debug are the functions that run under a debugger.
+	Debug  map[string]*Debug
+	Logger *slog.Logger
 }
 
 // Invoker runs functions.
@@ -75,6 +79,10 @@ func New(o Options) *Invoker {
 	iv.wg.Go(iv.watch)
 	iv.wg.Go(iv.consume)
 	iv.wg.Go(iv.rememberAll)
+	iv.wg.Go(iv.prepare)
+	for _, d := range iv.Debug {
+		iv.wg.Go(func() { iv.serveDebug(d) })
+	}
 	return iv
 }
 
@@ -317,7 +325,7 @@ func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Tim
 	c := &call{
 		iv: iv, x: x, tail: r.Tail, report: x.report(r, g, queued, start),
 		event: gust.Invocation{
-			RequestID: r.RequestID, Payload: r.Payload, Deadline: start.Add(x.fn.Timeout), ARN: x.arn,
+			RequestID: r.RequestID, Payload: r.Payload, Deadline: start.Add(x.timeout), ARN: x.arn,
 			TraceID: r.TraceID, ClientContext: r.ClientContext, CognitoIdentity: r.CognitoIdentity,
 		},
 		response: Response{RequestID: r.RequestID, Version: x.fn.Version},
@@ -348,7 +356,7 @@ func (iv *Invoker) run(ctx context.Context, r *Request, g grant, queued time.Tim
 	case result.Stream != nil:
 		s := *result
 		s.Stream = newStream(result.Stream, time.Until(c.event.Deadline),
-			sandboxenv.Timeout(r.RequestID, x.fn.Timeout), func(err error) { c.end(functionError(err)) })
+			sandboxenv.Timeout(r.RequestID, x.timeout), func(err error) { c.end(functionError(err)) })
 		c.response.Result = &s
 	default:
 		c.response.Result = result

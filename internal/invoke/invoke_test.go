@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -223,6 +225,56 @@ func TestInvokeRunsAndReports(t *testing.T) {
 	}
 	if report == nil || report.Cold != gust.ColdFirst || report.Outcome != gust.OutcomeOK || report.MemoryUsed != gust.MB {
 		t.Fatalf("%+v", report)
+	}
+}
+
+// TestAnEnvironmentHoldsItsLayers: their folders are there in the order of the
+// declaration for as long as an environment is, and are given back with it.
+func TestAnEnvironmentHoldsItsLayers(t *testing.T) {
+	b := newBed(t, t.TempDir(), map[string]handler{"f": echo})
+	layer := func(file string) gust.Layer {
+		var z bytes.Buffer
+		zw := zip.NewWriter(&z)
+		_, err := zw.Create(file)
+		if err = errors.Join(err, zw.Close()); err != nil {
+			t.Fatal(err)
+		}
+		digest, _, err := b.store.Blobs().Put(t.Context(), &z, gust.MaxArtifact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gust.Layer{Name: file, Artifact: digest}
+	}
+	b.deploy(fn("f", func(f *gust.Function) { f.Layers = []gust.Layer{layer("one"), layer("two")} }))
+	if _, err := b.iv.Invoke(t.Context(), &Request{Function: "f", Payload: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	env := b.backend.started[0]
+	if len(env.spec.Layers) != 2 {
+		t.Fatalf("the layers are %q", env.spec.Layers)
+	}
+	for i, file := range []string{"one", "two"} {
+		if _, err := os.Stat(filepath.Join(env.spec.Layers[i], file)); err != nil {
+			t.Error(err)
+		}
+	}
+	sweep := func() (left int) {
+		if err := b.iv.Code.Sweep(func(gust.Digest) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range append(env.spec.Layers, env.spec.Code) {
+			if _, err := os.Stat(dir); err == nil {
+				left++
+			}
+		}
+		return left
+	}
+	if left := sweep(); left != 3 {
+		t.Errorf("%d of 3 folders are left of a running environment", left)
+	}
+	b.close()
+	if left := sweep(); left != 0 {
+		t.Errorf("%d folders are held by nobody", left)
 	}
 }
 

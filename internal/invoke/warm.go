@@ -51,8 +51,8 @@ func (iv *Invoker) Warm(ctx context.Context, function string) (*WarmUp, error) {
 		g = iv.withdraw(t, gust.ErrClosing)
 	}
 	if g.err != nil {
-		if iv.intake.Err() != nil { // perhaps its start was cut off already
-			return nil, gust.ErrClosing
+		if iv.intake.Err() != nil {
+			return nil, gust.ErrClosing // a start that was cut off says so less clearly
 		}
 		var backoff *scale.BackoffError
 		if errors.As(g.err, &backoff) {

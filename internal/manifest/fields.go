@@ -22,14 +22,14 @@ type field struct {
 	key      string
 	doc      string // a sentence or two for the schema and the reference
 	required bool
-	// only is the runtime that has this field; empty is all of them.
-	only  gust.Runtime
+	// only are the runtimes that have this field; empty is all of them.
+	only  []gust.Runtime
 	value value
 }
 
 // manifestFields is the whole file.
 var manifestFields = &object{
-	what: "a mapping with the keys app, functions and routes",
+	what: "a mapping with the keys app, functions, layers and routes",
 	fields: []field{
 		{key: "app", required: true,
 			doc: "The app's name. All that the manifest declares is deployed, planned and removed under it.",
@@ -38,6 +38,10 @@ var manifestFields = &object{
 		{key: "functions",
 			doc:   "The app's functions. A name is 1 to 64 of a-z, A-Z, 0-9, - and _, and unique over all apps of a node.",
 			value: functions{each: functionFields}},
+		{key: "layers",
+			doc: "Code and data that functions share: a function that lists a layer finds its files in /opt. " +
+				"A layer is kept once, however many list it.",
+			value: layers{each: layerFields}},
 		{key: "routes",
 			doc: "Which function answers which HTTP request: a method (or ANY) and a path lead to a function's name. " +
 				"{name} stands for one segment of the path, {name...} at the end for the rest. " +
@@ -49,6 +53,7 @@ var manifestFields = &object{
 		if d.manifest.App.Name == "" { // reported as missing or wrong
 			p.broken["app"] = true
 		}
+		p.checkLayers(d.manifest)
 	},
 }
 
@@ -57,20 +62,44 @@ var functionFields = &object{
 	what: "a mapping with the keys of a function",
 	fields: []field{
 		{key: "runtime", required: true,
-			doc: "How the function's program is spoken to. go: built by gust, speaks the Lambda Runtime API (aws-lambda-go). " +
+			doc: "How the function's program is spoken to. node and python: a module with a handler; node@20, python@3.12 ask for a version, " +
+				"without one it is the newest that the node has. go: built by gust, speaks the Lambda Runtime API (aws-lambda-go). " +
 				"provided: an executable named bootstrap that speaks the Lambda Runtime API. http: any program that serves HTTP on $PORT.",
-			value: choice{of: names(gust.Runtimes), later: laterRuntime,
-				set: func(d *declaration, s string) { d.function.Runtime = gust.Runtime(s) }}},
+			value: runtimeWord{of: gust.Runtimes, set: func(d *declaration, runtime gust.Runtime, interpreter string) {
+				d.function.Runtime = runtime
+				if interpreter != "" {
+					d.function.Interpreter = interpreter
+				}
+			}}},
 		{key: "source", required: true,
-			doc: "The code: a folder or a .zip file, relative to the manifest. go wants a folder with a Go program; " +
+			doc: "The code: a folder or a .zip file, relative to the manifest. go wants a folder with a Go program, node and python one with the handler's module; " +
 				"provided and http want an executable named bootstrap in it (http: or a command, or a Go program).",
 			value: text{what: "the path of a folder or a .zip file", pattern: `^[^/~\\]`, check: checkSourcePath,
 				set: func(d *declaration, s string) { d.source.Path = s }}},
-		{key: "command", only: gust.RuntimeHTTP,
-			doc: "What to run, program and arguments, in the function's folder. The default is the executable named bootstrap.",
-			value: list{what: "a list of words such as [./server, --verbose]",
+		{key: "handler", only: handled,
+			doc: "What is called, as on Lambda: the module's path in the source without its ending, a dot, and the function's name, such as index.handler or src/app.handler. Required.",
+			value: text{what: "a module and a function such as index.handler",
+				set: func(d *declaration, s string) { d.function.Handler = s }}},
+		{key: "interpreter", only: []gust.Runtime{gust.RuntimeHTTP, gust.RuntimeProvided},
+			doc: "The interpreter that the program finds: node@20, python@3.12, or node or python for the newest that the node has. " +
+				"Dependencies of the source folder are installed for it. Without it there is a shell and no more.",
+			value: runtimeWord{of: handled, set: func(d *declaration, _ gust.Runtime, interpreter string) { d.function.Interpreter = interpreter }}},
+		{key: "layers",
+			doc: fmt.Sprintf("Layers of this manifest whose files stand in /opt, at most %d. Of files of one name the last layer's is there.", gust.MaxLayers),
+			value: list{what: "a list of layers such as [shared]", item: rules.AppNamePattern, most: gust.MaxLayers,
+				set: func(d *declaration, words []string) {
+					for _, w := range words {
+						d.function.Layers = append(d.function.Layers, gust.Layer{Name: w})
+					}
+				}}},
+		{key: "build",
+			doc:   "How the source becomes what is deployed, where the runtime's way does not fit.",
+			value: buildFields},
+		{key: "command", only: []gust.Runtime{gust.RuntimeHTTP},
+			doc: "What to run, program and arguments, in the function's folder; with an interpreter it can begin with its name: [node, server.js]. The default is the executable named bootstrap.",
+			value: list{what: "a list of words such as [./server, --verbose]", most: rules.MaxCommandWords,
 				set: func(d *declaration, words []string) { d.function.Command = words }}},
-		{key: "ready", only: gust.RuntimeHTTP,
+		{key: "ready", only: []gust.Runtime{gust.RuntimeHTTP},
 			doc: "When the program is ready: tcp as soon as it accepts a connection (the default), or the path of a request that it answers with 2xx or 3xx.",
 			value: text{what: "tcp or a path such as /ready", pattern: `^(tcp$|/)`, check: checkReadyWord,
 				set: func(d *declaration, s string) { d.function.Ready = strings.TrimPrefix(s, "tcp") }}},
@@ -110,9 +139,71 @@ var functionFields = &object{
 	},
 	later: laterFunctionKeys,
 	end: func(p *parser, at spot, d *declaration) {
-		if d.function.Runtime == gust.RuntimeGo && strings.EqualFold(filepath.Ext(d.source.Path), ".zip") {
-			p.report(p.spots[rules.Join(at.path, "source")], "runtime go builds a folder; a .zip is for runtimes provided and http")
+		f, source := d.function, p.spots[rules.Join(at.path, "source")]
+		isZip := strings.EqualFold(filepath.Ext(d.source.Path), ".zip")
+		if f.Runtime == gust.RuntimeGo && isZip {
+			p.report(source, "runtime go builds a folder; a .zip is for the other runtimes")
 		}
+		p.checkHandler(at, f)
+		p.checkBuild(rules.Join(at.path, "build"), f, d, isZip)
+	},
+}
+
+// handled are the runtimes that call a handler; they are named as their
+// interpreters are.
+var handled = []gust.Runtime{gust.RuntimeNode, gust.RuntimePython}
+
+// layerFields is one layer.
+var layerFields = &object{
+	what: "a mapping such as {source: ./shared, runtime: node@20}",
+	fields: []field{
+		{key: "source", required: true,
+			doc: "The files: a folder or a .zip file, relative to the manifest, as they shall stand in /opt. " +
+				"As on Lambda, node finds packages in nodejs/node_modules, python modules in python, and programs are looked for in bin.",
+			value: text{what: "the path of a folder or a .zip file", pattern: `^[^/~\\]`, check: checkSourcePath,
+				set: func(d *declaration, s string) { d.source.Path = s }}},
+		{key: "runtime",
+			doc: "What the dependencies of a folder are installed for: node or node@20 (package.json, into nodejs/node_modules), " +
+				"python or python@3.12 (requirements.txt or pyproject.toml, into python). Without it nothing is installed.",
+			value: runtimeWord{of: handled, set: func(d *declaration, _ gust.Runtime, interpreter string) { d.layer.Interpreter = interpreter }}},
+		{key: "exclude",
+			doc:   excludeDoc,
+			value: list{what: buildList, set: func(d *declaration, words []string) { d.source.Build.Exclude = words }}},
+	},
+	end: func(p *parser, at spot, d *declaration) {
+		if d.layer.Interpreter != "" && strings.EqualFold(filepath.Ext(d.source.Path), ".zip") {
+			p.report(p.spots[rules.Join(at.path, "runtime")], "a .zip is taken as it is, with the dependencies that are in it: leave the runtime out")
+		}
+	},
+}
+
+const (
+	buildList  = "a list of paths such as [templates, docs/*.md]"
+	excludeDoc = "Files and folders of the source that are left out, besides .git, as paths; * and ? stand for parts of one name."
+)
+
+// buildFields is how a function is built.
+var buildFields = &object{
+	what: "a mapping such as {bundle: false, exclude: [test]}",
+	fields: []field{
+		{key: "bundle",
+			doc:   "One file is made of the handler (http: of the module that the command names) and all that it imports, TypeScript included.",
+			value: truth{note: "true for runtime node, else false", set: func(d *declaration, b bool) { d.bundle = &b }}},
+		{key: "minify",
+			doc:   "The bundle is shortened; names of functions and classes stay what they are.",
+			value: truth{note: "false", set: func(d *declaration, b bool) { d.source.Build.Minify = b }}},
+		{key: "sourcemap",
+			doc:   "A source map stands beside the bundle, so that stacks tell files and lines of the source.",
+			value: truth{note: "true", set: func(d *declaration, b bool) { d.source.Build.SourceMap = b }}},
+		{key: "external",
+			doc:   "Packages that are not bundled, by name or as PREFIX*. Those that package.json lists are packed beside the bundle as they are, the others have to be in a layer.",
+			value: list{what: "a list of packages such as [sharp, \"@aws-sdk/*\"]", set: func(d *declaration, words []string) { d.source.Build.External = words }}},
+		{key: "include",
+			doc:   "Files and folders of the source that are packed beside the bundle, as paths; * and ? stand for parts of one name.",
+			value: list{what: buildList, set: func(d *declaration, words []string) { d.source.Build.Include = words }}},
+		{key: "exclude",
+			doc:   excludeDoc + " Not for a bundle, which has only what is imported.",
+			value: list{what: buildList, set: func(d *declaration, words []string) { d.source.Build.Exclude = words }}},
 	},
 }
 
@@ -216,15 +307,12 @@ var (
 		"roles":     "the root key is the only identity",
 		"policies":  "functions have no permissions that could be granted",
 		"alarms":    "watch the node's /metrics",
-		"layers":    "put the files into the functions' own sources",
 		"aliases":   "requests go to the newest version",
 	}
 	laterFunctionKeys = map[string]string{
 		"policy":    "functions have no permissions that could be granted",
 		"role":      "functions have no permissions that could be granted",
 		"on":        "a function is invoked by routes and by the API",
-		"handler":   "it belongs to the runtimes node and python; go, provided and http start a program",
-		"layers":    "put the files into the function's own source",
 		"secrets":   "keep secrets out of the manifest",
 		"schedule":  "a function is invoked by routes and by the API",
 		"alarms":    "watch the node's /metrics",
@@ -245,22 +333,6 @@ var (
 	}
 )
 
-// laterRuntime recognises the runtimes of the design, and Lambda's names for
-// them.
-func laterRuntime(n *yaml.Node) (what, hint string) {
-	name := strings.ToLower(n.Value)
-	for _, family := range []string{"node", "python", "java", "rust", "wasm", "image", "ruby", "dotnet"} {
-		if strings.HasPrefix(name, family) {
-			hint := "want " + strings.Join(names(gust.Runtimes), ", ")
-			if family == "rust" {
-				hint = "build the program to an executable named bootstrap, and use runtime provided"
-			}
-			return "runtime " + cut(n.Value), hint
-		}
-	}
-	return "", ""
-}
-
 func laterNetwork(n *yaml.Node) (what, hint string) {
 	switch {
 	case n.Kind == yaml.SequenceNode || n.Kind == yaml.MappingNode:
@@ -280,9 +352,10 @@ func checkReadyWord(s string) string {
 	return "want tcp or a path such as /ready, got " + rules.Quote(s)
 }
 
-// checkSource reports a source that is not there.
-func (p *parser) checkSource(dir, function string, src Source) {
-	at := p.spots[rules.Join(rules.Join("functions", function), "source")]
+// checkSource reports a source that is not there; owner is the path of the
+// function or layer that has it.
+func (p *parser) checkSource(dir, owner string, src Source) {
+	at := p.spots[rules.Join(owner, "source")]
 	if p.broken[at.path] {
 		return
 	}

@@ -15,10 +15,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/manifest/rules"
 )
 
 // FileName is what a manifest is called.
@@ -31,15 +34,42 @@ type Manifest struct {
 	App *gust.App
 	// Sources says for each function what its artifact is built from.
 	Sources map[string]Source
+	// Layers are the layers that functions list, by name.
+	Layers map[string]Layer
 }
 
-// Source is where a function's code is.
+// Source is where a function's code is, and how it becomes an artifact.
 type Source struct {
 	// Path is a folder or a .zip file, relative to the manifest's folder,
 	// with forward slashes.
 	Path string
 	// Line is where the manifest says so.
-	Line int
+	Line  int
+	Build Build
+}
+
+// Build is what a manifest says about building beyond the runtime, with the
+// runtime's defaults filled in.
+type Build struct {
+	// Bundle makes one file of the handler and what it imports.
+	Bundle bool
+	// Minify and SourceMap are a bundle's: it is shortened; a source map is
+	// written beside it.
+	Minify, SourceMap bool
+	// External are packages that stay out of a bundle, or PREFIX*.
+	External []string
+	// Include are files and folders of the source that are packed beside a
+	// bundle, Exclude those that are left out of what is packed whole: paths
+	// in which * and ? stand for parts of one name.
+	Include, Exclude []string
+}
+
+// Layer is where a layer's files are.
+type Layer struct {
+	Source
+	// Interpreter is what the folder's dependencies are installed for:
+	// "node@20", "python". Empty installs none.
+	Interpreter string
 }
 
 // Parse reads a manifest. The file's name is only for problems. The error is a
@@ -57,6 +87,7 @@ func parse(file string, data []byte) (*Manifest, *parser) {
 	m := &Manifest{
 		App:     &gust.App{Functions: make(map[string]*gust.Function)},
 		Sources: make(map[string]Source),
+		Layers:  make(map[string]Layer),
 	}
 	root := p.document(data)
 	if root == nil {
@@ -91,8 +122,11 @@ func Load(dir string) (*Manifest, error) {
 	m, p := parse(file, data)
 	for _, name := range m.App.FunctionNames() {
 		if src, ok := m.Sources[name]; ok {
-			p.checkSource(dir, name, src)
+			p.checkSource(dir, rules.Join("functions", name), src)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Layers)) {
+		p.checkSource(dir, rules.Join("layers", name), m.Layers[name].Source)
 	}
 	if err := p.finish(); err != nil {
 		return nil, err

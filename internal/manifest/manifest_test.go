@@ -110,6 +110,11 @@ func function(lines ...string) string {
 	return "app: a\nfunctions:\n  f:\n    runtime: http\n    source: .\n    " + strings.Join(lines, "\n    ") + "\n"
 }
 
+// node is function for runtime node@20.
+func node(lines ...string) string {
+	return strings.Replace(function(lines...), "runtime: http", "runtime: node@20", 1)
+}
+
 // routed wraps the lines of routes to the function f, which begin in line 5.
 func routed(lines ...string) string {
 	return "app: a\nfunctions:\n  f: {runtime: go, source: .}\nroutes:\n  " + strings.Join(lines, "\n  ") + "\n"
@@ -156,9 +161,71 @@ func TestProblems(t *testing.T) {
 		{"ready", function("ready: udp"), []string{`6:5: functions.f.ready: want tcp or a path such as /ready, got "udp"`}},
 		{"ready unescaped", function("ready: /a b"), []string{`6:5: functions.f.ready: "/a b" holds ' ', which has to be escaped in a path`}},
 		{"absolute source", "app: a\nfunctions: {f: {runtime: go, source: /src}}", []string{`2:30: functions.f.source: "/src" is absolute: want a path relative to the manifest, so that it holds on every machine`}},
-		{"go from a zip", "app: a\nfunctions: {f: {runtime: go, source: a.zip}}", []string{"2:30: functions.f.source: runtime go builds a folder; a .zip is for runtimes provided and http"}},
+		{"go from a zip", "app: a\nfunctions: {f: {runtime: go, source: a.zip}}", []string{"2:30: functions.f.source: runtime go builds a folder; a .zip is for the other runtimes"}},
 		{"fields of http elsewhere", "app: a\nfunctions: {f: {runtime: go, source: ., ready: tcp, command: [x]}}", []string{
 			"2:53: functions.f.command: only runtime http has a command; runtime go runs the executable named bootstrap"}},
+
+		// Runtimes, interpreters and handlers.
+		{"Lambda's names", "app: a\nfunctions:\n  a: {runtime: nodejs20.x, source: .}\n  b: {runtime: python3.12, source: .}\n  c: {runtime: provided.al2023, source: .}\n  d: {runtime: go1.x, source: .}\n", []string{
+			`3:7: functions.a.runtime: "nodejs20.x" is Lambda's name: write node@20`,
+			`4:7: functions.b.runtime: "python3.12" is Lambda's name: write python@3.12`,
+			`5:7: functions.c.runtime: "provided.al2023" is Lambda's name: write provided`,
+			`6:7: functions.d.runtime: "go1.x" is Lambda's name: write go, which gust builds`}},
+		{"other names", "app: a\nfunctions:\n  a: {runtime: node20, source: .}\n  b: {runtime: nodejs, source: .}\n  c: {runtime: python3, source: .}\n  d: {runtime: java21, source: .}\n  e: {runtime: typescript, source: .}\n", []string{
+			`3:7: functions.a.runtime: there is no runtime "node20": write node@20`,
+			`4:7: functions.b.runtime: there is no runtime "nodejs": write node`,
+			`5:7: functions.c.runtime: there is no runtime "python3": write python@3.N`,
+			`6:7: functions.d.runtime: there is no runtime "java21": such a program runs as runtime provided, by an executable named bootstrap that starts it with the vendor's runtime client`,
+			`7:7: functions.e.runtime: there is no runtime "typescript": write node`}},
+		{"versions", "app: a\nfunctions:\n  a: {runtime: node@20.1, source: ., handler: a.b}\n  b: {runtime: node@, source: ., handler: a.b}\n  c: {runtime: python@3, source: ., handler: a.b}\n  d: {runtime: go@1.26, source: .}\n  e: {runtime: nodee@20, source: .}\n", []string{
+			`3:7: functions.a.runtime: "20.1" is no version of node: want its major version, such as node@22`,
+			`4:7: functions.b.runtime: "" is no version of node: want its major version, such as node@22`,
+			`5:7: functions.c.runtime: "3" is no version of python: want one such as python@3.12`,
+			`6:7: functions.d.runtime: runtime go has no versions: write go`,
+			`7:7: functions.e.runtime: want go, node, python, provided or http, got "nodee", did you mean "node"?`}},
+		{"no handler", "app: a\nfunctions:\n  a: {runtime: node, source: .}\n  b: {runtime: python, source: .}\n", []string{
+			`3:3: functions.a: the key "handler" is missing: it is the module and the function that runtime node calls, such as index.handler for index.js or index.ts with exports.handler`,
+			`4:3: functions.b: the key "handler" is missing: it is the module and the function that runtime python calls, such as app.handler for app.py with def handler(event, context)`}},
+		{"a handler elsewhere", function("handler: index.handler"), []string{
+			"6:5: functions.f.handler: only runtimes node and python have a handler; runtime http starts a program"}},
+		{"an interpreter elsewhere", node("handler: a.b", "interpreter: node"), []string{
+			"7:5: functions.f.interpreter: runtime node says itself what runs it: leave the interpreter out, or write its version into the runtime"}},
+		{"an interpreter for go", "app: a\nfunctions: {f: {runtime: go, source: ., interpreter: node}}", []string{
+			"2:41: functions.f.interpreter: a program of runtime go needs no interpreter: leave it out"}},
+		{"an interpreter that is none", function("interpreter: go"), []string{`6:5: functions.f.interpreter: want node or python, got "go"`}},
+		{"an interpreter that is a list", function("interpreter: [node]"), []string{"6:5: functions.f.interpreter: want node (or node@22) or python (or python@3.12), got a list"}},
+
+		// Layers.
+		{"unknown layer", function("layers: [sharde]") + "layers: {shared: {source: .}}", []string{
+			`6:14: functions.f.layers[0]: the manifest declares no layer named "sharde", did you mean "shared"?`,
+			"7:10: layers.shared: no function lists the layer: write layers: [shared] in one, or leave it out"}},
+		{"layer twice", function("layers: [a, a]") + "layers: {a: {source: .}}", []string{`6:17: functions.f.layers[1]: the layer "a" stands in the list twice: keep one`}},
+		{"too many layers", function("layers: [a, b, c, d, e, f]") + "layers: {a: {source: .}, b: {source: .}, c: {source: .}, d: {source: .}, e: {source: .}, f: {source: .}}", []string{
+			"6:5: functions.f.layers: 6 layers are above the maximum of 5 of one function"}},
+		{"layer's name", function("layers: [A]") + "layers: {A: {source: .}}", []string{
+			`6:14: functions.f.layers[0]: "A" is no layer name: want 1 to 64 of a-z, 0-9, - and _, the first a letter or a digit`,
+			`7:10: layers.A: "A" is no layer name: want 1 to 64 of a-z, 0-9, - and _, the first a letter or a digit`}},
+		{"layer without a source", function("layers: [a]") + "layers: {a: {runtime: go, sauce: .}}", []string{
+			`7:10: layers.a: the key "source" is missing: it is the path of a folder or a .zip file`,
+			`7:14: layers.a.runtime: want node or python, got "go"`,
+			`7:27: layers.a.sauce: unknown key "sauce", did you mean "source"?`}},
+		{"layer of a zip with a runtime", function("layers: [a]") + "layers: {a: {source: a.zip, runtime: node}}", []string{
+			"7:29: layers.a.runtime: a .zip is taken as it is, with the dependencies that are in it: leave the runtime out"}},
+		{"layers that are text", function("layers: shared"), []string{`6:5: functions.f.layers: want a list of layers such as [shared], got "shared"`}},
+
+		// How it is built.
+		{"build of a program", "app: a\nfunctions: {f: {runtime: go, source: ., build: {bundle: false}}}", []string{"2:41: functions.f.build: runtime go has one way to be built: leave build out"}},
+		{"build of a zip", "app: a\nfunctions: {f: {runtime: node, source: a.zip, handler: a.b, build: {bundle: true}}}", []string{
+			"2:61: functions.f.build: a .zip is taken as it is: leave build out, or name the folder that it was made of"}},
+		{"bundling what cannot be", function("build: {bundle: true}"), []string{
+			"6:13: functions.f.build.bundle: only runtime node, and http with interpreter: node and a command, can be bundled: leave it out"}},
+		{"a bundle's keys without one", node("handler: a.b", "build: {bundle: false, minify: true, external: [x]}"), []string{
+			"7:28: functions.f.build.minify: it is for a bundle, and the source is packed as it is: leave it out, or write bundle: true",
+			"7:42: functions.f.build.external: it is for a bundle, and the source is packed as it is: leave it out, or write bundle: true"}},
+		{"exclude from a bundle", node("handler: a.b", "build: {exclude: [test]}"), []string{
+			"7:13: functions.f.build.exclude: a bundle has only what is imported: leave it out, or write bundle: false"}},
+		{"truth in quotes", node("handler: a.b", `build: {minify: "true"}`), []string{`7:13: functions.f.build.minify: want true or false, got "true"`}},
+		{"truth in other words", node("handler: a.b", "build: {minify: on}"), []string{`7:13: functions.f.build.minify: want true or false, got "on"`}},
 
 		// The environment.
 		{"env reserved", function("env: {AWS_REGION: x, AWS_LAMBDA_X: y, PORT: 1}"), []string{
@@ -178,19 +245,18 @@ func TestProblems(t *testing.T) {
 		// Keys.
 		{"unknown key", function("memroy: 1GB"), []string{`6:5: functions.f.memroy: unknown key "memroy", did you mean "memory"?`}},
 		{"key in upper case", function("MEMORY: 1GB"), []string{`6:5: functions.f.MEMORY: unknown key "MEMORY", did you mean "memory"?`}},
-		{"unknown key far from all", "app: a\nversion: 1", []string{`2:1: version: unknown key "version"; the keys here are app, functions, routes`}},
+		{"unknown key far from all", "app: a\nversion: 1", []string{`2:1: version: unknown key "version"; the keys here are app, functions, layers, routes`}},
 		{"twice", function("cpu: shared", "cpu: strict"), []string{"7:5: functions.f.cpu: the key stands twice, the first time in line 6: keep one"}},
 		{"function twice", "app: a\nfunctions:\n  f: {runtime: go, source: .}\n  f: {runtime: go, source: .}", []string{"4:3: functions.f: the key stands twice, the first time in line 3: keep one"}},
 		{"key that is a list", "app: a\n? [x]\n: y", []string{"2:3: want a word as a key, got a list"}},
 		{"not built: kinds", "app: a\nqueues: {}\nusers: {}", []string{
 			"2:1: queues: queues is not built yet in this version of gust: only functions and routes can be declared",
 			"3:1: users: users is not built yet in this version of gust: the root key is the only identity"}},
-		{"not built: a function's keys", function("handler: index.handler", "on: [{queue: q}]"), []string{
-			"6:5: functions.f.handler: handler is not built yet in this version of gust: it belongs to the runtimes node and python; go, provided and http start a program",
-			"7:5: functions.f.on: on is not built yet in this version of gust: a function is invoked by routes and by the API"}},
-		{"not built: runtimes", "app: a\nfunctions: {f: {runtime: nodejs22.x, source: .}, g: {runtime: rust, source: .}}", []string{
-			"2:17: functions.f.runtime: runtime nodejs22.x is not built yet in this version of gust: want go, provided, http",
-			"2:54: functions.g.runtime: runtime rust is not built yet in this version of gust: build the program to an executable named bootstrap, and use runtime provided"}},
+		{"not built: a function's keys", function("on: [{queue: q}]"), []string{
+			"6:5: functions.f.on: on is not built yet in this version of gust: a function is invoked by routes and by the API"}},
+		{"not built: runtimes", "app: a\nfunctions: {f: {runtime: wasm, source: .}, g: {runtime: rust, source: .}}", []string{
+			"2:17: functions.f.runtime: runtime wasm is not built yet in this version of gust: want go, node, python, provided, http",
+			"2:48: functions.g.runtime: runtime rust is not built yet in this version of gust: build the program to an executable named bootstrap, and use runtime provided"}},
 		{"not built: networks", function("network: internet"), []string{"6:5: functions.f.network: network internet is not built yet in this version of gust: only network: none is"}},
 		{"not built: lists of networks", function("network: [db:5432]"), []string{"6:5: functions.f.network: a list of what may be reached is not built yet in this version of gust: only network: none is"}},
 		{"schedule that is empty", function("concurrency: {schedule: []}"), []string{`6:19: functions.f.concurrency.schedule: the list is empty: want a list of entries such as {cron: "0 8 * * MON-FRI", provisioned: 20}`}},
@@ -216,7 +282,7 @@ func TestProblems(t *testing.T) {
 		{"prewarm", function("concurrency: {prewarm: always}"), []string{`6:19: functions.f.concurrency.prewarm: want off or auto, got "always"`}},
 		{"missing", "functions: {f: {}}", []string{
 			`1:1: the key "app" is missing: it is the app's name`,
-			`1:13: functions.f: the key "runtime" is missing: it is go, provided or http`,
+			`1:13: functions.f: the key "runtime" is missing: it is go, node (or node@22), python (or python@3.12), provided or http`,
 			`1:13: functions.f: the key "source" is missing: it is the path of a folder or a .zip file`}},
 		{"app's name", "app: My Shop", []string{`1:1: app: "My Shop" is no app name: want 1 to 64 of a-z, 0-9, - and _, the first a letter or a digit`}},
 		{"app that is a number", "app: 5", []string{"1:1: app: want the app's name, got the number 5: put it in quotes"}},
@@ -248,7 +314,7 @@ func TestProblems(t *testing.T) {
 		// The document.
 		{"empty", "", []string{"the manifest is empty: it needs at least app: NAME"}},
 		{"only a comment", "# nothing\n", []string{"the manifest is empty: it needs at least app: NAME"}},
-		{"a list", "- a\n", []string{"1:1: want a mapping with the keys app, functions and routes, got a list"}},
+		{"a list", "- a\n", []string{"1:1: want a mapping with the keys app, functions, layers and routes, got a list"}},
 		{"two documents", "app: a\n---\napp: b\n", []string{"2:1: a second document begins here: a manifest is one document, without --- in it"}},
 		{"tab", "app: a\nfunctions:\n\tf: {}\n", []string{"3:1: the line is indented with a tab: YAML wants spaces"}},
 		{"not YAML", "app: a\nfunctions: {\n", []string{"2:1: not valid YAML: did not find expected node content"}},
@@ -268,7 +334,7 @@ func TestProblems(t *testing.T) {
 			`1:1: app: "A" is no app name: want 1 to 64 of a-z, 0-9, - and _, the first a letter or a digit`,
 			`2:10: routes["GET /"]: the app has no function named "g", did you mean "f"?`,
 			"5:5: functions.f.memory: 1MB is below the minimum of 128MB",
-			`6:5: functions.f.runtime: want go, provided or http, got "x"`,
+			`6:5: functions.f.runtime: want go, node, python, provided or http, got "x"`,
 			"8:3: functions.h: want a mapping with the keys of a function, got the number 3"}},
 	}
 	for _, test := range tests {

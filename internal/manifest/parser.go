@@ -29,11 +29,13 @@ type parser struct {
 }
 
 // declaration is what the fields of the table write to: the manifest, and the
-// function that is being read.
+// function or the layer that is being read.
 type declaration struct {
 	manifest *Manifest
 	function *gust.Function
+	layer    *Layer
 	source   *Source
+	bundle   *bool // what build says about it
 }
 
 // report notes a problem at a place.

@@ -37,6 +37,7 @@ type schema struct {
 	Then          *schema            `json:"then,omitempty"`
 	Else          *schema            `json:"else,omitempty"`
 	Not           *schema            `json:"not,omitempty"`
+	AllOf         []*schema          `json:"allOf,omitempty"`
 }
 
 // Schema is the JSON Schema (draft 2020-12) of a manifest, for editors. It
@@ -59,7 +60,6 @@ func Schema() []byte {
 
 func (o *object) schema() *schema {
 	s := &schema{Type: "object", Properties: make(map[string]*schema), Additional: false}
-	only := make(map[gust.Runtime]map[string]*schema)
 	for _, f := range o.fields {
 		sub := f.value.schema()
 		sub.Description = f.doc
@@ -70,16 +70,16 @@ func (o *object) schema() *schema {
 		if f.required {
 			s.Required = append(s.Required, f.key)
 		}
-		if f.only != "" {
-			if only[f.only] == nil {
-				only[f.only] = make(map[string]*schema)
+		if f.only != nil {
+			rule := &schema{
+				If:   &schema{Properties: map[string]*schema{"runtime": {Pattern: "^(" + strings.Join(names(f.only), "|") + ")(@|$)"}}},
+				Else: &schema{Properties: map[string]*schema{f.key: {Not: &schema{}}}},
 			}
-			only[f.only][f.key] = &schema{Not: &schema{}}
+			if f.key == "handler" {
+				rule.Then = &schema{Required: []string{f.key}}
+			}
+			s.AllOf = append(s.AllOf, rule)
 		}
-	}
-	for runtime, keys := range only {
-		s.If = &schema{Properties: map[string]*schema{"runtime": {Const: string(runtime)}}}
-		s.Else = &schema{Properties: keys}
 	}
 	return s
 }
@@ -88,6 +88,12 @@ func (v functions) schema() *schema {
 	return &schema{Type: "object", PropertyNames: &schema{Pattern: rules.FunctionNamePattern},
 		MaxProperties: gust.MaxFunctions, Additional: v.each.schema()}
 }
+
+func (v layers) schema() *schema {
+	return &schema{Type: "object", PropertyNames: &schema{Pattern: rules.AppNamePattern}, Additional: v.each.schema()}
+}
+
+func (truth) schema() *schema { return &schema{Type: "boolean"} }
 
 func (v text) schema() *schema {
 	return &schema{Type: "string", Pattern: v.pattern, MaxLength: v.max}
@@ -120,7 +126,7 @@ func (v count) schema() *schema {
 }
 
 func (v list) schema() *schema {
-	return &schema{Type: "array", Items: &schema{Type: []string{"string", "number", "boolean"}}, MinItems: 1, MaxItems: rules.MaxCommandWords}
+	return &schema{Type: "array", Items: &schema{Type: []string{"string", "number", "boolean"}, Pattern: v.item}, MinItems: 1, MaxItems: v.most}
 }
 
 func (v objects) schema() *schema {
@@ -147,15 +153,17 @@ func Reference() []byte {
 	}{
 		{"The file", manifestFields},
 		{"A function", functionFields},
+		{"`build`", buildFields},
 		{"`concurrency`", concurrencyFields},
 		{"An entry of `schedule`", scheduleFields},
 		{"`queue`", queueFields},
+		{"A layer", layerFields},
 	} {
 		fmt.Fprintf(&b, "### %s\n\n| key | value | default | |\n|---|---|---|---|\n", o.title)
 		for _, f := range o.fields {
 			doc := f.doc
-			if f.only != "" {
-				doc = "Runtime " + string(f.only) + " only. " + doc
+			if f.only != nil {
+				doc = "Runtime " + choice{of: names(f.only)}.words() + " only. " + doc
 			}
 			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.key, cell(f.value.words()), cell(f.standard()), cell(doc))
 		}
@@ -181,6 +189,8 @@ func (f field) standard() string {
 		}
 		return rules.FormatDuration(v.bounds.Default)
 	case count:
+		return v.note
+	case truth:
 		return v.note
 	case choice:
 		return v.def

@@ -137,6 +137,12 @@ func validate(s, v any) error {
 			if branch != nil {
 				err = validate(branch, v)
 			}
+		case "allOf":
+			for _, sub := range want.([]any) {
+				if err == nil {
+					err = validate(sub, v)
+				}
+			}
 		case "then", "else":
 		default:
 			err = fmt.Errorf("the test does not know the keyword %q", keyword)
@@ -167,6 +173,9 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{function("command: [a, 1, true]", "ready: tcp"), both},
 		{function("concurrency: {prewarm: off, schedule: [{cron: 0 8 * * MON-FRI, timezone: Europe/Berlin, provisioned: 3}]}"), both},
 		{function("concurrency: {prewarm: auto}"), both},
+		{node("handler: a.b", "build: {minify: true, sourcemap: false, external: [a, '@b/*'], include: [t]}"), both},
+		{node("handler: a.b", "layers: [a]") + "layers: {a: {source: b, runtime: python@3.12, exclude: [x]}}", both},
+		{function("interpreter: python@3.9", "layers: [a]") + "layers: {a: {source: b.zip}}", both},
 		{function("timeout: 1m30.5s", "memory: 2GB", "idle: 0s"), both},
 
 		{"{}", neither},
@@ -180,6 +189,27 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{"app: a\nfunctions: {f: {source: .}}", neither},
 		{"app: a\nfunctions: {f: {runtime: go}}", neither},
 		{"app: a\nfunctions: {f: {runtime: node, source: .}}", neither},
+		{"app: a\nfunctions: {f: {runtime: node@, source: ., handler: a.b}}", neither},
+		{"app: a\nfunctions: {f: {runtime: node@20.1, source: ., handler: a.b}}", neither},
+		{"app: a\nfunctions: {f: {runtime: python@2.7, source: ., handler: a.b}}", neither},
+		{"app: a\nfunctions: {f: {runtime: go@1.26, source: .}}", neither},
+		{"app: a\nfunctions: {f: {runtime: nodejs20.x, source: ., handler: a.b}}", neither},
+		{"app: a\nfunctions: {f: {runtime: go, source: ., handler: a.b}}", neither},
+		{"app: a\nfunctions: {f: {runtime: go, source: ., interpreter: node}}", neither},
+		{"app: a\nfunctions: {f: {runtime: node, source: ., handler: a.b, interpreter: node}}", neither},
+		{function("interpreter: go"), neither},
+		{function("layers: []"), neither},
+		{function("layers: [A]"), neither},
+		{function("layers: [a, b, c, d, e, f]"), neither},
+		{function("build: {bundel: true}"), neither},
+		{function("build: {bundle: 'true'}"), neither},
+		{function("build: {bundle: yes}"), neither},
+		{function("build: {external: []}"), neither},
+		{function("build: []"), neither},
+		{"app: a\nlayers: {A: {source: .}}", neither},
+		{"app: a\nlayers: {a: {}}", neither},
+		{"app: a\nlayers: {a: {source: ., runtime: go}}", neither},
+		{"app: a\nlayers: []", neither},
 		{"app: a\nfunctions: {f: {runtime: go, source: /a}}", neither},
 		{"app: a\nfunctions: {f: {runtime: go, source: ''}}", neither},
 		{"app: a\nfunctions: {f: {runtime: go, source: ., command: [a]}}", neither},
@@ -223,6 +253,11 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{routed("GET /a: {to: f}"), neither},
 		{routed("GET /a: 'a b'"), neither},
 
+		{function("layers: [a, a]") + "layers: {a: {source: .}}", parser},
+		{function("layers: [a]"), parser},
+		{"app: a\nlayers: {a: {source: .}}", parser},
+		{function("build: {minify: true}"), parser},
+		{"app: a\nfunctions: {f: {runtime: go, source: ., build: {exclude: [a]}}}", parser},
 		{function("memory: 64MB"), parser},
 		{function("timeout: 1h"), parser},
 		{function("env: {PORT: 1}"), parser},

@@ -96,7 +96,7 @@ type functions struct{ each *object }
 func (v functions) read(p *parser, at spot, n *yaml.Node, d *declaration) {
 	list, _ := p.entries(at, n, v.words())
 	for _, e := range list {
-		src := &Source{}
+		src := &Source{Build: Build{SourceMap: true}}
 		f := &gust.Function{
 			Name:      e.key,
 			Memory:    rules.Memory.Default,
@@ -121,6 +121,48 @@ func (v functions) read(p *parser, at spot, n *yaml.Node, d *declaration) {
 }
 
 func (v functions) words() string { return "a mapping of functions by name" }
+
+// layers is the mapping of layers by name.
+type layers struct{ each *object }
+
+func (v layers) read(p *parser, at spot, n *yaml.Node, d *declaration) {
+	list, _ := p.entries(at, n, v.words())
+	for _, e := range list {
+		l := &Layer{}
+		v.each.read(p, e.at, e.value, &declaration{manifest: d.manifest, layer: l, source: &l.Source})
+		if wrong := rules.CheckLayerName(e.key); wrong != "" {
+			p.report(e.at, wrong)
+		}
+		l.Line = p.spots[rules.Join(e.at.path, "source")].line
+		d.manifest.Layers[e.key] = *l
+	}
+}
+
+func (v layers) words() string { return "a mapping of layers by name" }
+
+// checkLayers reports layers that functions list and nobody declares, and the
+// other way round.
+func (p *parser) checkLayers(m *Manifest) {
+	if p.broken["layers"] || p.broken["functions"] {
+		return
+	}
+	used := make(map[string]bool)
+	for _, name := range m.App.FunctionNames() {
+		at := rules.Join(rules.Join("functions", name), "layers")
+		for i, l := range m.App.Functions[name].Layers {
+			used[l.Name] = true
+			if _, declared := m.Layers[l.Name]; !declared && rules.CheckLayerName(l.Name) == "" {
+				p.report(p.spots[fmt.Sprintf("%s[%d]", at, i)], fmt.Sprintf("the manifest declares no layer named %s%s",
+					rules.Quote(l.Name), rules.Suggest(l.Name, maps.Keys(m.Layers))))
+			}
+		}
+	}
+	for name := range m.Layers {
+		if at := p.spots[rules.Join("layers", name)]; !used[name] && !p.broken[at.path] {
+			p.report(at, fmt.Sprintf("no function lists the layer: write layers: [%s] in one, or leave it out", name))
+		}
+	}
+}
 
 // text is a string that has to pass a check.
 type text struct {
@@ -275,10 +317,31 @@ func (v count) words() string {
 	return fmt.Sprintf("a number, %d to %d", v.bounds.Min, v.bounds.Max)
 }
 
+// truth is true or false.
+type truth struct {
+	set func(*declaration, bool)
+	// note stands for the default.
+	note string
+}
+
+func (v truth) read(p *parser, at spot, n *yaml.Node, d *declaration) {
+	if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" || n.ShortTag() != "!!bool" {
+		p.wrong(at, "true or false", n)
+		return
+	}
+	v.set(d, n.Value == "true")
+}
+
+func (truth) words() string { return "true or false" }
+
 // list is a list of strings.
 type list struct {
 	what string
 	set  func(*declaration, []string)
+	// item, if any, is the form of a string, for the schema; most bounds how
+	// many there are, 0 does not. Package rules, or who reads on, checks them.
+	item string
+	most int
 }
 
 func (v list) read(p *parser, at spot, n *yaml.Node, d *declaration) {

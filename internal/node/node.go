@@ -19,10 +19,12 @@ import (
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/artifact"
 	"github.com/gust-dev/gust/internal/catalog"
+	"github.com/gust-dev/gust/internal/gateway"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/logfile"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	"github.com/gust-dev/gust/internal/store"
 )
@@ -30,6 +32,7 @@ import (
 // Node is a running node.
 type Node struct {
 	config  Config
+	hooks   Hooks
 	build   api.Build
 	logger  *slog.Logger
 	started time.Time
@@ -42,6 +45,7 @@ type Node struct {
 	recorder *observe.Recorder
 	catalog  *catalog.Catalog
 	code     *artifact.Cache
+	runtimes *runtimes.Roots
 	backend  sandbox.Backend
 	invoker  *invoke.Invoker
 
@@ -60,11 +64,26 @@ type Node struct {
 
 // Open starts a node: it is ready when Open returns. If a part does not start,
 // those before it are closed again and nothing is left.
-func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (_ *Node, err error) {
+func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (*Node, error) {
+	return OpenWith(ctx, c, build, logger, Hooks{})
+}
+
+// Hooks are what `gust dev` adds to its node. Neither a flag nor the API
+// reaches them.
+type Hooks struct {
+	// Access is told of each request of a user once it is answered; see
+	// [gateway.Options].
+	Access func(gateway.Access)
+	// Debug are functions that run under a debugger; see [invoke.Options].
+	Debug map[string]*invoke.Debug
+}
+
+// OpenWith is Open with hooks.
+func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logger, hooks Hooks) (_ *Node, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, build: build, logger: logger, started: time.Now(), fatal: make(chan error, 1)}
+	n := &Node{config: c, hooks: hooks, build: build, logger: logger, started: time.Now(), fatal: make(chan error, 1)}
 	n.follow, n.stopping = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -93,16 +112,24 @@ func Open(ctx context.Context, c Config, build api.Build, logger *slog.Logger) (
 	if err := n.openState(ctx); err != nil {
 		return nil, err
 	}
-	// What runs.
+	// What runs, and in what.
+	if err := n.openRuntimes(); err != nil {
+		return nil, err
+	}
 	if err := n.openBackend(); err != nil {
 		return nil, err
 	}
+	grace := freezeGrace
+	if len(hooks.Debug) > 0 { // a debugger cannot look into what is frozen
+		grace = gust.MaxIdle
+	}
 	n.invoker = invoke.New(invoke.Options{
-		Catalog: n.catalog, Backend: n.backend, Code: n.code, Recorder: n.recorder, Store: n.store,
+		Catalog: n.catalog, Backend: n.backend, Code: n.code, Runtimes: n.runtimes, Recorder: n.recorder, Store: n.store,
 		Place: gust.Place{Account: c.Account, Region: c.Region},
 		Limits: scale.Limits{
-			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c), Grace: freezeGrace,
+			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c) - poolMemory(c), Grace: grace,
 		},
+		Debug:  hooks.Debug,
 		Logger: logger,
 	})
 	n.recorder.SetStates(n.invoker.States)
@@ -223,6 +250,10 @@ func (n *Node) APIAddr() string  { return n.apisAddr }
 func (n *Node) Key() *access.Key { return n.key }
 func (n *Node) KeyCreated() bool { return n.created }
 
+// Runtimes are the interpreters that the node has by now; more may be found soon
+// after a start.
+func (n *Node) Runtimes() []string { return n.runtimes.Names() }
+
 // Sandbox is the name of the backend that functions run in.
 func (n *Node) Sandbox() string { return n.backend.Name() }
 
@@ -242,7 +273,7 @@ func (n *Node) Close(ctx context.Context) error {
 	return n.closeErr
 }
 
-// sweep removes blobs and unpacked code that nothing names any more.
+// sweep removes blobs, unpacked code and runtimes that nothing names any more.
 func (n *Node) sweep() {
 	timer := time.NewTimer(sweepEvery)
 	defer timer.Stop()
@@ -258,6 +289,9 @@ func (n *Node) sweep() {
 		}
 		if err := n.code.Sweep(keep); err != nil {
 			n.logger.Warn("unpacked code could not be swept", "error", err)
+		}
+		if err := n.runtimes.Sweep(); err != nil && !errors.Is(err, gust.ErrConflict) {
+			n.logger.Warn("old runtimes could not be swept", "error", err)
 		}
 		timer.Reset(sweepEvery)
 	}

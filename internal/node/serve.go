@@ -23,7 +23,7 @@ import (
 func (n *Node) serve(users, apis net.Listener) {
 	place := gust.Place{Account: n.config.Account, Region: n.config.Region}
 	n.users = gateway.NewServer(
-		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger}), n.logger)
+		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
 	n.apis = &http.Server{
 		Handler:           n.apiHandler(place),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -83,7 +83,7 @@ func (n *Node) drain() error {
 func (n *Node) apiHandler(place gust.Place) http.Handler {
 	private := http.NewServeMux()
 	private.Handle("/v1/", api.New(api.Options{
-		Catalog: n.catalog, Store: n.store, Recorder: n.recorder,
+		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder,
 		Environments: n.invoker.Environments, Warm: n.invoker.Warm, Status: n.status, Build: n.build,
 		Draining: n.follow, Logger: n.logger,
 	}))

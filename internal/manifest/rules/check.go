@@ -43,13 +43,19 @@ func Check(app *gust.App) Violations {
 	return c.found
 }
 
-// CheckArtifacts returns a violation for each function without a digest.
+// CheckArtifacts returns a violation for each function, and each layer of one,
+// without a digest.
 func CheckArtifacts(app *gust.App) Violations {
 	c := &checker{}
 	for _, name := range app.FunctionNames() {
 		if f := app.Functions[name]; f != nil {
 			if _, err := gust.ParseDigest(string(f.Artifact)); err != nil {
 				c.add(Join(Join("functions", name), "artifact"), err.Error())
+			}
+			for i, l := range f.Layers {
+				if _, err := gust.ParseDigest(string(l.Artifact)); err != nil {
+					c.add(fmt.Sprintf("%s[%d].artifact", Join(Join("functions", name), "layers"), i), err.Error())
+				}
 			}
 		}
 	}
@@ -70,6 +76,29 @@ func CheckAppName(name string) string {
 		return fmt.Sprintf("%s is no app name: want 1 to %d of a-z, 0-9, - and _, the first a letter or a digit", Quote(name), gust.MaxNameLength)
 	}
 	return ""
+}
+
+// CheckLayerName says what is wrong with a layer's name, or returns "".
+func CheckLayerName(name string) string {
+	if CheckAppName(name) != "" {
+		return fmt.Sprintf("%s is no layer name: want 1 to %d of a-z, 0-9, - and _, the first a letter or a digit", Quote(name), gust.MaxNameLength)
+	}
+	return ""
+}
+
+// layers checks which layers a function has.
+func (c *checker) layers(at string, layers []gust.Layer) {
+	if n := len(layers); n > gust.MaxLayers {
+		c.add(at, fmt.Sprintf("%d layers are above the maximum of %d of one function", n, gust.MaxLayers))
+		return
+	}
+	for i, l := range layers {
+		here := fmt.Sprintf("%s[%d]", at, i)
+		c.add(here, CheckLayerName(l.Name))
+		if slices.ContainsFunc(layers[:i], func(k gust.Layer) bool { return k.Name == l.Name }) {
+			c.add(here, fmt.Sprintf("the layer %s stands in the list twice: keep one", Quote(l.Name)))
+		}
+	}
 }
 
 // CheckFunctionName says what is wrong with a function's name, or returns "".
@@ -110,14 +139,26 @@ func (c *checker) function(at, app, name string, f *gust.Function) {
 		}
 	} else if slices.Contains(gust.Runtimes, f.Runtime) {
 		if len(f.Command) > 0 {
-			c.add(Join(at, "command"), fmt.Sprintf("only runtime http has a command; runtime %s runs the executable named bootstrap", f.Runtime))
+			c.add(Join(at, "command"), fmt.Sprintf("only runtime http has a command; runtime %s %s", f.Runtime, started(f.Runtime)))
 		}
 		if f.Ready != "" {
 			c.add(Join(at, "ready"), fmt.Sprintf("only runtime http has a readiness check; runtime %s is ready when it asks for its first event", f.Runtime))
 		}
 	}
+	c.add(Join(at, "interpreter"), checkInterpreter(f))
+	c.add(Join(at, "handler"), checkHandler(f))
+	c.layers(Join(at, "layers"), f.Layers)
 	c.env(Join(at, "env"), f.Env)
+	c.add(Join(Join(at, "env"), wrapper), checkWrapper(f))
 	c.concurrency(Join(at, "concurrency"), f)
+}
+
+// started says what a runtime that has no command runs.
+func started(r gust.Runtime) string {
+	if r == gust.RuntimeNode || r == gust.RuntimePython {
+		return "calls its handler"
+	}
+	return "runs the executable named bootstrap"
 }
 
 // CheckDescription says what is wrong with a description, or returns "".
@@ -205,6 +246,9 @@ func (c *checker) concurrency(at string, f *gust.Function) {
 	if cc.PerEnvironment != 0 {
 		c.add(Join(at, "per_environment"), PerEnvironment.Check(cc.PerEnvironment))
 	}
+	if cc.PerEnvironment > 1 && f.Runtime == gust.RuntimePython {
+		c.add(Join(at, "per_environment"), "runtime python runs one invocation at a time in an environment; leave it out, or serve HTTP with runtime http")
+	}
 	if cc.Queue != (gust.Queue{}) {
 		queue := Join(at, "queue")
 		c.add(Join(queue, "size"), QueueSize.Check(cc.Queue.Size))
@@ -291,6 +335,11 @@ func CheckEnv(name, value string) string {
 	for i := range len(name) {
 		c := name[i]
 		ok = ok && (c == '_' || isAlnum(c) && (i > 0 || c > '9'))
+	}
+	if words, free := chosen[name]; free && len(words) > 0 {
+		return Choice(strings.ToUpper(value), words...)
+	} else if free && !path.IsAbs(value) {
+		return fmt.Sprintf("want the wrapper's absolute path, such as /var/task/wrapper, got %s", Quote(value))
 	}
 	switch {
 	case !ok || len(name) > 256:

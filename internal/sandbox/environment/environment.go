@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"syscall"
@@ -292,6 +293,14 @@ func (e *Environment) Usage() sandbox.Usage { return e.process.Usage() }
 
 // Pooled implements sandbox.Environment.
 func (e *Environment) Pooled() bool { return e.pooled }
+
+// PID is the program's process on the host, and Dial connects to a port of its
+// loopback, both for debuggers.
+func (e *Environment) PID() (int, error) { return e.process.PID() }
+
+func (e *Environment) Dial(ctx context.Context, port int) (net.Conn, error) {
+	return e.process.Dial(ctx, port)
+}
 
 // Stop implements sandbox.Environment.
 func (e *Environment) Stop(grace time.Duration) {

@@ -3,6 +3,7 @@
 package environment_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -86,6 +87,10 @@ func (f *fake) Freeze() error         { f.note("freeze"); return nil }
 func (f *fake) Thaw() error           { f.note("thaw"); return nil }
 func (f *fake) SetInit(on bool) error { f.note(fmt.Sprint("init ", on)); return nil }
 func (f *fake) Usage() sandbox.Usage  { return sandbox.Usage{Memory: 1} }
+func (f *fake) PID() (int, error)     { return os.Getpid(), nil }
+func (f *fake) Dial(context.Context, int) (net.Conn, error) {
+	return nil, net.ErrClosed
+}
 func (f *fake) Wait() sandbox.Exit {
 	e := <-f.exit
 	f.note("ended")

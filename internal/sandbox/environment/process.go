@@ -27,7 +27,12 @@
 //     out of memory: the node wanted it so.
 package environment
 
-import "github.com/gust-dev/gust/internal/sandbox"
+import (
+	"context"
+	"net"
+
+	"github.com/gust-dev/gust/internal/sandbox"
+)
 
 // Process is one program that was started, with all its descendants. Its
 // methods may be called by many goroutines at once and at any time, also after
@@ -44,6 +49,10 @@ type Process interface {
 	SetInit(bool) error
 	// Usage is what it has used so far, or had used when it ended.
 	Usage() sandbox.Usage
+	// PID is its first process on the host, and Dial connects to a port of its
+	// loopback, both for debuggers: an error when it has ended.
+	PID() (int, error)
+	Dial(ctx context.Context, port int) (net.Conn, error)
 	// Wait blocks until the program's first process has ended, ends all that
 	// it left behind, and tells how it ended: OutcomeExit with its status,
 	// OutcomeCrash with its signal, OutcomeMemory, or OutcomeSandbox. It is

@@ -3,10 +3,13 @@
 package none
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -63,6 +66,21 @@ func (p *process) Thaw() error   { return p.signal(-p.pid, syscall.SIGCONT) }
 
 // SetInit has nothing to do: there are no CPU limits.
 func (p *process) SetInit(bool) error { return nil }
+
+// PID implements environment.Process.
+func (p *process) PID() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return 0, os.ErrProcessDone
+	}
+	return p.pid, nil
+}
+
+// Dial implements environment.Process: its loopback is the host's.
+func (p *process) Dial(ctx context.Context, port int) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+}
 
 // goneWait bounds how long what the program left behind may take to die.
 const goneWait = 100 * time.Millisecond

@@ -3,9 +3,14 @@
 package process
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gust-dev/gust/internal/sandbox"
 )
 
 // What the environments see is put together from detached mounts: the node
@@ -23,6 +28,71 @@ func bindTree(dir string, attrs uint64) (int, error) {
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: attrs}); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("restrict the mount of %s: %w", dir, err)
+	}
+	return fd, nil
+}
+
+// mounts are detached mounts that are a function's; layers may be -1.
+type mounts struct{ code, layers, tmp int }
+
+// openMounts opens a function's code and layers. They are hung up once; tmp is
+// lent.
+func openMounts(spec sandbox.Spec, tmp int) (m mounts, err error) {
+	m = mounts{layers: -1, tmp: tmp}
+	if m.code, err = bindTree(spec.Code, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
+		return m, err
+	}
+	if m.layers, err = mountLayers(spec.Layers); err != nil {
+		m.close()
+	}
+	return m, err
+}
+
+func (m mounts) close() {
+	unix.Close(m.code)
+	if m.layers >= 0 {
+		unix.Close(m.layers)
+	}
+}
+
+// maxLayers is how many folders mountLayers merges: what the kernel takes in
+// one option of a mount.
+const maxLayers = 10
+
+// mountLayers is a detached mount of all these folders in one, read-only; of
+// files of the same name the last folder's is seen. It is -1 for none.
+func mountLayers(dirs []string) (int, error) {
+	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	var once []string // the kernel merges nothing with itself
+	for i, dir := range dirs {
+		if !slices.Contains(dirs[i+1:], dir) {
+			once = append(once, dir)
+		}
+	}
+	dirs = once
+	switch len(dirs) {
+	case 0:
+		return -1, nil
+	case 1:
+		return bindTree(dirs[0], attrs)
+	}
+	// Named by descriptors: an option has 255 bytes, which paths soon need, and
+	// what an environment reads in mountinfo says nothing then.
+	lower := make([]string, len(dirs))
+	for i, dir := range dirs {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, fmt.Errorf("open the layer %s: %w", dir, err)
+		}
+		defer unix.Close(fd)
+		lower[len(dirs)-1-i] = fmt.Sprintf("/proc/self/fd/%d", fd) // the first named lies on top
+	}
+	fd, err := newFS("overlay", attrs, [2]string{"source", "layers"}, [2]string{"lowerdir", strings.Join(lower, ":")})
+	if errors.Is(err, unix.ENODEV) {
+		return -1, fmt.Errorf("merge %d layers: the kernel has no overlay file system: modprobe overlay, or put all into one layer: %w", len(dirs), err)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("merge %d layers: %w", len(dirs), err)
 	}
 	return fd, nil
 }

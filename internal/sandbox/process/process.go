@@ -19,6 +19,7 @@ import (
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
 	"github.com/gust-dev/gust/internal/sandbox/environment"
+	"github.com/gust-dev/gust/internal/sandbox/network"
 )
 
 // Backend starts environments as processes. It is safe for use by many
@@ -43,22 +44,24 @@ type Backend struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	root   rootState
+	net    *network.Network // nil where there are no rights for it
+	netErr error            // and why
+
+	base   baseRoot
+	roots  *roots
 	spares *spares
+	pools  *pools
 	mu     sync.Mutex
 	envs   map[*program]*environment.Environment
 	alive  sync.WaitGroup // programs that have not been released
 	shut   bool
 }
 
-// rootState is the root and its zygote, made in the background by New.
-type rootState struct {
-	ready   chan struct{}
-	err     error
-	mu      sync.Mutex
-	path    string
-	zygote  *zygote
-	retired []*zygote
+// baseRoot is the root of what asks for none, made in the background by New.
+type baseRoot struct {
+	ready chan struct{}
+	path  string
+	err   error
 }
 
 // errClosed ends the backend's context.
@@ -120,6 +123,12 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	} else if err != nil {
 		b.log.Warn("the node is not protected from the kernel's memory killer", "error", err)
 	}
+	b.net, b.netErr = network.Open(network.Options{
+		NodeID: o.NodeID, RunDir: o.RunDir, Ports: o.Ports, Upstreams: o.Upstreams, Logger: b.log,
+	})
+	if b.netErr != nil {
+		b.log.Warn("functions get no network", "error", b.netErr)
+	}
 	b.keeper = newKeeper()
 	if b.image, err = sealedStarter(); err != nil {
 		return nil, missing(err)
@@ -131,22 +140,25 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	if err != nil {
 		return nil, missing(err)
 	}
+	b.roots = newRoots(b)
 	b.spares = newSpares(b, o.Spares, v)
-	b.root.ready = make(chan struct{})
+	b.pools = newPools(b, o.PoolMemory)
+	b.base.ready = make(chan struct{})
 	b.wg.Go(func() {
-		defer close(b.root.ready)
-		b.root.path, b.root.err = ensureRoot(b.ctx, "/", filepath.Join(b.dir, "roots"))
-		if b.root.err == nil {
-			_, b.root.err = b.zygote()
-		}
-		if b.root.err != nil && b.ctx.Err() == nil {
-			b.log.Error("the functions' root is not ready", "error", b.root.err)
+		defer close(b.base.ready)
+		b.base.path, b.base.err = ensureRoot(b.ctx, "/", filepath.Join(b.dir, "roots"))
+		switch {
+		case b.base.err == nil:
+			b.spares.expect(kind{root: b.base.path, network: b.net != nil})
+		case b.ctx.Err() == nil:
+			b.log.Error("the functions' root is not ready", "error", b.base.err)
 		}
 	})
 	if o.Scratch > 0 {
 		b.wg.Go(func() { b.watchScratch(o.Scratch) })
 	}
 	b.wg.Go(b.spares.run)
+	b.wg.Go(b.pools.run)
 	return b, nil
 }
 
@@ -154,28 +166,6 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 func (b *Backend) Name() string { return "process" }
 
 func (b *Backend) cellName() string { return strconv.FormatUint(b.cells.Add(1), 10) }
-
-// zygote returns the one of the root; one that has died is replaced.
-func (b *Backend) zygote() (*zygote, error) {
-	r := &b.root
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.zygote != nil && !r.zygote.dead() {
-		return r.zygote, nil
-	}
-	if r.zygote != nil {
-		b.log.Warn("the process that forks environments has ended and is started anew")
-		r.zygote.end()
-		r.retired = append(r.retired, r.zygote) // cells still need its folders
-		r.zygote = nil
-	}
-	z, err := startZygote(b.keeper, b.image, r.path)
-	if err != nil {
-		return nil, err
-	}
-	r.zygote = z
-	return z, nil
-}
 
 // Start implements sandbox.Backend.
 func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Environment, error) {
@@ -202,22 +192,34 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 }
 
 func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environment, error) {
-	select {
-	case <-b.root.ready:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-b.ctx.Done():
-		return nil, context.Cause(b.ctx)
+	if spec.Root == "" {
+		select {
+		case <-b.base.ready:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-b.ctx.Done():
+			return nil, context.Cause(b.ctx)
+		}
+		if b.base.err != nil {
+			return nil, b.base.err
+		}
+		spec.Root = b.base.path
 	}
-	if b.root.err != nil {
-		return nil, b.root.err
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := b.Permits(spec.Network); err != nil {
+		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Network", Message: err.Error()}
 	}
 	if b.scratch.full.Load() {
 		return nil, ErrScratch
 	}
 	b.spares.begin()
 	defer b.spares.end()
-	p, r, err := b.launch(ctx, spec)
+	p, r, pooled, err := b.bindBooted(spec)
+	if err == nil && p == nil {
+		p, r, err = b.launch(ctx, spec)
+	}
 	if errors.Is(err, errStarterEnded) {
 		// A spare can have been killed like any process, and be noticed only
 		// now. A second time it has another reason.
@@ -226,7 +228,7 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	if err != nil {
 		return nil, err
 	}
-	parts := environment.Parts{Spec: spec, Process: p, Output: r, Logger: b.log}
+	parts := environment.Parts{Spec: spec, Process: p, Output: r, Pooled: pooled, Logger: b.log}
 	if spec.Runtime == gust.RuntimeHTTP {
 		parts.Dial = p.dial
 	} else {
@@ -245,6 +247,31 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 		return nil, errClosed
 	}
 	return e, nil
+}
+
+// bindBooted gives spec an interpreter that waits, if there is one. Without one,
+// or when it cannot be bound, there is no error: a plain start does it too.
+func (b *Backend) bindBooted(spec sandbox.Spec) (p *program, output *os.File, ok bool, err error) {
+	k, ok := bootKindOf(spec)
+	if !ok {
+		return nil, nil, false, nil
+	}
+	w := b.pools.take(k)
+	if w == nil {
+		return nil, nil, false, nil
+	}
+	m, err := openMounts(spec, w.volume.mount)
+	if err != nil { // the function's own fault
+		w.close()
+		return nil, nil, false, err
+	}
+	defer m.close()
+	if p, err = w.bind(spec, m); err != nil {
+		b.log.Warn("an interpreter that waited could not be bound, and a function is started anew", "function", spec.Function, "error", err)
+		w.close()
+		return nil, nil, false, nil
+	}
+	return p, w.output, true, nil
 }
 
 // launch starts the program in a cell; output is the read end of its output.
@@ -282,7 +309,7 @@ func (b *Backend) materials(ctx context.Context, spec sandbox.Spec) (*cell, *vol
 		}
 	}
 	if c == nil {
-		c, cerr = b.newCell(spec.Memory, spec.Processes)
+		c, cerr = b.newCell(kindOf(spec), spec.Memory, spec.Processes)
 	}
 	wg.Wait()
 	if err := errors.Join(verr, cerr); err != nil {
@@ -297,6 +324,28 @@ func (b *Backend) materials(ctx context.Context, spec sandbox.Spec) (*cell, *vol
 	return c, v, nil
 }
 
+// Permits says why a function's network cannot be given, or returns nil.
+func (b *Backend) Permits(n gust.Network) error {
+	switch {
+	case !hasNetwork(n):
+		return nil
+	case b.netErr != nil:
+		return fmt.Errorf("network %s: %w", n, b.netErr)
+	}
+	return b.net.Check(n)
+}
+
+// Warnings are what is not as it should be, for people.
+func (b *Backend) Warnings() []string {
+	if b.netErr != nil {
+		return []string{b.netErr.Error()}
+	}
+	return b.net.Warnings()
+}
+
+// hasNetwork reports whether an environment has more than lo.
+func hasNetwork(n gust.Network) bool { return n.Mode != "" && n.Mode != gust.NetworkNone }
+
 // forget is called when all that a program had has been given back.
 func (b *Backend) forget(p *program) {
 	b.mu.Lock()
@@ -310,8 +359,10 @@ func (b *Backend) knows(spec sandbox.Spec) string {
 	if spec.Runtime == gust.RuntimeHTTP {
 		return "PORT=" + strconv.Itoa(httpPort)
 	}
-	return "AWS_LAMBDA_RUNTIME_API=" + apiAddress
+	return apiVariable
 }
+
+const apiVariable = "AWS_LAMBDA_RUNTIME_API=" + apiAddress
 
 // Close implements sandbox.Backend.
 func (b *Backend) Close() error {
@@ -334,13 +385,11 @@ func (b *Backend) Close() error {
 	b.wg.Wait()
 	if b.spares != nil {
 		b.spares.close()
+		b.pools.close()
 	}
-	for _, z := range append(b.root.retired, b.root.zygote) {
-		if z != nil {
-			z.close()
-		}
+	if b.roots != nil {
+		b.roots.close()
 	}
-	b.root.zygote, b.root.retired = nil, nil
 	if b.keeper != nil {
 		b.keeper.close()
 		b.keeper = nil
@@ -348,6 +397,12 @@ func (b *Backend) Close() error {
 	if b.image != nil {
 		b.image.Close()
 		b.image = nil
+	}
+	if b.net != nil {
+		if err := b.net.Close(); err != nil {
+			b.log.Error("something of the environments' networks is left", "error", err)
+		}
+		b.net = nil
 	}
 	if b.cgroups != nil {
 		err := b.cgroups.remove()
@@ -367,6 +422,10 @@ func check(spec sandbox.Spec) error {
 		return fmt.Errorf("function %s has no command: %w", spec.Function, gust.ErrInvalid)
 	case !filepath.IsAbs(spec.Code):
 		return fmt.Errorf("the code folder %q of function %s is not absolute: %w", spec.Code, spec.Function, gust.ErrInvalid)
+	case spec.Root != "" && !filepath.IsAbs(spec.Root):
+		return fmt.Errorf("the root %q of function %s is not absolute: %w", spec.Root, spec.Function, gust.ErrInvalid)
+	case len(spec.Layers) > maxLayers:
+		return fmt.Errorf("function %s has %d layers, an environment takes at most %d: %w", spec.Function, len(spec.Layers), maxLayers, gust.ErrInvalid)
 	case spec.Memory <= 0 || spec.Ephemeral <= 0 || spec.Processes <= 0:
 		return fmt.Errorf("function %s needs limits above zero, got memory %d, /tmp %d, processes %d: %w",
 			spec.Function, spec.Memory, spec.Ephemeral, spec.Processes, gust.ErrInvalid)
@@ -377,6 +436,11 @@ func check(spec sandbox.Spec) error {
 			spec.Function, spec.CPU, gust.CPUShared, gust.CPUStrict, gust.ErrInvalid)
 	case spec.Output == nil:
 		return fmt.Errorf("function %s has nobody to read its output: %w", spec.Function, gust.ErrInvalid)
+	}
+	for _, dir := range spec.Layers {
+		if !filepath.IsAbs(dir) {
+			return fmt.Errorf("the layer %q of function %s is not absolute: %w", dir, spec.Function, gust.ErrInvalid)
+		}
 	}
 	for _, words := range [][]string{spec.Command, spec.Env} {
 		for _, w := range words {

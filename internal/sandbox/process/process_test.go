@@ -134,10 +134,7 @@ func TestStrictQuota(t *testing.T) {
 func TestZygoteIsReplaced(t *testing.T) {
 	b := newBackend(t, options(t, 0))
 	first := start(t, b, helloSpec(hello(t)))
-	z, err := b.zygote()
-	if err != nil {
-		t.Fatal(err)
-	}
+	z := b.roots.current[b.base.path]
 	unix.Kill(z.pid, unix.SIGKILL)
 	eventually(t, "the zygote ends", z.dead)
 	second := start(t, b, helloSpec(hello(t)))
@@ -254,8 +251,8 @@ func TestFailuresLeaveNothing(t *testing.T) {
 		"in the cell":       {func(b *Backend) { b.proc.masked = append(b.proc.masked, "/proc/nonsense") }, "mask /proc/nonsense: no such file or directory"},
 		"in init":           {func(b *Backend) { b.lastCap = 63 }, "drop capabilities: invalid argument"},
 		"in the function":   {func(b *Backend) { b.filter = b.filter[:8] }, "install the system call filter: invalid argument"},
-		"in the zygote":     {func(b *Backend) { b.root.zygote.end(); b.root.path = "/nowhere" }, "open /nowhere as a mount: no such file or directory"},
-		"in the zygote (2)": {func(b *Backend) { b.root.zygote.end(); b.root.path = b.run }, "mount /dev: no such file or directory"},
+		"in the zygote":     {func(b *Backend) { b.base.path = "/nowhere" }, "open /nowhere as a mount: no such file or directory"},
+		"in the zygote (2)": {func(b *Backend) { b.base.path = b.run }, "mount /dev: no such file or directory"},
 		"of /tmp":           {func(b *Backend) { b.scratch.dir = "/nowhere" }, "/nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,11 +28,15 @@ type zygote struct {
 	pid int
 	// root and dev are the folders that environments begin with.
 	root, dev int
+
+	path  string // of root on the host
+	users int    // cells that need root and dev; guarded by roots
+	used  time.Time
 }
 
 // startZygote starts one over a root folder.
 func startZygote(k *keeper, image *os.File, root string) (_ *zygote, err error) {
-	z := &zygote{root: -1, dev: -1}
+	z := &zygote{root: -1, dev: -1, path: root}
 	defer func() {
 		if err != nil {
 			z.close()
@@ -159,6 +163,12 @@ func (z *zygote) close() {
 		}
 	}
 	z.root, z.dev = -1, -1
+}
+
+// stale reports whether path leads to another folder now, or to none.
+func (z *zygote) stale() bool {
+	var is, was unix.Stat_t
+	return unix.Stat(z.path, &is) != nil || unix.Fstat(z.root, &was) != nil || is.Dev != was.Dev || is.Ino != was.Ino
 }
 
 // dead reports whether the zygote has ended.
