@@ -40,14 +40,19 @@ var dependencies = []string{
 	"github.com/cockroachdb/pebble/v2",
 	"github.com/coder/websocket", // tests only
 	"github.com/elastic/go-seccomp-bpf",
+	"github.com/evanw/esbuild",
 	"github.com/fsnotify/fsnotify",
+	"github.com/google/nftables",
 	"github.com/google/uuid",
 	"github.com/klauspost/compress",
+	"github.com/mdlayher/netlink", // of nftables, for the one flag that it leaves out
+	"github.com/miekg/dns",
 	"github.com/prometheus/client_golang",
 	"github.com/prometheus/client_model", // tests only
 	"github.com/rogpeppe/go-internal",    // tests only
 	"github.com/spf13/cobra",
 	"github.com/spf13/pflag",
+	"github.com/vishvananda/netlink",
 	"go.yaml.in/yaml/v3",
 	"golang.org/x/net",
 	"golang.org/x/sync",

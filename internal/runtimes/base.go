@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // The base of every root is an allow-list: the folders that are mounted over, a
@@ -23,15 +25,17 @@ const (
 const clientFolder = "/var/runtime"
 
 // baseFolders are made whatever the tree has. /bin and /lib are the tree's,
-// often links.
-var baseFolders = []string{"/dev", "/etc", "/opt", "/proc", "/tmp", "/usr", "/var", EmptyFolder, "/var/task", clientFolder}
+// often links. The folders for libraries below those that are mounted over are
+// for interpreters that are booted ahead: the C library's loader remembers which
+// folders of its path were not there.
+var baseFolders = []string{"/dev", "/etc", "/opt", "/opt/lib", "/proc", "/tmp", "/usr", "/var", EmptyFolder, "/var/task", "/var/task/lib", clientFolder}
 
 var baseFiles = map[string]string{
 	"/etc/passwd":        "root:x:0:0:root:/:/bin/false\nsandbox:x:1000:1000:sandbox:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
 	"/etc/group":         "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n",
 	"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 	"/etc/hosts":         "127.0.0.1\tlocalhost gust\n::1\tlocalhost gust\n",
-	"/etc/resolv.conf":   "",
+	"/etc/resolv.conf":   "nameserver " + gust.Resolver + "\n",
 	EmptyFile:            "",
 }
 
