@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // The base of every root is an allow-list: the folders that are mounted over, a
@@ -33,7 +35,7 @@ var baseFiles = map[string]string{
 	"/etc/group":         "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n",
 	"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 	"/etc/hosts":         "127.0.0.1\tlocalhost gust\n::1\tlocalhost gust\n",
-	"/etc/resolv.conf":   "",
+	"/etc/resolv.conf":   "nameserver " + gust.Resolver + "\n",
 	EmptyFile:            "",
 }
 
