@@ -289,10 +289,14 @@ func CheckEnv(name, value string) string {
 		c := name[i]
 		ok = ok && (c == '_' || isAlnum(c) && (i > 0 || c > '9'))
 	}
-	if words, free := chosen[name]; free && len(words) > 0 {
-		return Choice(strings.ToUpper(value), words...)
-	} else if free && !path.IsAbs(value) {
-		return fmt.Sprintf("want the wrapper's absolute path, such as /var/task/wrapper, got %s", Quote(value))
+	if words, free := chosen[name]; free {
+		switch {
+		case len(words) > 0:
+			return Choice(value, words...)
+		case !path.IsAbs(value) || strings.ContainsRune(value, 0):
+			return fmt.Sprintf("want the wrapper's absolute path, such as /var/task/wrapper, got %s", Quote(value))
+		}
+		return ""
 	}
 	switch {
 	case !ok || len(name) > 256:
