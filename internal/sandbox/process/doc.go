@@ -9,6 +9,7 @@ package process
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 
 	"github.com/gust-dev/gust/internal/sandbox"
 )
@@ -45,6 +46,11 @@ type Options struct {
 	// ended. That is looked at twice a second: leave so much free as the disk
 	// writes in that time.
 	Scratch int64
+	// Ports are the node's own, which no environment reaches.
+	Ports []uint16
+	// Upstreams are the resolvers that are asked for environments; none are
+	// the host's.
+	Upstreams []netip.AddrPort
 	// Logger gets what is wrong with the node; nil discards.
 	Logger *slog.Logger
 }

@@ -19,6 +19,7 @@ import (
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
 	"github.com/gust-dev/gust/internal/sandbox/environment"
+	"github.com/gust-dev/gust/internal/sandbox/network"
 )
 
 // Backend starts environments as processes. It is safe for use by many
@@ -42,6 +43,9 @@ type Backend struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
+
+	net    *network.Network // nil where there are no rights for it
+	netErr error            // and why
 
 	base   baseRoot
 	roots  *roots
@@ -119,6 +123,12 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	} else if err != nil {
 		b.log.Warn("the node is not protected from the kernel's memory killer", "error", err)
 	}
+	b.net, b.netErr = network.Open(network.Options{
+		NodeID: o.NodeID, RunDir: o.RunDir, Ports: o.Ports, Upstreams: o.Upstreams, Logger: b.log,
+	})
+	if b.netErr != nil {
+		b.log.Warn("functions get no network", "error", b.netErr)
+	}
 	b.keeper = newKeeper()
 	if b.image, err = sealedStarter(); err != nil {
 		return nil, missing(err)
@@ -139,7 +149,7 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 		b.base.path, b.base.err = ensureRoot(b.ctx, "/", filepath.Join(b.dir, "roots"))
 		switch {
 		case b.base.err == nil:
-			b.spares.expect(kind{root: b.base.path})
+			b.spares.expect(kind{root: b.base.path, network: b.net != nil})
 		case b.ctx.Err() == nil:
 			b.log.Error("the functions' root is not ready", "error", b.base.err)
 		}
@@ -198,6 +208,9 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	if err := b.Permits(spec.Network); err != nil {
+		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Network", Message: err.Error()}
+	}
 	if b.scratch.full.Load() {
 		return nil, ErrScratch
 	}
@@ -240,7 +253,8 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 // or when it cannot be bound, there is no error: a plain start does it too.
 func (b *Backend) bindBooted(spec sandbox.Spec) (p *program, output *os.File, ok bool, err error) {
 	k, ok := bootKindOf(spec)
-	if !ok {
+	doc := message(append(spec.Env[:len(spec.Env):len(spec.Env)], b.knows(spec)))
+	if !ok || doc == nil {
 		return nil, nil, false, nil
 	}
 	w := b.pools.take(k)
@@ -253,7 +267,7 @@ func (b *Backend) bindBooted(spec sandbox.Spec) (p *program, output *os.File, ok
 		return nil, nil, false, err
 	}
 	defer m.close()
-	if p, err = w.bind(spec, m); err != nil {
+	if p, err = w.bind(spec, doc, m); err != nil {
 		b.log.Warn("an interpreter that waited could not be bound, and a function is started anew", "function", spec.Function, "error", err)
 		w.close()
 		return nil, nil, false, nil
@@ -311,6 +325,28 @@ func (b *Backend) materials(ctx context.Context, spec sandbox.Spec) (*cell, *vol
 	return c, v, nil
 }
 
+// Permits says why a function's network cannot be given, or returns nil.
+func (b *Backend) Permits(n gust.Network) error {
+	switch {
+	case !hasNetwork(n):
+		return nil
+	case b.netErr != nil:
+		return fmt.Errorf("network %s: %w", n, b.netErr)
+	}
+	return b.net.Check(n)
+}
+
+// Warnings are what is not as it should be, for people.
+func (b *Backend) Warnings() []string {
+	if b.netErr != nil {
+		return []string{b.netErr.Error()}
+	}
+	return b.net.Warnings()
+}
+
+// hasNetwork reports whether an environment has more than lo.
+func hasNetwork(n gust.Network) bool { return n.Mode != "" && n.Mode != gust.NetworkNone }
+
 // forget is called when all that a program had has been given back.
 func (b *Backend) forget(p *program) {
 	b.mu.Lock()
@@ -362,6 +398,12 @@ func (b *Backend) Close() error {
 	if b.image != nil {
 		b.image.Close()
 		b.image = nil
+	}
+	if b.net != nil {
+		if err := b.net.Close(); err != nil {
+			b.log.Error("something of the environments' networks is left", "error", err)
+		}
+		b.net = nil
 	}
 	if b.cgroups != nil {
 		err := b.cgroups.remove()

@@ -166,6 +166,9 @@ const cpuFresh = 5 * time.Millisecond
 // cache is not, so that is only asked when something has changed.
 func (p *program) look() {
 	g := p.cell.group
+	if p.cell.link != nil {
+		p.usage.BytesOut = p.cell.link.BytesOut()
+	}
 	const step = 128 * gust.KB
 	charged, err := g.charged()
 	if err == nil && (charged > p.looked+step || charged < p.looked-step) {
@@ -217,6 +220,9 @@ func (p *program) Wait() sandbox.Exit {
 		p.usage.CPU = t - p.cpuBefore
 	}
 	p.countOOM()
+	if p.cell.link != nil {
+		p.usage.BytesOut = p.cell.link.BytesOut()
+	}
 	p.usage.Memory = 0
 	p.ended = true
 	if p.killer != nil {

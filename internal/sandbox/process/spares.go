@@ -13,10 +13,11 @@ import (
 
 // kind is what cells differ in before they have a function.
 type kind struct {
-	root string // folder on the host
+	root    string // folder on the host
+	network bool   // it has more than lo
 }
 
-func kindOf(spec sandbox.Spec) kind { return kind{root: spec.Root} }
+func kindOf(spec sandbox.Spec) kind { return kind{root: spec.Root, network: hasNetwork(spec.Network)} }
 
 // spares are cells and /tmp volumes made ahead. They are made one at a time,
 // and only while nobody starts an environment: a burst has better use for the
