@@ -37,24 +37,33 @@ func (b *builder) findPython(ctx context.Context) (*python, error) {
 		want = b.Python
 	}
 	native := runtime.GOOS == "linux" && runtime.GOARCH == b.GOARCH
+	candidates := []string{"python" + want, "python3", "python"}
+	// To find it takes a few hundred milliseconds, so what was found for a
+	// version is written down.
+	k := newKey("pythons", want)
+	for _, name := range candidates {
+		k.add(stamp(name))
+	}
+	note := filepath.Join(b.CacheDir, "pythons", k.String())
+	if path, err := os.ReadFile(note); err == nil && want != "" && exists(string(path)) {
+		return &python{string(path), want, native}, nil
+	}
 	var other *python
-	var asked []string
-	for _, name := range []string{"python" + want, "python3", "python"} {
+	for _, name := range candidates {
 		path, err := find(name, "", "")
-		if err != nil || slices.Contains(asked, path) {
+		if err != nil {
 			continue
 		}
-		asked = append(asked, path)
-		version, err := tool{path: path, args: []string{"-I", "-c", "import sys, pip; print('%d.%d' % sys.version_info[:2])"}, in: b.name}.output(ctx)
-		version = strings.TrimSpace(version)
+		out, err := tool{path: path, args: []string{"-I", "-c", "import sys, pip; print('%d.%d' % sys.version_info[:2], sys.executable)"}, dir: b.source, in: b.name}.output(ctx)
+		version, executable, _ := strings.Cut(strings.TrimSpace(out), " ")
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case err != nil || !strings.HasPrefix(version, "3."):
 		case want == "" || version == want:
-			return &python{path, version, native}, nil
+			return &python{executable, version, native}, errors.Join(os.MkdirAll(filepath.Dir(note), 0o755), writeFile(note, executable))
 		case other == nil:
-			other = &python{path, want, false}
+			other = &python{executable, want, false}
 		}
 	}
 	if other == nil {
