@@ -21,9 +21,9 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/logfile", "internal/runtimes", "internal/cron"},
+	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch"},
 	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
-	{"internal/observe", "internal/build", "internal/access"},
+	{"internal/observe", "internal/build", "internal/access", "internal/scaffold"},
 	{"internal/catalog"},
 	{"internal/invoke"},
 	{"internal/gateway", "internal/aws", "internal/api"},
@@ -42,13 +42,17 @@ var dependencies = []string{
 	"github.com/elastic/go-seccomp-bpf",
 	"github.com/evanw/esbuild",
 	"github.com/fsnotify/fsnotify",
+	"github.com/google/nftables",
 	"github.com/google/uuid",
 	"github.com/klauspost/compress",
+	"github.com/mdlayher/netlink", // of nftables, for the one flag that it leaves out
+	"github.com/miekg/dns",
 	"github.com/prometheus/client_golang",
 	"github.com/prometheus/client_model", // tests only
 	"github.com/rogpeppe/go-internal",    // tests only
 	"github.com/spf13/cobra",
 	"github.com/spf13/pflag",
+	"github.com/vishvananda/netlink",
 	"go.yaml.in/yaml/v3",
 	"golang.org/x/net",
 	"golang.org/x/sync",

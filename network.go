@@ -32,6 +32,37 @@ const (
 	NetworkList NetworkMode = "list"
 )
 
+// Resolver is the address at which an environment that has a network asks for
+// names: the /etc/resolv.conf of every root has it.
+const Resolver = "169.254.100.1"
+
+// PrivateRanges are addresses that mean something else in each place; an
+// environment reaches those that its network lists, and no others (the special
+// purpose registry of RFC 6890, as far as it is not NeverReached).
+func PrivateRanges() []netip.Prefix {
+	return prefixes("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15")
+}
+
+// NeverReached are addresses that no list opens: of no host, of the link, which
+// is where clouds tell machines their secrets, and of many hosts at once.
+// Loopback is not among them: what is listed of it, the node passes on.
+func NeverReached() []netip.Prefix {
+	return prefixes("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")
+}
+
+func prefixes(texts ...string) []netip.Prefix {
+	ps := make([]netip.Prefix, len(texts))
+	for i, t := range texts {
+		ps[i] = netip.MustParsePrefix(t)
+	}
+	return ps
+}
+
+// Within reports whether p lies wholly within one of ranges.
+func Within(p netip.Prefix, ranges []netip.Prefix) bool {
+	return slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Bits() <= p.Bits() && r.Contains(p.Addr()) })
+}
+
 // Equal reports whether n and o allow the same in the same words.
 func (n Network) Equal(o Network) bool {
 	return n.Mode == o.Mode && slices.Equal(n.Allow, o.Allow)
@@ -84,6 +115,12 @@ type Destination struct {
 	Port uint16
 }
 
+// Loopback reports whether d is on the host's loopback, which the node passes
+// on: the name localhost, or a single address of 127.0.0.0/8.
+func (d Destination) Loopback() bool {
+	return d.Name == "localhost" || d.Prefix.IsValid() && d.Prefix.IsSingleIP() && d.Prefix.Addr().IsLoopback()
+}
+
 // String is the destination as it is written: "api.stripe.com:443",
 // "10.0.0.5:5432", "10.1.0.0/16:5432".
 func (d Destination) String() string {
@@ -118,10 +155,14 @@ func ParseDestination(s string) (Destination, error) {
 		if err != nil || d.Prefix != d.Prefix.Masked() {
 			return Destination{}, fmt.Errorf("%q is no prefix with all host bits zero: %s", truncate(host, 80), want)
 		}
-		return d, nil
-	}
-	if addr, err := netip.ParseAddr(host); err == nil {
+	} else if addr, err := netip.ParseAddr(host); err == nil {
 		d.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+	}
+	if d.Prefix.IsValid() {
+		if Within(d.Prefix, NeverReached()) && !d.Loopback() {
+			return Destination{}, fmt.Errorf("%q is an address that no environment reaches (of this network, of the link or of many hosts): %s",
+				truncate(host, 80), want)
+		}
 		return d, nil
 	}
 	d.Name = strings.ToLower(strings.TrimSuffix(host, "."))

@@ -13,6 +13,8 @@ func TestDestinationsAreReadAndWritten(t *testing.T) {
 		"10.0.0.5:5432":       "10.0.0.5:5432",
 		"10.1.0.0/16:5432":    "10.1.0.0/16:5432",
 		"localhost:6379":      "localhost:6379",
+		"127.0.0.1:5432":      "127.0.0.1:5432",
+		"0.0.0.0/0:443":       "0.0.0.0/0:443",
 		"_dmarc.a-b.c1:1":     "_dmarc.a-b.c1:1",
 	} {
 		d, err := ParseDestination(in)
@@ -36,6 +38,10 @@ func TestDestinationsAreReadAndWritten(t *testing.T) {
 		"2130706433:80":                "neither a host name nor an address",
 		"-a.b:80":                      "neither a host name nor an address",
 		"a..b:80":                      "neither a host name nor an address",
+		"169.254.169.254:80":           "no environment reaches",
+		"0.0.0.0:80":                   "no environment reaches",
+		"127.0.0.0/8:80":               "no environment reaches",
+		"255.255.255.255:80":           "no environment reaches",
 		"*.b:80":                       "neither a host name nor an address",
 		strings.Repeat("a", 64) + ":1": "neither a host name nor an address",
 	} {

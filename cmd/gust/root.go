@@ -68,7 +68,7 @@ func newRoot(c *command) *cobra.Command {
 		}
 	}
 	root.AddCommand(
-		c.test(),
+		c.init(), c.dev(), c.test(),
 		c.up(), c.env(), c.runtime(),
 		c.deploy(), c.plan(), c.invoke(), c.logs(), c.ls(), c.rm(), c.schema(),
 		c.backup(), c.restore(), c.check(),

@@ -50,10 +50,10 @@ func New(client *api.Client, dir string) (*App, error) {
 		Built: make(map[string]*build.Artifact), Layers: make(map[string]*build.Artifact)}, nil
 }
 
-// Build builds the functions with these names and their layers, or without
-// names all, for the node's processor, and tells the manifest's app their artifacts. The others
-// keep what the last Build made of them. An error is everything that failed;
-// nothing has changed then.
+// Build builds the functions with these names and their layers, and those that
+// never were, or without names all, for the node's processor, and tells the
+// manifest's app their artifacts. The others keep what the last Build made of
+// them. An error is everything that failed; nothing has changed then.
 func (a *App) Build(ctx context.Context, names ...string) error {
 	if a.arch == "" {
 		of, err := a.Client.Version(ctx)
@@ -69,7 +69,7 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 	app := *a.Manifest.App
 	if len(names) > 0 {
 		app.Functions = maps.Clone(app.Functions)
-		maps.DeleteFunc(app.Functions, func(name string, _ *gust.Function) bool { return !slices.Contains(names, name) })
+		maps.DeleteFunc(app.Functions, func(name string, _ *gust.Function) bool { return !slices.Contains(names, name) && a.Built[name] != nil })
 	}
 	used := make(map[string]manifest.Layer)
 	for _, f := range app.Functions {

@@ -33,7 +33,7 @@ func (n *Node) openBackend() (err error) {
 	switch n.config.Sandbox {
 	case "process":
 		n.backend, err = process.New(process.Options{
-			Dir: run, RunDir: run, Spares: spares, Scratch: n.scratch(), Logger: n.logger,
+			Dir: run, RunDir: run, Spares: spares, PoolMemory: poolMemory(n.config), Scratch: n.scratch(), Logger: n.logger,
 		})
 	case "none":
 		n.backend, err = none.New(none.Options{Dir: run, Logger: n.logger})

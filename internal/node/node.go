@@ -127,7 +127,7 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 		Catalog: n.catalog, Backend: n.backend, Code: n.code, Runtimes: n.runtimes, Recorder: n.recorder, Store: n.store,
 		Place: gust.Place{Account: c.Account, Region: c.Region},
 		Limits: scale.Limits{
-			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c), Grace: grace,
+			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c) - poolMemory(c), Grace: grace,
 		},
 		Debug:  hooks.Debug,
 		Logger: logger,

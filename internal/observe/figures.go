@@ -21,8 +21,18 @@ var (
 		gust.ThrottleFunction, gust.ThrottleNode, gust.ThrottleMemory, gust.ThrottleQueue, gust.ThrottleBackoff, "other",
 	}
 	causes = [...]gust.ColdCause{
-		gust.ColdFirst, gust.ColdScaleOut, gust.ColdIdle, gust.ColdDeploy, gust.ColdCrash, gust.ColdProvisioned, gust.ColdWarmUp, "other",
+		gust.ColdFirst, gust.ColdScaleOut, gust.ColdIdle, gust.ColdDeploy, gust.ColdCrash, gust.ColdProvisioned, gust.ColdPrewarmed, gust.ColdWarmUp, "other",
 	}
+	poolings = [...]Pooling{PoolHit, PoolMiss, PoolNone}
+)
+
+// Pooling says whether an environment's interpreter had been booted ahead.
+type Pooling string
+
+const (
+	PoolHit  Pooling = "hit"
+	PoolMiss Pooling = "miss" // none waited
+	PoolNone Pooling = "none" // the function cannot be bound late
 )
 
 // bounds of the histograms' buckets: from a warm start of a fast function to the
@@ -45,9 +55,11 @@ type figures struct {
 
 	outcomes      [len(outcomes)]atomic.Int64
 	throttles     [len(throttles)]atomic.Int64
-	causes        [len(causes)]atomic.Int64
+	causes        [len(causes)][len(poolings)]atomic.Int64
 	startFailures [len(outcomes)]atomic.Int64
 	running       atomic.Int64
+
+	prewarmedUsed, prewarmedUnused atomic.Int64
 
 	duration, init, queue histogram
 

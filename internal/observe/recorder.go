@@ -83,8 +83,18 @@ func (r *Recorder) Throttled(f *gust.Function, reason gust.ThrottleReason) {
 }
 
 // Started counts an environment of f that became ready after init.
-func (r *Recorder) Started(f *gust.Function, cause gust.ColdCause, init time.Duration) {
-	r.metrics.of(f).started(cause, init)
+func (r *Recorder) Started(f *gust.Function, cause gust.ColdCause, pool Pooling, init time.Duration) {
+	r.metrics.of(f).started(cause, pool, init)
+}
+
+// Prewarmed counts an environment of f that was started ahead: when it gets its
+// first invocation, or when it ends without one.
+func (r *Recorder) Prewarmed(f *gust.Function, used bool) {
+	if used {
+		r.metrics.of(f).prewarmedUsed.Add(1)
+	} else {
+		r.metrics.of(f).prewarmedUnused.Add(1)
+	}
 }
 
 // StartFailed counts and logs an environment of f that did not become ready.

@@ -5,12 +5,14 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // The base of every root is an allow-list: the folders that are mounted over, a
 // few files of configuration, and of the tree's files the C library with its
-// loader, the C++ runtime, certificates, time zones, a shell and what scripts
-// take for granted. What the tree does not have is left out: a static program
+// loader, the C++ runtime, certificates, time zones, a locale, a shell and what
+// scripts take for granted. What the tree does not have is left out: a static program
 // needs none of it.
 
 // EmptyFolder and EmptyFile are in every root to hide others with.
@@ -23,19 +25,25 @@ const (
 const clientFolder = "/var/runtime"
 
 // baseFolders are made whatever the tree has. /bin and /lib are the tree's,
-// often links.
-var baseFolders = []string{"/dev", "/etc", "/opt", "/proc", "/tmp", "/usr", "/var", EmptyFolder, "/var/task", clientFolder}
+// often links. The folders for libraries below those that are mounted over are
+// for interpreters that are booted ahead: the C library's loader remembers which
+// folders of its path were not there.
+var baseFolders = []string{"/dev", "/etc", "/opt", "/opt/lib", "/proc", "/tmp", "/usr", "/var", EmptyFolder, "/var/task", "/var/task/lib", clientFolder}
 
 var baseFiles = map[string]string{
 	"/etc/passwd":        "root:x:0:0:root:/:/bin/false\nsandbox:x:1000:1000:sandbox:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
 	"/etc/group":         "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n",
 	"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 	"/etc/hosts":         "127.0.0.1\tlocalhost gust\n::1\tlocalhost gust\n",
-	"/etc/resolv.conf":   "",
+	"/etc/resolv.conf":   "nameserver " + gust.Resolver + "\n",
 	EmptyFile:            "",
 }
 
 const zones = "/usr/share/zoneinfo"
+
+// locale is what LANG names in every environment. Without its files the C library
+// falls back to ASCII, in which Java and others then read and write text.
+const locale = "/usr/lib/locale/C.utf8"
 
 // certificates are where OpenSSL, Go and Rust look for them, on the usual
 // distributions; OpenSSL's configuration stands beside them.
@@ -85,6 +93,7 @@ func collectBase(ctx context.Context, t tree) (*collector, error) {
 		// The same zones again, and with leap seconds.
 		return d.IsDir() && (d.Name() == "posix" || d.Name() == "right")
 	})
+	c.all(ctx, locale, func(string, fs.DirEntry) bool { return false })
 	for _, p := range baseFolders {
 		c.folder(p)
 	}

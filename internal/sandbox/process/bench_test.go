@@ -20,9 +20,13 @@ func percentiles(b *testing.B, ds []time.Duration) {
 	if len(ds) == 0 {
 		return
 	}
+	b.ReportMetric(float64(percentile(ds, 50).Microseconds()), "p50-us")
+	b.ReportMetric(float64(percentile(ds, 99).Microseconds()), "p99-us")
+}
+
+func percentile(ds []time.Duration, p int) time.Duration {
 	slices.Sort(ds)
-	b.ReportMetric(float64(ds[len(ds)/2].Microseconds()), "p50-us")
-	b.ReportMetric(float64(ds[len(ds)*99/100].Microseconds()), "p99-us")
+	return ds[len(ds)*p/100]
 }
 
 // BenchmarkBareExec is the floor: the program alone, from exec to its end.
@@ -39,31 +43,85 @@ func BenchmarkBareExec(b *testing.B) {
 	percentiles(b, ds)
 }
 
+// networks are those that a cold start is measured with, one beside the other.
+var networks = []gust.Network{
+	{Mode: gust.NetworkNone}, {Mode: gust.NetworkInternet}, {Mode: gust.NetworkList, Allow: []string{"api.stripe.com:443", "10.0.0.5:5432"}},
+}
+
 // BenchmarkColdStart is from Start to the first answer, with a spare and
-// without. Stopping, and waiting for the next spare, is not measured.
+// without, of each network in turn. Stopping, and waiting for the next spare, is
+// not measured.
 func BenchmarkColdStart(b *testing.B) {
 	for _, spares := range []int{DefaultSpares, 0} {
 		b.Run(fmt.Sprintf("spares=%d", spares), func(b *testing.B) {
 			backend := newBackend(b, options(b, spares))
-			var ds, starts []time.Duration
+			ds := map[gust.NetworkMode][]time.Duration{}
 			for b.Loop() {
-				b.StopTimer()
-				settle(b, backend)
-				b.StartTimer()
-				begin := time.Now()
-				e := start(b, backend, helloSpec(hello(b)))
-				starts = append(starts, time.Since(begin))
-				invoke(b, e)
-				ds = append(ds, time.Since(begin))
-				b.StopTimer()
-				e.Stop(0)
-				b.StartTimer()
+				for _, n := range networks {
+					spec := helloSpec(hello(b))
+					spec.Network = n
+					settleFor(b, backend, spec)
+					begin := time.Now()
+					e := start(b, backend, spec)
+					invoke(b, e)
+					ds[n.Mode] = append(ds[n.Mode], time.Since(begin))
+					e.Stop(0)
+				}
 			}
-			percentiles(b, ds)
-			slices.Sort(starts)
-			b.ReportMetric(float64(starts[len(starts)/2].Microseconds()), "p50-us/start")
+			for mode, ds := range ds {
+				slices.Sort(ds)
+				b.ReportMetric(float64(ds[len(ds)/2].Microseconds()), "p50-us/"+string(mode))
+				b.ReportMetric(float64(ds[len(ds)*99/100].Microseconds()), "p99-us/"+string(mode))
+			}
+			b.ReportMetric(0, "ns/op") // all three, and their ends
 		})
 	}
+}
+
+// BenchmarkPoolHit is Start when an interpreter waits, to its having been told
+// what it is for, and to the first answer. The interpreter is testdata/hello.
+func BenchmarkPoolHit(b *testing.B) {
+	o := options(b, DefaultSpares)
+	o.PoolMemory = 512 * gust.MB
+	backend := newBackend(b, o)
+	spec := late(b, interpreter(b, backend))
+	backend.Prepare([]sandbox.Spec{spec})
+	var ds, starts []time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		eventually(b, "one waits", func() bool { return waiting(backend) > 0 })
+		settle(b, backend)
+		b.StartTimer()
+		begin := time.Now()
+		e := start(b, backend, anew(spec))
+		starts = append(starts, time.Since(begin))
+		invoke(b, e)
+		ds = append(ds, time.Since(begin))
+		b.StopTimer()
+		if !e.Pooled() {
+			b.Fatal("it is not out of the pool")
+		}
+		e.Stop(0)
+		b.StartTimer()
+	}
+	percentiles(b, ds)
+	slices.Sort(starts)
+	b.ReportMetric(float64(starts[len(starts)/2].Microseconds()), "p50-us/start")
+}
+
+// settleFor waits until a spare of the kind is there, if there are any.
+func settleFor(b *testing.B, backend *Backend, spec sandbox.Spec) {
+	<-backend.base.ready
+	if backend.spares.want == 0 {
+		return
+	}
+	spec.Root = backend.base.path
+	backend.spares.expect(kindOf(spec))
+	eventually(b, "a spare is made", func() bool {
+		backend.spares.mu.Lock()
+		defer backend.spares.mu.Unlock()
+		return slices.ContainsFunc(backend.spares.cells, func(c *cell) bool { return c.kind == kindOf(spec) })
+	})
 }
 
 // settle waits until the root and all spares are there.
@@ -112,31 +170,38 @@ func BenchmarkParts(b *testing.B) {
 	})
 }
 
-// BenchmarkBurst starts 200 environments at once, each to its first answer.
+// BenchmarkBurst starts 200 environments at once, each to its first answer,
+// without a network and with one.
 func BenchmarkBurst(b *testing.B) {
 	const n = 200
-	backend := newBackend(b, options(b, DefaultSpares))
-	settle(b, backend)
-	for b.Loop() {
-		var wg sync.WaitGroup
-		envs := make([]sandbox.Environment, n)
-		for i := range envs {
-			wg.Go(func() {
-				envs[i] = start(b, backend, helloSpec(hello(b)))
-				invoke(b, envs[i])
-			})
-		}
-		wg.Wait()
-		b.StopTimer()
-		begin := time.Now()
-		for _, e := range envs {
-			wg.Go(func() { e.Stop(0) })
-		}
-		wg.Wait()
-		b.ReportMetric(float64(time.Since(begin).Microseconds())/n, "us/stop")
-		b.StartTimer()
+	for _, network := range networks[:2] {
+		b.Run("network="+network.String(), func(b *testing.B) {
+			backend := newBackend(b, options(b, DefaultSpares))
+			settle(b, backend)
+			spec := helloSpec(hello(b))
+			spec.Network = network
+			for b.Loop() {
+				var wg sync.WaitGroup
+				envs := make([]sandbox.Environment, n)
+				for i := range envs {
+					wg.Go(func() {
+						envs[i] = start(b, backend, spec)
+						invoke(b, envs[i])
+					})
+				}
+				wg.Wait()
+				b.StopTimer()
+				begin := time.Now()
+				for _, e := range envs {
+					wg.Go(func() { e.Stop(0) })
+				}
+				wg.Wait()
+				b.ReportMetric(float64(time.Since(begin).Microseconds())/n, "us/stop")
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "us/env")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "us/env")
 }
 
 // BenchmarkWarm is one invocation of an environment that is ready.

@@ -15,6 +15,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/sandbox/network"
 )
 
 // apiAddress is where the Runtime API listens, in each environment's own
@@ -35,7 +36,8 @@ type cell struct {
 	processes int
 	uid       int // of init; the function's is the next
 	listener  net.Listener
-	zygote    *zygote // whose root and /dev it has
+	link      *network.Link // nil without a network
+	zygote    *zygote       // whose root and /dev it has
 }
 
 // newCell makes one, with limits that the function probably has.
@@ -80,8 +82,16 @@ func (b *Backend) newCell(k kind, memory int64, processes int) (_ *cell, err err
 	if _, _, err := ctl.answer(forked); err != nil {
 		return nil, err
 	}
+	attached := make(chan error, 1)
+	go func() { attached <- c.attach() }() // beside what init does
 	_, fd, err := ctl.do(b.cellList(c.uid))
+	if aerr := <-attached; err == nil {
+		err = aerr
+	}
 	if err != nil {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "runtime api")
@@ -91,6 +101,20 @@ func (b *Backend) newCell(k kind, memory int64, processes int) (_ *cell, err err
 		return nil, fmt.Errorf("take the Runtime API's listener: %w", err)
 	}
 	return c, nil
+}
+
+// attach gives the cell its network, if its kind has one.
+func (c *cell) attach() error {
+	if !c.kind.network {
+		return nil
+	}
+	ns, err := openNetns(c.pid)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	c.link, err = c.b.net.Attach(int(ns.Fd()))
+	return err
 }
 
 // bind makes the cell the environment of one function and starts its program.
@@ -103,24 +127,22 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	if err := v.own(c.uid + 1); err != nil {
 		return nil, fmt.Errorf("give /tmp to the function: %w", err)
 	}
-	code, err := bindTree(spec.Code, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	m, err := openMounts(spec, v.mount)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(code)
-	opt, err := mountLayers(spec.Layers)
-	if err != nil {
-		return nil, err
-	}
-	if opt >= 0 {
-		defer unix.Close(opt)
-	}
+	defer m.close()
 	rules, err := c.b.lock.ruleset(c.zygote.root, c.zygote.dev, v.root)
 	if err != nil {
 		return nil, err
 	}
 	if rules >= 0 {
 		defer unix.Close(rules)
+	}
+	if c.link != nil {
+		if err := c.link.Allow(spec.Network); err != nil {
+			return nil, err
+		}
 	}
 	var netns *os.File
 	if spec.Runtime == gust.RuntimeHTTP { // before the program, which may end at once
@@ -129,7 +151,7 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 		}
 	}
 	c.control.deadline(time.Now().Add(stepTimeout))
-	l := c.b.runList(spec, code, opt, v.mount, output, rules)
+	l := c.b.runList(spec, m, output, rules)
 	_, fd, err := c.control.do(l)
 	if err != nil {
 		if netns != nil {
@@ -202,6 +224,9 @@ func (c *cell) release() {
 	}
 	if c.listener != nil {
 		c.listener.Close()
+	}
+	if c.link != nil {
+		c.link.Close()
 	}
 	if c.group != nil {
 		if err := c.group.remove(); err != nil {

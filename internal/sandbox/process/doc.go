@@ -9,6 +9,7 @@ package process
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 
 	"github.com/gust-dev/gust/internal/sandbox"
 )
@@ -36,14 +37,32 @@ type Options struct {
 	// yet; 0 is none. One costs about 0.5 MB of the kernel's memory, and saves
 	// a cold start between 1 and 10 ms.
 	Spares int
+	// PoolMemory bounds the bytes of memory of interpreters that wait, booted,
+	// for a function; 0 is none. See Prepare.
+	PoolMemory int64
 	// Scratch bounds the bytes of disk that all /tmp take together; 0 is no
 	// bound. They are sparse, so what functions declare may be far more. Over
 	// it no environment is started, and the one whose /tmp takes most is
 	// ended. That is looked at twice a second: leave so much free as the disk
 	// writes in that time.
 	Scratch int64
+	// Ports are the node's own, which no environment reaches.
+	Ports []uint16
+	// Upstreams are the resolvers that are asked for environments; none are
+	// the host's.
+	Upstreams []netip.AddrPort
 	// Logger gets what is wrong with the node; nil discards.
 	Logger *slog.Logger
+}
+
+// Pool is what waits of one kind.
+type Pool struct {
+	Root        string // the name of the root's folder
+	Interpreter string // its command line, by the names of its files
+	Waiting     int
+	Memory      int64  // bytes that those use together
+	Boots       uint64 // so far
+	Failures    uint64 // boots that failed
 }
 
 var _ sandbox.Backend = (*Backend)(nil)

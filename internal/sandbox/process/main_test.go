@@ -16,6 +16,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/sandbox/network/networktest"
 )
 
 // victimEnv makes the test's binary a node that starts environments and waits
@@ -26,6 +27,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(victimEnv); dir != "" {
 		fmt.Println(victim(dir))
 		os.Exit(1)
+	}
+	if code, moved := networktest.Move(); moved {
+		os.Exit(code)
 	}
 	var err error
 	if rootsDir, err = os.MkdirTemp("", "gust-roots-"); err != nil {

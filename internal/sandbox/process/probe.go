@@ -40,7 +40,7 @@ var readonlyProc = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "
 
 // filesOfEnvironment is how many files the node has open for one environment,
 // a connection of its own included.
-const filesOfEnvironment = 12
+const filesOfEnvironment = 14
 
 // probeNamespaces makes one of each kind, in a process that ends at once.
 func (b *Backend) probeNamespaces() error {

@@ -19,6 +19,7 @@ import (
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
 	"github.com/gust-dev/gust/internal/sandbox/environment"
+	"github.com/gust-dev/gust/internal/sandbox/network"
 )
 
 // Backend starts environments as processes. It is safe for use by many
@@ -43,9 +44,13 @@ type Backend struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
+	net    *network.Network // nil where there are no rights for it
+	netErr error            // and why
+
 	base   baseRoot
 	roots  *roots
 	spares *spares
+	pools  *pools
 	mu     sync.Mutex
 	envs   map[*program]*environment.Environment
 	alive  sync.WaitGroup // programs that have not been released
@@ -118,6 +123,12 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	} else if err != nil {
 		b.log.Warn("the node is not protected from the kernel's memory killer", "error", err)
 	}
+	b.net, b.netErr = network.Open(network.Options{
+		NodeID: o.NodeID, RunDir: o.RunDir, Ports: o.Ports, Upstreams: o.Upstreams, Logger: b.log,
+	})
+	if b.netErr != nil {
+		b.log.Warn("functions get no network", "error", b.netErr)
+	}
 	b.keeper = newKeeper()
 	if b.image, err = sealedStarter(); err != nil {
 		return nil, missing(err)
@@ -131,13 +142,14 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	}
 	b.roots = newRoots(b)
 	b.spares = newSpares(b, o.Spares, v)
+	b.pools = newPools(b, o.PoolMemory)
 	b.base.ready = make(chan struct{})
 	b.wg.Go(func() {
 		defer close(b.base.ready)
 		b.base.path, b.base.err = ensureRoot(b.ctx, "/", filepath.Join(b.dir, "roots"))
 		switch {
 		case b.base.err == nil:
-			b.spares.expect(kind{root: b.base.path})
+			b.spares.expect(kind{root: b.base.path, network: b.net != nil})
 		case b.ctx.Err() == nil:
 			b.log.Error("the functions' root is not ready", "error", b.base.err)
 		}
@@ -146,6 +158,7 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 		b.wg.Go(func() { b.watchScratch(o.Scratch) })
 	}
 	b.wg.Go(b.spares.run)
+	b.wg.Go(b.pools.run)
 	return b, nil
 }
 
@@ -195,12 +208,18 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	if err := b.Permits(spec.Network); err != nil {
+		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Network", Message: err.Error()}
+	}
 	if b.scratch.full.Load() {
 		return nil, ErrScratch
 	}
 	b.spares.begin()
 	defer b.spares.end()
-	p, r, err := b.launch(ctx, spec)
+	p, r, pooled, err := b.bindBooted(spec)
+	if err == nil && p == nil {
+		p, r, err = b.launch(ctx, spec)
+	}
 	if errors.Is(err, errStarterEnded) {
 		// A spare can have been killed like any process, and be noticed only
 		// now. A second time it has another reason.
@@ -209,7 +228,7 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	if err != nil {
 		return nil, err
 	}
-	parts := environment.Parts{Spec: spec, Process: p, Output: r, Logger: b.log}
+	parts := environment.Parts{Spec: spec, Process: p, Output: r, Pooled: pooled, Logger: b.log}
 	if spec.Runtime == gust.RuntimeHTTP {
 		parts.Dial = p.dial
 	} else {
@@ -228,6 +247,32 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 		return nil, errClosed
 	}
 	return e, nil
+}
+
+// bindBooted gives spec an interpreter that waits, if there is one. Without one,
+// or when it cannot be bound, there is no error: a plain start does it too.
+func (b *Backend) bindBooted(spec sandbox.Spec) (p *program, output *os.File, ok bool, err error) {
+	k, ok := bootKindOf(spec)
+	doc := message(append(spec.Env[:len(spec.Env):len(spec.Env)], b.knows(spec)))
+	if !ok || doc == nil {
+		return nil, nil, false, nil
+	}
+	w := b.pools.take(k)
+	if w == nil {
+		return nil, nil, false, nil
+	}
+	m, err := openMounts(spec, w.volume.mount)
+	if err != nil { // the function's own fault
+		w.close()
+		return nil, nil, false, err
+	}
+	defer m.close()
+	if p, err = w.bind(spec, doc, m); err != nil {
+		b.log.Warn("an interpreter that waited could not be bound, and a function is started anew", "function", spec.Function, "error", err)
+		w.close()
+		return nil, nil, false, nil
+	}
+	return p, w.output, true, nil
 }
 
 // launch starts the program in a cell; output is the read end of its output.
@@ -280,6 +325,28 @@ func (b *Backend) materials(ctx context.Context, spec sandbox.Spec) (*cell, *vol
 	return c, v, nil
 }
 
+// Permits says why a function's network cannot be given, or returns nil.
+func (b *Backend) Permits(n gust.Network) error {
+	switch {
+	case !hasNetwork(n):
+		return nil
+	case b.netErr != nil:
+		return fmt.Errorf("network %s: %w", n, b.netErr)
+	}
+	return b.net.Check(n)
+}
+
+// Warnings are what is not as it should be, for people.
+func (b *Backend) Warnings() []string {
+	if b.netErr != nil {
+		return []string{b.netErr.Error()}
+	}
+	return b.net.Warnings()
+}
+
+// hasNetwork reports whether an environment has more than lo.
+func hasNetwork(n gust.Network) bool { return n.Mode != "" && n.Mode != gust.NetworkNone }
+
 // forget is called when all that a program had has been given back.
 func (b *Backend) forget(p *program) {
 	b.mu.Lock()
@@ -293,8 +360,10 @@ func (b *Backend) knows(spec sandbox.Spec) string {
 	if spec.Runtime == gust.RuntimeHTTP {
 		return "PORT=" + strconv.Itoa(httpPort)
 	}
-	return "AWS_LAMBDA_RUNTIME_API=" + apiAddress
+	return apiVariable
 }
+
+const apiVariable = "AWS_LAMBDA_RUNTIME_API=" + apiAddress
 
 // Close implements sandbox.Backend.
 func (b *Backend) Close() error {
@@ -317,6 +386,7 @@ func (b *Backend) Close() error {
 	b.wg.Wait()
 	if b.spares != nil {
 		b.spares.close()
+		b.pools.close()
 	}
 	if b.roots != nil {
 		b.roots.close()
@@ -328,6 +398,12 @@ func (b *Backend) Close() error {
 	if b.image != nil {
 		b.image.Close()
 		b.image = nil
+	}
+	if b.net != nil {
+		if err := b.net.Close(); err != nil {
+			b.log.Error("something of the environments' networks is left", "error", err)
+		}
+		b.net = nil
 	}
 	if b.cgroups != nil {
 		err := b.cgroups.remove()

@@ -31,5 +31,11 @@ func (*Backend) Start(context.Context, sandbox.Spec) (sandbox.Environment, error
 	return nil, ErrUnsupported
 }
 
+// Prepare announces what will be started.
+func (*Backend) Prepare([]sandbox.Spec) {}
+
+// Pools lists what waits.
+func (*Backend) Pools() []Pool { return nil }
+
 // Close implements sandbox.Backend.
 func (*Backend) Close() error { return nil }

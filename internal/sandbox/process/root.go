@@ -46,7 +46,7 @@ var rootFiles = map[string]string{
 	"/etc/group":         "root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n",
 	"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 	"/etc/hosts":         "127.0.0.1\tlocalhost gust\n::1\tlocalhost gust\n",
-	"/etc/resolv.conf":   "",
+	"/etc/resolv.conf":   "nameserver " + gust.Resolver + "\n",
 	emptyFile:            "",
 }
 

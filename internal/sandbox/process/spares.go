@@ -13,10 +13,11 @@ import (
 
 // kind is what cells differ in before they have a function.
 type kind struct {
-	root string // folder on the host
+	root    string // folder on the host
+	network bool   // it has more than lo
 }
 
-func kindOf(spec sandbox.Spec) kind { return kind{root: spec.Root} }
+func kindOf(spec sandbox.Spec) kind { return kind{root: spec.Root, network: hasNetwork(spec.Network)} }
 
 // spares are cells and /tmp volumes made ahead. They are made one at a time,
 // and only while nobody starts an environment: a burst has better use for the
@@ -76,7 +77,15 @@ func (s *spares) end() {
 	s.mu.Unlock()
 	if idle {
 		s.nudge()
+		s.b.pools.nudge()
 	}
+}
+
+// idle reports whether nobody starts an environment.
+func (s *spares) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.starting == 0
 }
 
 func (s *spares) nudge() {
@@ -90,6 +99,16 @@ func (s *spares) nudge() {
 func (s *spares) expect(k kind) {
 	s.mu.Lock()
 	s.used(k)
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// foresee tells of a kind that may be asked for, after all those that are.
+func (s *spares) foresee(k kind) {
+	s.mu.Lock()
+	if !slices.Contains(s.recent, k) {
+		s.recent = append(s.recent, k)
+	}
 	s.mu.Unlock()
 	s.nudge()
 }
