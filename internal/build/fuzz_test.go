@@ -22,7 +22,7 @@ func FuzzRequirements(f *testing.F) {
 			t.Fatal(err)
 		}
 		b := &builder{source: dir, name: ".", function: &gust.Function{}}
-		r := &requirements{file: file}
+		r := &requirements{file: file, dir: dir}
 		if err := b.follow(r, file); err != nil && err.Error() == "" {
 			t.Error("an error without a text")
 		}

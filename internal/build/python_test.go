@@ -138,7 +138,7 @@ func TestPythonProjects(t *testing.T) {
 	}{
 		{"nothing to install", pythonFunction(version), map[string]string{"app.py": ""}, []string{"app.py"}, ""},
 		{"a pyproject.toml", pythonFunction(version), map[string]string{"app.py": "", "one-1.0-py3-none-any.whl": one,
-			"pyproject.toml": "[project]\nname = 'x'\ndependencies = ['one @ file://DIR/one-1.0-py3-none-any.whl']\n"}, []string{"app.py", "one.py"}, ""},
+			"pyproject.toml": "[project]\nname = 'x'\ndependencies = ['one @ file://DIR/one-1.0-py3-none-any.whl']\n"}, []string{"app.py", "one.py"}, "pyproject.toml in . has no lockfile"},
 		{"a pyproject.toml that needs nothing", pythonFunction(version), map[string]string{"app.py": "", "pyproject.toml": "[tool.x]\n"}, []string{"app.py"}, ""},
 		{"a folder of Python", pythonFunction(version), map[string]string{"app.py": "", "wheels/one-1.0-py3-none-any.whl": one,
 			"requirements.txt": "--no-index\n--find-links wheels\none\n"}, []string{"app.py", "one.py"}, "requirements.txt in . does not say which version of one"},
@@ -169,6 +169,17 @@ func TestPythonProjects(t *testing.T) {
 				t.Errorf("the warnings are %q", warned)
 			}
 		})
+	}
+}
+
+// TestPythonRequirementsAboveTheSource: they may stand beside the manifest.
+func TestPythonRequirementsAboveTheSource(t *testing.T) {
+	version := here(t)
+	root := tree(t, map[string]string{"src/app.py": "", "requirements.txt": "./lib/one-1.0-py3-none-any.whl",
+		"lib/one-1.0-py3-none-any.whl": wheel(t, "one", map[string]string{"one.py": ""})})
+	a, _ := must(t, root, pythonFunction(version), source("src", manifest.Build{}), build.Options{})
+	if got := names(t, a); !slices.Contains(got, "one.py") || !slices.Contains(got, "app.py") {
+		t.Errorf("the artifact has %q", got)
 	}
 }
 
