@@ -32,8 +32,8 @@ type App struct {
 	// Debug names functions that are built for a debugger.
 	Debug []string
 
-	arch  string // the node's processor
-	built map[string]*build.Artifact
+	os, arch string // the node's
+	built    map[string]*build.Artifact
 }
 
 // New loads the manifest in dir; its problems can be told without a node. The
@@ -48,15 +48,15 @@ func New(client *api.Client, dir string) (*App, error) {
 
 // Build builds the functions with these names and those that never were, or
 // without names all, for the node's processor, and tells the manifest's app
-// their artifacts. The others keep what the last Build made of them. An error is everything that failed;
-// nothing has changed then.
+// their artifacts. The others keep what the last Build made of them. An error is
+// everything that failed; nothing has changed then.
 func (a *App) Build(ctx context.Context, names ...string) error {
 	if a.arch == "" {
 		of, err := a.Client.Version(ctx)
 		if err != nil {
 			return err
 		}
-		_, a.arch, _ = strings.Cut(of.Platform, "/")
+		a.os, a.arch, _ = strings.Cut(of.Platform, "/")
 	}
 	cache, err := Cache()
 	if err != nil {
@@ -70,6 +70,7 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 	defer a.Progress("build", "")
 	built, err := build.All(ctx, a.Dir, &app, a.Manifest.Sources, build.Options{
 		CacheDir: cache,
+		GOOS:     a.os,
 		GOARCH:   a.arch,
 		Progress: func(text string) { a.Progress("build", text) },
 		Debug:    a.Debug,
