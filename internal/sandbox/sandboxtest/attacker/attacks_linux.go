@@ -75,6 +75,7 @@ func attacks() map[string]func(*findings, wire.Event) {
 		"signal-init":     signalInit,
 		"signal-all":      signalAll,
 		"hog":             hog,
+		"before":          before,
 	}
 }
 
