@@ -38,6 +38,7 @@ type schema struct {
 	Else          *schema            `json:"else,omitempty"`
 	Not           *schema            `json:"not,omitempty"`
 	AllOf         []*schema          `json:"allOf,omitempty"`
+	AnyOf         []*schema          `json:"anyOf,omitempty"`
 }
 
 // Schema is the JSON Schema (draft 2020-12) of a manifest, for editors. It
@@ -125,6 +126,10 @@ func (v list) schema() *schema {
 	return &schema{Type: "array", Items: &schema{Type: []string{"string", "number", "boolean"}, Pattern: v.item}, MinItems: 1, MaxItems: v.most}
 }
 
+func (network) schema() *schema {
+	return &schema{Type: []string{"string", "array"}, AnyOf: []*schema{{Enum: networkModes.of}, networkList.schema()}, Default: networkModes.def}
+}
+
 func (environment) schema() *schema {
 	return &schema{Type: "object", PropertyNames: &schema{Pattern: rules.EnvNamePattern},
 		Additional: &schema{Type: []string{"string", "number", "boolean"}}}
@@ -182,6 +187,8 @@ func (f field) standard() string {
 		return v.note
 	case choice:
 		return v.def
+	case network:
+		return networkModes.def
 	default:
 		return ""
 	}

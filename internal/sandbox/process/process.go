@@ -326,7 +326,7 @@ func (b *Backend) forget(p *program) {
 // knows is the environment variable that the backend alone knows.
 func (b *Backend) knows(spec sandbox.Spec) string {
 	if spec.Runtime == gust.RuntimeHTTP {
-		return "PORT=" + strconv.Itoa(httpPort)
+		return "PORT=" + strconv.Itoa(gust.HTTPPort)
 	}
 	return "AWS_LAMBDA_RUNTIME_API=" + apiAddress
 }
