@@ -206,7 +206,7 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 		return nil, context.Cause(ctx)
 	}
 	if err := b.Permits(spec.Network); err != nil {
-		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Network", Message: err.Error()}
+		return nil, err
 	}
 	if b.scratch.full.Load() {
 		return nil, ErrScratch
