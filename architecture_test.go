@@ -21,9 +21,9 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/logfile", "internal/runtimes", "internal/cron"},
+	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch"},
 	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
-	{"internal/observe", "internal/build", "internal/access"},
+	{"internal/observe", "internal/build", "internal/access", "internal/scaffold"},
 	{"internal/catalog"},
 	{"internal/invoke"},
 	{"internal/gateway", "internal/aws", "internal/api"},
@@ -40,6 +40,7 @@ var dependencies = []string{
 	"github.com/cockroachdb/pebble/v2",
 	"github.com/coder/websocket", // tests only
 	"github.com/elastic/go-seccomp-bpf",
+	"github.com/evanw/esbuild",
 	"github.com/fsnotify/fsnotify",
 	"github.com/google/nftables",
 	"github.com/google/uuid",

@@ -64,9 +64,13 @@ func document(t *testing.T, kind string, payload []byte) failure {
 		Type    string `json:"errorType"`
 		Message string `json:"errorMessage"`
 		Trace   any    `json:"stackTrace"`
+		Node    any    `json:"trace"` // as Lambda's runtime for Node calls it
 	}
 	if err := json.Unmarshal(payload, &doc); err != nil {
 		t.Fatalf("the error document %.500q: %v", payload, err)
+	}
+	if doc.Trace == nil {
+		doc.Trace = doc.Node
 	}
 	return failure{kind, doc.Type, doc.Message, doc.Trace}
 }

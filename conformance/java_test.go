@@ -56,7 +56,7 @@ func TestJava(t *testing.T) {
 	manifest(t, dir, `
 app: java-probe
 functions:
-  java-probe: {runtime: provided, source: ./probe, timeout: 10s, memory: 384MB}
+  java-probe: {runtime: provided, source: ./probe, timeout: 5s, memory: 384MB}
 `)
 	deploy(t, dir, "java-probe")
 
@@ -87,7 +87,7 @@ functions:
 		}](t, out.Payload)
 		id, _ := requestID(out.ResultMetadata)
 		if got.Request != id || got.ARN != "arn:aws:lambda:us-east-1:000000000000:function:java-probe" || got.Function != "java-probe" ||
-			got.Memory != 384 || got.Client != "suite" || got.LeftMS <= 0 || got.LeftMS > 10_000 || !strings.HasPrefix(got.Trace, "Root=1-") {
+			got.Memory != 384 || got.Client != "suite" || got.LeftMS <= 0 || got.LeftMS > 5000 || !strings.HasPrefix(got.Trace, "Root=1-") {
 			t.Errorf("the context is %s", out.Payload)
 		}
 		// The bootstrap bounds the heap by the function's memory, not the machine's.
@@ -104,7 +104,7 @@ functions:
 			{map[string]any{"do": "error", "text": "not me"}, "probe.Probe$Refusal", "not me", "Probe.java"},
 			{map[string]any{"do": "fill"}, "java.lang.OutOfMemoryError", "", ""},
 			{map[string]any{"do": "exit", "n": 9}, "Runtime.ExitError", "exit status 9", ""},
-			{map[string]any{"do": "sleep", "n": 60_000}, "Sandbox.Timedout", "Task timed out after 10.00 seconds", ""},
+			{map[string]any{"do": "sleep", "n": 60_000}, "Sandbox.Timedout", "Task timed out after 5.00 seconds", ""},
 		} {
 			got := fails(t, "java-probe", c.event)
 			if got.Kind != "Unhandled" || got.Type != c.kind || !strings.Contains(got.Message, c.message) || !strings.Contains(fmt.Sprint(got.Trace), c.trace) {

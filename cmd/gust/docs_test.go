@@ -37,7 +37,11 @@ func reference() string {
 	fmt.Fprintf(&b, "# The gust command\n\n<!-- Generated from the command by `UPDATE=1 go test ./cmd/gust -run TestReference`. DO NOT EDIT. -->\n\n")
 	fmt.Fprintf(&b, "```text\n%s\n```\n\n", root.Long)
 	fmt.Fprintf(&b, "Flags of every command:\n\n%s\n", flagTable(root.PersistentFlags()))
+	var list []*cobra.Command
 	for _, cmd := range root.Commands() {
+		list = append(append(list, cmd), cmd.Commands()...)
+	}
+	for _, cmd := range list {
 		if cmd.Hidden {
 			continue
 		}

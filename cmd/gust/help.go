@@ -29,7 +29,11 @@ func (c *command) help(cmd *cobra.Command, _ []string) {
 		fmt.Fprint(out, head("Examples:"))
 		fmt.Fprintln(out, cmd.Example)
 	}
-	for _, g := range append(cmd.Groups(), &cobra.Group{Title: "More:"}) {
+	rest := "More:"
+	if cmd.HasParent() {
+		rest = "Commands:"
+	}
+	for _, g := range append(cmd.Groups(), &cobra.Group{Title: rest}) {
 		var list []string
 		for _, sub := range cmd.Commands() {
 			if sub.GroupID == g.ID && !sub.Hidden {
@@ -50,13 +54,13 @@ func (c *command) help(cmd *cobra.Command, _ []string) {
 		fmt.Fprint(out, flags.FlagUsagesWrapped(helpWidth))
 	}
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintln(out, "\n`gust COMMAND --help` says more about a command.")
+		fmt.Fprintf(out, "\n`%s COMMAND --help` says more about a command.\n", cmd.CommandPath())
 	}
 }
 
 func usageLine(cmd *cobra.Command) string {
 	if cmd.HasParent() {
-		return cmd.Root().Name() + " " + cmd.Use + " [FLAGS]"
+		return cmd.Parent().CommandPath() + " " + cmd.Use + " [FLAGS]"
 	}
 	return cmd.Use + " COMMAND [FLAGS]"
 }

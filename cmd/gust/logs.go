@@ -95,27 +95,31 @@ func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuer
 	return nil
 }
 
-// printRecord prints one record on one line. An end is left out: its report
-// says more, and follows.
+// printRecord prints one record on one line; of an end it prints nothing.
 func (c *command) printRecord(out *terminal, r *observe.Record) error {
-	text := r.Message
-	switch r.Kind {
-	case observe.KindEnd:
+	if r.Kind == observe.KindEnd { // its report says more, and follows
 		return nil
-	case observe.KindLine:
-		text = out.paint(levelColour(r.Level), printable(text))
-	case observe.KindStart:
-		text = out.paint(dim, fmt.Sprintf("START version %d", r.Version))
-	case observe.KindReport:
-		text = describeReport(out, r.Report)
-	case observe.KindDropped:
-		text = out.paint(yellow, fmt.Sprintf("DROPPED %d lines (%s) that came faster than they can be kept", r.Dropped.Lines, size(int64(r.Dropped.Bytes))))
-	case observe.KindInitError:
-		text = out.paint(red, "DID NOT START "+printable(text))
 	}
 	_, err := fmt.Fprintf(out, "%s  %s  %-8s  %s\n", out.paint(dim, r.Time.Local().Format("2006-01-02 15:04:05.000")),
-		out.paint(bold, r.Function), cmp.Or(r.RequestID, "-")[:min(8, len(cmp.Or(r.RequestID, "-")))], text)
+		out.paint(bold, r.Function), cmp.Or(r.RequestID, "-")[:min(8, len(cmp.Or(r.RequestID, "-")))], describeRecord(out, r))
 	return err
+}
+
+// describeRecord is what people are told of a record.
+func describeRecord(out *terminal, r *observe.Record) string {
+	switch r.Kind {
+	case observe.KindLine:
+		return out.paint(levelColour(r.Level), printable(r.Message))
+	case observe.KindStart:
+		return out.paint(dim, fmt.Sprintf("START version %d", r.Version))
+	case observe.KindReport:
+		return describeReport(out, r.Report)
+	case observe.KindDropped:
+		return out.paint(yellow, fmt.Sprintf("DROPPED %d lines (%s) that came faster than they can be kept", r.Dropped.Lines, size(int64(r.Dropped.Bytes))))
+	case observe.KindInitError:
+		return out.paint(red, "DID NOT START "+printable(r.Message))
+	}
+	return r.Message
 }
 
 func describeReport(out *terminal, r *gust.Report) string {

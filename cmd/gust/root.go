@@ -68,8 +68,8 @@ func newRoot(c *command) *cobra.Command {
 		}
 	}
 	root.AddCommand(
-		c.test(),
-		c.up(), c.env(),
+		c.init(), c.dev(), c.test(),
+		c.up(), c.env(), c.runtime(),
 		c.deploy(), c.plan(), c.invoke(), c.logs(), c.ls(), c.rm(), c.schema(),
 		c.backup(), c.restore(), c.check(),
 		c.version(), c.completion(),
@@ -152,10 +152,14 @@ func cause(err error) error {
 	return err
 }
 
+// here reports whether the node is found by its data folder, and so on this
+// machine; one on a free port says there which.
+func (c *command) here() bool { return !c.apiGiven || strings.HasSuffix(c.config.API, ":0") }
+
 // client finds the node to work with, and its key.
 func (c *command) client() (*api.Client, error) {
 	endpoint := c.config.API
-	if !c.apiGiven || strings.HasSuffix(endpoint, ":0") { // a node on a free port says which
+	if c.here() {
 		address, err := api.ReadAddress(c.config.Data)
 		if errors.Is(err, gust.ErrNotFound) {
 			return nil, fmt.Errorf("no node runs on the data folder %s; %s", c.config.Data, c.howToStart())

@@ -42,6 +42,12 @@ func TestMain(m *testing.M) {
 //	follow REGEXP CMD...  runs a command, waits for a line like this, interrupts
 //	                      it, and it has to end well
 //	background CMD...     runs a command; background wait STATUS waits for it
+//	dev start [ARG...]    runs `gust dev`, waits until it has deployed, and sets
+//	                      $HTTP, and $GUST_DATA so that gust finds its node
+//	dev says REGEXP       waits for a line like this that it prints after those
+//	                      already waited for
+//	dev stop              interrupts it; it has to end well. All that it printed
+//	                      is in dev.out
 //	until REGEXP CMD...   runs a command again and again until its output matches
 func TestScripts(t *testing.T) {
 	hello := buildHello(t)
@@ -79,7 +85,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node": cmdNode, "exits": cmdExits, "http": cmdHTTP, "follow": cmdFollow, "background": cmdBackground, "until": cmdUntil,
+			"node": cmdNode, "exits": cmdExits, "http": cmdHTTP, "follow": cmdFollow, "background": cmdBackground, "until": cmdUntil, "dev": cmdDev,
 		},
 	})
 }
@@ -122,11 +128,12 @@ type processesKey struct{}
 
 // processes are a script's node and the command in its background.
 type processes struct {
-	node, background *process
+	node, background, dev *process
+	said                  *said // by dev
 }
 
 func (p *processes) end() {
-	for _, proc := range []*process{p.node, p.background} {
+	for _, proc := range []*process{p.node, p.background, p.dev} {
 		if proc != nil {
 			_ = proc.cmd.Process.Kill() // it may have ended
 			<-proc.done
@@ -183,7 +190,7 @@ func subprocess(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command(name, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "PWD="+cmd.Dir, "GORACE="+goRace)
-	for _, name := range []string{"HOME", "GUST_DATA", "GUST_SANDBOX", "GUST_HTTP", "GUST_API", "GUST_KEY", "GUST_DRAIN"} {
+	for _, name := range []string{"HOME", "PATH", "GUST_DATA", "GUST_SANDBOX", "GUST_HTTP", "GUST_API", "GUST_KEY", "GUST_DRAIN", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GOSUMDB"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}

@@ -124,6 +124,11 @@ func (c *command) announce(n *node.Node, took time.Duration) {
 	fmt.Fprintf(&b, "  API      http://%s   for gust and AWS clients\n", n.APIAddr())
 	fmt.Fprintf(&b, "  data     %s\n", c.config.Data)
 	fmt.Fprintf(&b, "  key      %s; for AWS clients: eval \"$(gust env%s)\"\n", key, flag)
+	found := "what the system has: gust runtime ls" + flag
+	if names := n.Runtimes(); len(names) > 0 {
+		found = strings.Join(names, ", ")
+	}
+	fmt.Fprintf(&b, "  runtimes %s\n", found)
 	fmt.Fprintf(&b, "  sandbox  %s\n\n", n.Sandbox())
 	_, _ = io.WriteString(c.out, b.String()) // at once: whoever waits for it finds all of it; a node runs on without a reader
 }

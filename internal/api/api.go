@@ -24,6 +24,7 @@ import (
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -38,6 +39,7 @@ const HeaderRequestID = "Gust-Request-Id"
 // Options are what the API works on. All but Logger are needed.
 type Options struct {
 	Catalog      *catalog.Catalog
+	Runtimes     *runtimes.Roots
 	Store        *store.Store
 	Recorder     *observe.Recorder
 	Environments func() []invoke.Environment
@@ -92,6 +94,9 @@ var routes = []struct {
 	{"GET", "/v1/functions", (*server).functions},
 	{"GET", "/v1/environments", (*server).environments},
 	{"POST", "/v1/functions/{name}/warm", (*server).warm},
+	{"GET", "/v1/runtimes", (*server).runtimes},
+	{"POST", "/v1/runtimes", (*server).addRuntime},
+	{"DELETE", "/v1/runtimes/{name}", (*server).removeRuntime},
 	{"HEAD", "/v1/artifacts/{sha256}", (*server).hasArtifact},
 	{"PUT", "/v1/artifacts/{sha256}", (*server).putArtifact},
 	{"GET", "/v1/logs", (*server).logs},

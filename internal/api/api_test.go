@@ -22,6 +22,7 @@ import (
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/logfile"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -59,11 +60,15 @@ func newFixture(t testing.TB) *fixture {
 	must(err)
 	t.Cleanup(func() { must(c.Close()) })
 
+	library, err := runtimes.Open(runtimes.Options{Dir: filepath.Join(dir, "roots"), Path: t.TempDir()})
+	must(err)
+	t.Cleanup(func() { must(library.Close()) })
+
 	draining, drain := context.WithCancel(context.Background())
 	t.Cleanup(drain)
 	f := &fixture{store: s, catalog: c, recorder: recorder, drain: drain}
 	f.handler = New(Options{
-		Catalog: c, Store: s, Recorder: recorder,
+		Catalog: c, Runtimes: library, Store: s, Recorder: recorder,
 		Environments: func() []invoke.Environment { return f.envs },
 		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
 		Status:       func() Status { return Status{State: "ready", Sandbox: "none"} },

@@ -71,7 +71,9 @@ func (s *server) plan(w http.ResponseWriter, r *http.Request) error {
 	if req.Expect != nil {
 		return badRequest("a plan has no field \"expect\"; it is for applying")
 	}
-	plan, err := s.Catalog.Plan(req.App, catalog.PlanOptions{Take: req.Take})
+	root, release := s.pins(r.Context(), req.App)
+	defer release()
+	plan, err := s.Catalog.Plan(req.App, catalog.PlanOptions{Take: req.Take, Root: root, HasRoot: s.Runtimes.Has})
 	if err != nil {
 		return err
 	}
@@ -89,9 +91,13 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 	if err := s.inspect(req.App); err != nil {
 		return err
 	}
+	root, release := s.pins(r.Context(), req.App)
+	defer release()
 	plan, err := s.Catalog.Apply(r.Context(), req.App, catalog.ApplyOptions{
-		Expect: req.Expect,
-		Take:   req.Take,
+		Expect:  req.Expect,
+		Take:    req.Take,
+		Root:    root,
+		HasRoot: s.Runtimes.Has,
 		HasArtifact: func(d gust.Digest) error {
 			has, err := s.Store.Blobs().Has(d)
 			if err == nil && !has {

@@ -14,6 +14,7 @@ import (
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 )
 
 // documents are the types of the JSON examples under each route's heading in
@@ -35,10 +36,15 @@ var documents = map[string][]func() any{
 		Environments []invoke.Environment `json:"environments"`
 	}]},
 	"POST /v1/functions/{name}/warm": {doc[WarmUp], doc[WarmUp]},
-	"HEAD /v1/artifacts/{sha256}":    nil,
-	"PUT /v1/artifacts/{sha256}":     {doc[Artifact]},
-	"GET /v1/logs":                   {doc[observe.Record]},
-	"POST /v1/backup":                nil,
+	"GET /v1/runtimes": {doc[struct {
+		Runtimes []runtimes.Listed `json:"runtimes"`
+	}]},
+	"POST /v1/runtimes":           {doc[AddRuntime], doc[runtimes.Runtime]},
+	"DELETE /v1/runtimes/{name}":  nil,
+	"HEAD /v1/artifacts/{sha256}": nil,
+	"PUT /v1/artifacts/{sha256}":  {doc[Artifact]},
+	"GET /v1/logs":                {doc[observe.Record]},
+	"POST /v1/backup":             nil,
 }
 
 func doc[T any]() any { return new(T) }

@@ -41,6 +41,8 @@ type Status struct {
 	// Sandbox is what functions run in: "process", or "none" for no
 	// isolation.
 	Sandbox string `json:"sandbox"`
+	// Runtimes are the interpreters that the node has by now, by name.
+	Runtimes []string `json:"runtimes"`
 
 	// Revision counts the changes of what is declared.
 	Revision     uint64 `json:"revision"`
@@ -77,6 +79,7 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) error {
 		status.Environments++
 		status.Running += e.Running
 	}
+	status.Runtimes = orEmpty(s.Runtimes.Names())
 	status.DiskFree, status.DiskReserve = s.Store.Free()
 	if status.Warnings == nil {
 		status.Warnings = []string{}

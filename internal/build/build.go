@@ -7,8 +7,14 @@
 //     as it is.
 //   - http: as provided when there is a bootstrap or the function has a
 //     command, and else as go.
+//   - node: the handler's module and all that it imports are bundled to one
+//     file; packages that cannot be bundled are packed beside it.
+//   - python: a folder is packed with its dependencies, all compiled.
 //
-// The same source, compiled by the same toolchain, makes the same artifact.
+// Where package.json, requirements.txt or pyproject.toml stands, and the
+// function has an interpreter for it, dependencies are installed as its lockfile
+// says: into a cache, never into the source. docs/BUILD.md tells of it. The same
+// source, built by the same tools, makes the same artifact.
 package build
 
 import (
@@ -25,7 +31,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -47,6 +52,13 @@ type Options struct {
 	// Debug names functions that are built for a debugger: with its tables,
 	// without optimisations, and with the paths that the source has here.
 	Debug []string
+	// Python is the version that functions get that ask for no version,
+	// "3.12"; empty is that of the python3 in PATH.
+	Python string
+	// Layers are the manifest's: a package that one brings is not missed.
+	Layers map[string]manifest.Layer
+
+	installs *installs // shared by the builds of one call
 }
 
 // Artifact is a built zip.
@@ -54,25 +66,66 @@ type Artifact struct {
 	Path   string
 	Digest gust.Digest
 	Size   int64
+	// Files is how many it holds, Unpacked their bytes, and Parts what they
+	// are, the largest first.
+	Files    int
+	Unpacked int64
+	Parts    []Part
+	// Warnings are what whoever builds should know though it was built.
+	Warnings []string
 }
 
 // Build builds a function from its source below the folder root. An error names
 // the function, and has the compiler's own output if that failed.
 func Build(ctx context.Context, root string, f *gust.Function, src manifest.Source, o Options) (*Artifact, error) {
+	b, err := newBuilder(root, f, src, o)
+	if err != nil {
+		return nil, err
+	}
+	a, err := b.run(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("function %s: %w", f.Name, err)
+	}
+	return a, nil
+}
+
+func newBuilder(root string, f *gust.Function, src manifest.Source, o Options) (*builder, error) {
 	if o.GOARCH == "" {
 		o.GOARCH = runtime.GOARCH
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	b := &builder{Options: o, function: f, name: src.Path, source: filepath.Join(root, filepath.FromSlash(src.Path))}
-	a, err := b.build(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("function %s: %w", f.Name, err)
+	if o.installs == nil {
+		o.installs = &installs{}
 	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{Options: o, function: f, name: src.Path, build: src.Build, inside: make(map[string]map[string]int64)}
+	b.root, b.source = realPath(root), realPath(filepath.Join(root, filepath.FromSlash(src.Path)))
+	return b, nil
+}
+
+// realPath is a path without links, as tools tell it, or the path itself where
+// there is nothing.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+func (b *builder) run(ctx context.Context) (*Artifact, error) {
+	a, err := b.make(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.Warnings = b.warnings
 	return a, nil
 }
 
@@ -84,6 +137,7 @@ func All(ctx context.Context, root string, app *gust.App, sources map[string]man
 		artifact *Artifact
 		err      error
 	}
+	o.installs = &installs{}
 	var progress sync.Mutex
 	// one builds what a key stands for at most once.
 	one := make(map[string]func() result)
@@ -91,7 +145,8 @@ func All(ctx context.Context, root string, app *gust.App, sources map[string]man
 	for _, name := range app.FunctionNames() {
 		f, src := app.Functions[name], sources[name]
 		// All that an artifact and what Inspect says of it depends on.
-		key := fmt.Sprintf("%s %q %q %t", f.Runtime, filepath.Clean(src.Path), f.Command, slices.Contains(o.Debug, name))
+		key := fmt.Sprintf("%s %q %q %q %q %+v %v %t", f.Runtime, filepath.Clean(src.Path), f.Command, f.Interpreter, f.Handler, src.Build, f.Layers,
+			slices.Contains(o.Debug, name))
 		keys[name] = key
 		if one[key] != nil {
 			continue
@@ -141,12 +196,20 @@ func All(ctx context.Context, root string, app *gust.App, sources map[string]man
 // builder builds one function.
 type builder struct {
 	Options
-	function *gust.Function
+	function *gust.Function // of a layer its name and its interpreter
+	layer    bool
+	root     string // the manifest's folder
 	name     string // the source as the manifest calls it
 	source   string // and where it is
+	build    manifest.Build
+	// inside says of files in the artifact what they are made of, by size.
+	inside   map[string]map[string]int64
+	warnings []string
 }
 
-func (b *builder) build(ctx context.Context) (*Artifact, error) {
+func (b *builder) warn(text string) { b.warnings = append(b.warnings, text) }
+
+func (b *builder) make(ctx context.Context) (*Artifact, error) {
 	if err := os.MkdirAll(b.dir(), 0o755); err != nil {
 		return nil, err
 	}
@@ -164,21 +227,34 @@ func (b *builder) build(ctx context.Context) (*Artifact, error) {
 	if !info.IsDir() && !isZip {
 		return nil, fmt.Errorf("the source %s is neither a folder nor a .zip file: %w", b.name, gust.ErrInvalid)
 	}
+	interpreter, _, _ := strings.Cut(b.function.Interpreter, "@")
+	switch {
+	case isZip && b.function.Runtime != gust.RuntimeGo:
+		return b.zip(ctx)
+	case b.layer:
+		return b.layerFolder(ctx)
+	}
 	switch b.function.Runtime {
+	case gust.RuntimeNode:
+		return b.nodeFunction(ctx)
+	case gust.RuntimePython:
+		return b.pythonFolder(ctx, "", "", "/var/task")
 	case gust.RuntimeGo:
 		if isZip {
 			return nil, fmt.Errorf("the source %s is a .zip file, and runtime go builds a folder: %w", b.name, gust.ErrInvalid)
 		}
 		return b.goProgram(ctx)
-	case gust.RuntimeProvided:
-		if isZip {
-			return b.zip(ctx)
-		}
-		return b.folder(ctx)
-	case gust.RuntimeHTTP:
+	case gust.RuntimeProvided, gust.RuntimeHTTP:
+		http := b.function.Runtime == gust.RuntimeHTTP
 		switch {
-		case isZip:
-			return b.zip(ctx)
+		case interpreter == "python":
+			return b.pythonFolder(ctx, "", "", "/var/task")
+		case interpreter == "node" && http && b.build.Bundle:
+			return b.bundledCommand(ctx)
+		case interpreter == "node":
+			return b.nodeFolder(ctx, "")
+		case !http:
+			return b.folder(ctx)
 		case len(b.function.Command) > 0 || b.has("bootstrap"):
 			return b.folder(ctx)
 		case b.has("*.go"):
@@ -197,10 +273,12 @@ func (b *builder) has(pattern string) bool {
 
 // folder packs the source folder as it is.
 func (b *builder) folder(ctx context.Context) (*Artifact, error) {
+	source, err := b.whole(nil)
+	if err != nil {
+		return nil, err
+	}
 	b.Progress("packing " + b.name)
-	return b.keep(func(w io.Writer) error {
-		return artifact.Pack(ctx, w, b.source, artifact.PackOptions{})
-	})
+	return b.keep(func(w io.Writer) error { return artifact.PackTrees(ctx, w, source) })
 }
 
 // zip takes a zip as it is.
@@ -242,47 +320,24 @@ func (b *builder) keep(write func(io.Writer) error) (_ *Artifact, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := artifact.DefaultInspector(b.GOARCH).Inspect(f, size, b.function); err != nil {
+	inspector := artifact.DefaultInspector(b.GOARCH)
+	if b.layer {
+		err = inspector.InspectLayer(f, size)
+	} else {
+		err = inspector.Inspect(f, size, b.function)
+	}
+	var contents []artifact.Content
+	if err == nil {
+		contents, err = artifact.Contents(f, size)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.name, err)
 	}
 	a := &Artifact{Digest: gust.Digest(hex.EncodeToString(h.Sum(nil))), Size: size}
 	a.Path = filepath.Join(b.dir(), string(a.Digest)+".zip")
+	a.measure(contents, b.inside)
 	if err := os.Rename(f.Name(), a.Path); err != nil {
 		return nil, err
 	}
 	return a, nil
-}
-
-const (
-	pruneEvery = 24 * time.Hour
-	pruneOlder = 7 * 24 * time.Hour
-)
-
-// prune removes, once a day, what nobody built for a week.
-func (b *builder) prune() error {
-	marker := filepath.Join(b.CacheDir, "pruned")
-	if info, err := os.Stat(marker); err == nil && time.Since(info.ModTime()) < pruneEvery {
-		return nil
-	}
-	if err := os.WriteFile(marker, nil, 0o644); err != nil {
-		return err
-	}
-	now := time.Now()
-	if err := os.Chtimes(marker, now, now); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(b.dir())
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && now.Sub(info.ModTime()) > pruneOlder {
-			err = os.RemoveAll(filepath.Join(b.dir(), e.Name()))
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // another build prunes too
-			return err
-		}
-	}
-	return nil
 }

@@ -18,8 +18,10 @@ type ApplyOptions struct {
 	// Expect is the revision that the change was planned on; another one is a
 	// gust.ErrConflict. Nil applies to whatever is there.
 	Expect *uint64
-	// Take is as in PlanOptions.
-	Take []string
+	// Take, Root and HasRoot are as in PlanOptions.
+	Take    []string
+	Root    func(interpreter string) (gust.Digest, error)
+	HasRoot func(gust.Digest) bool
 	// HasArtifact is asked once for each artifact of a function that is added
 	// or changed, and of its layers; its errors refuse the change.
 	HasArtifact func(gust.Digest) error
@@ -30,7 +32,7 @@ type ApplyOptions struct {
 // version of its name. An app that is declared already, and the same, changes
 // nothing: no revision, no version.
 //
-// The versions and times in app do not count, and app may be changed after the
+// The versions, times and roots in app do not count, and app may be changed after the
 // call. What is wrong with it is a gust.ErrInvalid, all of it at once; what
 // belongs to another app and is not to be taken is a gust.ErrConflict.
 func (c *Catalog) Apply(ctx context.Context, app *gust.App, o ApplyOptions) (*Plan, error) {
@@ -40,7 +42,7 @@ func (c *Catalog) Apply(ctx context.Context, app *gust.App, o ApplyOptions) (*Pl
 	if o.Expect != nil && *o.Expect != snap.Revision {
 		return nil, fmt.Errorf("%w: the change was planned on revision %d, and the catalog is at %d; plan again", gust.ErrConflict, *o.Expect, snap.Revision)
 	}
-	d, err := c.diff(snap, app, o.Take)
+	d, err := c.diff(snap, app, PlanOptions{Take: o.Take, Root: o.Root, HasRoot: o.HasRoot})
 	if err != nil {
 		return nil, err
 	}

@@ -83,6 +83,17 @@ func (s *Snapshot) HasArtifact(d gust.Digest) bool {
 	return ok
 }
 
+// Roots lists the functions that are pinned to each runtime root, by name.
+func (s *Snapshot) Roots() map[gust.Digest][]string {
+	roots := make(map[gust.Digest][]string)
+	for _, name := range slices.Sorted(maps.Keys(s.Functions)) {
+		if d := s.Functions[name].Root; d != "" {
+			roots[d] = append(roots[d], name)
+		}
+	}
+	return roots
+}
+
 // Open reads the catalog from the store.
 func Open(ctx context.Context, s *store.Store, o Options) (*Catalog, error) {
 	c := &Catalog{store: s, now: o.Now, concurrency: o.NodeConcurrency, changed: make(chan struct{})}

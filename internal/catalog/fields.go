@@ -50,6 +50,7 @@ func fields(f *gust.Function) (out []FieldChange) {
 	add("description", f.Description)
 	add("runtime", string(f.Runtime))
 	add("interpreter", f.Interpreter)
+	add("root", f.Root.Short())
 	add("handler", f.Handler)
 	add("artifact", f.Artifact.Short())
 	names := make([]string, len(f.Layers))

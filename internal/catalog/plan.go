@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -55,12 +56,20 @@ type PlanOptions struct {
 	// the routes that lead to it; those that the app does not declare itself
 	// are removed from where they are.
 	Take []string
+	// Root is asked once for each interpreter of a function that is added or
+	// changed: the root that it is pinned to from now on. Its errors refuse the
+	// change. Nil pins nothing.
+	Root func(interpreter string) (gust.Digest, error)
+	// HasRoot tells of a function that is not changed whether its root is
+	// there. One without is changed: it is pinned to another. Nil means that
+	// all are.
+	HasRoot func(gust.Digest) bool
 }
 
 // Plan says what deploying app would change. It fails as Apply would, but that
 // it does not look for artifacts.
 func (c *Catalog) Plan(app *gust.App, o PlanOptions) (*Plan, error) {
-	d, err := c.diff(c.Snapshot(), app, o.Take)
+	d, err := c.diff(c.Snapshot(), app, o)
 	if err != nil {
 		return nil, err
 	}
@@ -75,19 +84,51 @@ type delta struct {
 	routes  []gust.Route     // all that the app has afterwards, in order
 	reroute bool             // they are not what the app has now
 	taken   []gust.Route     // routes that other apps lose
+	pin     pinning
 }
+
+// pinning gives functions their roots.
+type pinning struct {
+	PlanOptions
+	asked map[string]pinned // by interpreter
+	wrong []error
+}
+
+type pinned struct {
+	root gust.Digest
+	err  error
+}
+
+// of is the root of a function that is written.
+func (p *pinning) of(f *gust.Function) gust.Digest {
+	if p.Root == nil {
+		return ""
+	}
+	a, ok := p.asked[f.Interpreter]
+	if !ok {
+		a.root, a.err = p.Root(f.Interpreter)
+		p.asked[f.Interpreter] = a
+	}
+	if a.err != nil {
+		p.wrong = append(p.wrong, fmt.Errorf("function %s: %w", f.Name, a.err))
+	}
+	return a.root
+}
+
+// lost reports whether a function is pinned to a root that is not there.
+func (p *pinning) lost(f *gust.Function) bool { return p.HasRoot != nil && !p.HasRoot(f.Root) }
 
 // diff compares app with what is declared. It takes nothing of app over that
 // the caller could change.
-func (c *Catalog) diff(snap *Snapshot, app *gust.App, take []string) (*delta, error) {
+func (c *Catalog) diff(snap *Snapshot, app *gust.App, o PlanOptions) (*delta, error) {
 	if err := Validate(app); err != nil {
 		return nil, err
 	}
-	t, err := newTaking(snap, app, take)
+	t, err := newTaking(snap, app, o.Take)
 	if err != nil {
 		return nil, err
 	}
-	d := &delta{plan: Plan{App: app.Name, Revision: snap.Revision, Changes: []Change{}}}
+	d := &delta{plan: Plan{App: app.Name, Revision: snap.Revision, Changes: []Change{}}, pin: pinning{PlanOptions: o, asked: make(map[string]pinned)}}
 	old := snap.Apps[app.Name]
 	if old == nil {
 		old = &gust.App{Name: app.Name}
@@ -96,6 +137,9 @@ func (c *Catalog) diff(snap *Snapshot, app *gust.App, take []string) (*delta, er
 	d.diffFunctions(snap, old, app, t)
 	d.diffRoutes(old, app, t)
 	if err := t.conflict(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(d.pin.wrong...); err != nil {
 		return nil, err
 	}
 	if err := c.checkNetworks(d); err != nil {
@@ -136,13 +180,23 @@ func (d *delta) diffFunctions(snap *Snapshot, old, app *gust.App, t *taking) {
 			d.removed = append(d.removed, name)
 		case was != nil && was.App != app.Name && !t.function(was):
 		case was == nil:
-			d.add(Add, "function", name, fieldChanges(nil, f)...)
-			d.written = append(d.written, clone(f, 0))
-		case !was.Equal(f):
-			d.add(Modify, "function", name, fieldChanges(was, f)...)
-			d.written = append(d.written, clone(f, was.Version))
+			d.write(nil, f)
+		case !was.Equal(f) || d.pin.lost(was):
+			d.write(was, f)
 		}
 	}
+}
+
+// write adds or changes a function; was is nil for an addition.
+func (d *delta) write(was, is *gust.Function) {
+	op, version := Add, uint64(0)
+	if was != nil {
+		op, version = Modify, was.Version
+	}
+	f := clone(is, version)
+	f.Root = d.pin.of(f)
+	d.add(op, "function", f.Name, fieldChanges(was, f)...)
+	d.written = append(d.written, f)
 }
 
 // clone copies a function that somebody else may still change.

@@ -46,9 +46,9 @@ func New(client *api.Client, dir string) (*App, error) {
 	return &App{Client: client, Dir: dir, Manifest: m, Progress: func(string, string) {}}, nil
 }
 
-// Build builds the functions with these names, or without names all, for the
-// node's processor, and tells the manifest's app their artifacts. The others
-// keep what the last Build made of them. An error is everything that failed;
+// Build builds the functions with these names and those that never were, or
+// without names all, for the node's processor, and tells the manifest's app
+// their artifacts. The others keep what the last Build made of them. An error is everything that failed;
 // nothing has changed then.
 func (a *App) Build(ctx context.Context, names ...string) error {
 	if a.arch == "" {
@@ -65,7 +65,7 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 	app := *a.Manifest.App
 	if len(names) > 0 {
 		app.Functions = maps.Clone(app.Functions)
-		maps.DeleteFunc(app.Functions, func(name string, _ *gust.Function) bool { return !slices.Contains(names, name) })
+		maps.DeleteFunc(app.Functions, func(name string, _ *gust.Function) bool { return !slices.Contains(names, name) && a.built[name] != nil })
 	}
 	defer a.Progress("build", "")
 	built, err := build.All(ctx, a.Dir, &app, a.Manifest.Sources, build.Options{
@@ -88,6 +88,9 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 	}
 	return nil
 }
+
+// Artifact is what the last Build made of a function, or nil.
+func (a *App) Artifact(function string) *build.Artifact { return a.built[function] }
 
 // Apply makes the node's app as the manifest's is, all or nothing, and says
 // what that changed. Req.App is set here.

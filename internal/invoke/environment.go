@@ -34,6 +34,7 @@ type environment struct {
 	sandbox sandbox.Environment
 	stream  *observe.Stream
 	release []func() // of the folders of its code and its layers, and of its runtime
+	late    bool     // it could have been bound to an interpreter that waited
 	init    time.Duration
 	timeout time.Duration // the function's, or held
 
@@ -62,7 +63,7 @@ func (iv *Invoker) start(ctx context.Context, cancel context.CancelCauseFunc, e 
 		return
 	}
 	x.init = time.Since(began)
-	iv.Recorder.Started(e.Function, e.Cause, x.init)
+	iv.Recorder.Started(e.Function, e.Cause, x.pooling(), x.init)
 	x.memory.Store(x.sandbox.Usage().PeakMemory)
 	iv.mu.Lock()
 	e.Data = x
@@ -79,6 +80,18 @@ func (iv *Invoker) start(ctx context.Context, cancel context.CancelCauseFunc, e 
 	iv.mu.Unlock()
 	iv.nudge()
 	x.close()
+}
+
+// pooling is whether an interpreter waited for it.
+func (x *environment) pooling() observe.Pooling {
+	switch {
+	case x.sandbox.Pooled():
+		return observe.PoolHit
+	case x.late:
+		return observe.PoolMiss
+	default:
+		return observe.PoolNone
+	}
 }
 
 // taskRoot is the path of the code as the program sees it.
@@ -134,14 +147,11 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 	}
 	code := folders[0]
 	task := iv.taskRoot(code)
-	argv := command(f, r, task)
-	spec := sandbox.Spec{
-		ID: x.id, Function: f.Name, Runtime: f.Runtime, Root: r.Path, Code: code, Layers: folders[1:], Command: argv, Boot: boot(f, r, argv),
-		Env:    environ(f, x.id, iv.Place, e.Cause, task, r),
-		Memory: f.Memory, Ephemeral: f.Ephemeral, CPU: f.CPU, Processes: gust.MaxProcesses,
-		Network: f.Network, Concurrency: f.PerEnvironment(), Ready: f.Ready,
-		Output: x.stream.Line,
-	}
+	spec := ahead(f, r, task)
+	spec.ID, spec.Function, spec.Code, spec.Layers = x.id, f.Name, code, folders[1:]
+	spec.Env = environ(f, x.id, iv.Place, e.Cause, task, r)
+	spec.CPU, spec.Processes, spec.Concurrency, spec.Ready = f.CPU, gust.MaxProcesses, f.PerEnvironment(), f.Ready
+	spec.Output = x.stream.Line
 	debug, port := iv.Debug[f.Name], 0
 	if debug != nil {
 		x.timeout, limit = held, held
@@ -149,6 +159,7 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}
 		}
 	}
+	x.late = len(spec.Boot) > 0
 	x.sandbox, err = iv.Backend.Start(ctx, spec)
 	if err != nil {
 		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.StartFailed", Message: err.Error()}

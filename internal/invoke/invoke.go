@@ -77,6 +77,7 @@ func New(o Options) *Invoker {
 	iv.wg.Go(iv.loop)
 	iv.wg.Go(iv.watch)
 	iv.wg.Go(iv.consume)
+	iv.wg.Go(iv.prepare)
 	for _, d := range iv.Debug {
 		iv.wg.Go(func() { iv.serveDebug(d) })
 	}

@@ -69,36 +69,6 @@ func nodeFlags(memory int64) []string {
 	return []string{"--max-old-space-size=" + strconv.FormatInt((memory-nodeReserve)*nodeHeap/100/gust.MB, 10)}
 }
 
-// boot is command's argv without the function, for an interpreter that is booted
-// ahead, or nil if f's variables are such that an interpreter or the loader reads
-// them as it starts.
-func boot(f *gust.Function, r runtimes.Runtime, argv []string) []string {
-	if r.Digest == "" || f.Runtime != gust.RuntimeNode && f.Runtime != gust.RuntimePython {
-		return nil
-	}
-	for name := range f.Env {
-		if bindsEarly(name) {
-			return nil
-		}
-	}
-	return argv
-}
-
-// lateNames are variables of the families in earlyPrefixes that are read when
-// they are needed.
-var lateNames = []string{"NODE_ENV", "NODE_PATH", "NODE_TLS_REJECT_UNAUTHORIZED"}
-
-// earlyPrefixes are variables that interpreters, the libraries that they are
-// linked to, or the loader read once, as they start.
-var earlyPrefixes = []string{
-	"NODE_", "UV_", "V8_", "ICU_", "OPENSSL_", "PYTHON", "LD_", "GLIBC_", "MALLOC_", "LANG", "LC_", execWrapper,
-}
-
-func bindsEarly(name string) bool {
-	return !slices.Contains(lateNames, name) &&
-		slices.ContainsFunc(earlyPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-}
-
 // managed adds what Lambda's managed runtimes have beside what all have.
 func managed(env map[string]string, f *gust.Function, r runtimes.Runtime, task string) {
 	_, version, _ := strings.Cut(r.Name, "@")

@@ -135,19 +135,17 @@ func (v runtimeWord) schema() *schema {
 	return s
 }
 
-// checkHandler reports a handler that is missing, and one or an interpreter
-// that the runtime has no use for.
+// checkHandler reports a handler that is missing, and an interpreter that the
+// runtime has no use for.
 func (p *parser) checkHandler(at spot, f *gust.Function) {
 	path := rules.Join(at.path, "handler")
-	here, written := p.spots[path]
+	_, written := p.spots[path]
 	interpreter, chosen := p.spots[rules.Join(at.path, "interpreter")]
-	switch known := slices.Contains(gust.Runtimes, f.Runtime); {
+	switch {
 	case chosen && slices.Contains(handled, f.Runtime):
 		p.report(interpreter, fmt.Sprintf("runtime %s says itself what runs it: leave the interpreter out, or write its version into the runtime", f.Runtime))
 	case chosen && f.Runtime == gust.RuntimeGo:
 		p.report(interpreter, "a program of runtime go needs no interpreter: leave it out")
-	case written && known && !slices.Contains(handled, f.Runtime):
-		p.report(here, fmt.Sprintf("only the runtimes node and python call a handler; runtime %s starts a program", f.Runtime))
 	}
 	if written || !slices.Contains(handled, f.Runtime) {
 		return

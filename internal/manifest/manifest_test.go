@@ -185,7 +185,7 @@ func TestProblems(t *testing.T) {
 			`3:3: functions.a: the key "handler" is missing: it is the module and the function that runtime node calls, such as index.handler for index.js or index.ts with exports.handler`,
 			`4:3: functions.b: the key "handler" is missing: it is the module and the function that runtime python calls, such as app.handler for app.py with def handler(event, context)`}},
 		{"a handler elsewhere", function("handler: index.handler"), []string{
-			"6:5: functions.f.handler: only the runtimes node and python call a handler; runtime http starts a program"}},
+			"6:5: functions.f.handler: only runtimes node and python have a handler; runtime http starts a program"}},
 		{"an interpreter elsewhere", node("handler: a.b", "interpreter: node"), []string{
 			"7:5: functions.f.interpreter: runtime node says itself what runs it: leave the interpreter out, or write its version into the runtime"}},
 		{"an interpreter for go", "app: a\nfunctions: {f: {runtime: go, source: ., interpreter: node}}", []string{

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox/none"
 	"github.com/gust-dev/gust/internal/sandbox/process"
 )
@@ -14,13 +15,27 @@ import (
 // at once. A burst needs more than can wait.
 const spares = 6
 
+// openRuntimes opens the roots, which take no more of the disk than the store can
+// spare.
+func (n *Node) openRuntimes() (err error) {
+	n.runtimes, err = runtimes.Open(runtimes.Options{
+		Dir: filepath.Join(n.config.Data, "roots"), Isolated: n.config.Sandbox != "none", Logger: n.logger, Now: n.store.Now, Free: n.store.Free,
+		Pinned: func() map[gust.Digest][]string { return n.catalog.Snapshot().Roots() },
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.runtimes.Close)
+	return nil
+}
+
 func (n *Node) openBackend() (err error) {
 	run := filepath.Join(n.config.Data, "run")
 	switch n.config.Sandbox {
 	case "process":
 		var b *process.Backend
 		b, err = process.New(process.Options{
-			Dir: n.config.Data, RunDir: run, Spares: spares, Scratch: n.scratch(), Ports: n.ports(), Logger: n.logger,
+			Dir: run, RunDir: run, Spares: spares, PoolMemory: poolMemory(n.config), Scratch: n.scratch(), Ports: n.ports(), Logger: n.logger,
 		})
 		if err == nil {
 			n.backend, n.permits, n.backendWarnings = b, b.Permits, b.Warnings()

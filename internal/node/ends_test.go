@@ -104,7 +104,7 @@ routes:
 		`gust_invocations_total{app="ends",function="f",outcome="ok"} `,
 		`gust_invocations_total{app="ends",function="web",outcome="timeout"} `,
 		`gust_invocation_errors_total{app="ends",function="f",type="Runtime.ExitError"} `,
-		`gust_cold_starts_total{app="ends",cause="crash",function="f"} `,
+		`gust_cold_starts_total{app="ends",cause="crash",function="f",pool="none"} `,
 		`gust_invocation_duration_seconds_bucket{app="ends",function="f",le="+Inf"} `,
 		`gust_init_duration_seconds_count{app="ends",function="f"} `,
 	} {

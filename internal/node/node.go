@@ -24,6 +24,7 @@ import (
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/logfile"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	"github.com/gust-dev/gust/internal/store"
 )
@@ -44,6 +45,7 @@ type Node struct {
 	recorder *observe.Recorder
 	catalog  *catalog.Catalog
 	code     *artifact.Cache
+	runtimes *runtimes.Roots
 	backend  sandbox.Backend
 	permits  func(gust.Network) error // says why the backend cannot give one
 	invoker  *invoke.Invoker
@@ -112,7 +114,10 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 	if err := n.openState(ctx); err != nil {
 		return nil, err
 	}
-	// What runs.
+	// What runs, and in what.
+	if err := n.openRuntimes(); err != nil {
+		return nil, err
+	}
 	if err := n.openBackend(); err != nil {
 		return nil, err
 	}
@@ -121,10 +126,10 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 		grace = gust.MaxIdle
 	}
 	n.invoker = invoke.New(invoke.Options{
-		Catalog: n.catalog, Backend: n.backend, Code: n.code, Recorder: n.recorder, Store: n.store,
+		Catalog: n.catalog, Backend: n.backend, Code: n.code, Runtimes: n.runtimes, Recorder: n.recorder, Store: n.store,
 		Place: gust.Place{Account: c.Account, Region: c.Region},
 		Limits: scale.Limits{
-			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c), Grace: grace,
+			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c) - poolMemory(c), Grace: grace,
 		},
 		Debug:  hooks.Debug,
 		Logger: logger,
@@ -250,6 +255,10 @@ func (n *Node) APIAddr() string  { return n.apisAddr }
 func (n *Node) Key() *access.Key { return n.key }
 func (n *Node) KeyCreated() bool { return n.created }
 
+// Runtimes are the interpreters that the node has by now; more may be found soon
+// after a start.
+func (n *Node) Runtimes() []string { return n.runtimes.Names() }
+
 // Sandbox is the name of the backend that functions run in.
 func (n *Node) Sandbox() string { return n.backend.Name() }
 
@@ -269,7 +278,7 @@ func (n *Node) Close(ctx context.Context) error {
 	return n.closeErr
 }
 
-// sweep removes blobs and unpacked code that nothing names any more.
+// sweep removes blobs, unpacked code and runtimes that nothing names any more.
 func (n *Node) sweep() {
 	timer := time.NewTimer(sweepEvery)
 	defer timer.Stop()
@@ -285,6 +294,9 @@ func (n *Node) sweep() {
 		}
 		if err := n.code.Sweep(keep); err != nil {
 			n.logger.Warn("unpacked code could not be swept", "error", err)
+		}
+		if err := n.runtimes.Sweep(); err != nil && !errors.Is(err, gust.ErrConflict) {
+			n.logger.Warn("old runtimes could not be swept", "error", err)
 		}
 		timer.Reset(sweepEvery)
 	}

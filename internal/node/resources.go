@@ -10,15 +10,28 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/sandbox/process"
 )
 
-// memoryBudget is what all environments may use together: what the
-// configuration says, or 80 % of what the node may have.
+// memoryBudget is what all environments may use together, with those in which
+// an interpreter waits: what the configuration says, or 80 % of what the node
+// may have.
 func memoryBudget(c Config) int64 {
 	if c.Memory > 0 {
 		return int64(c.Memory)
 	}
 	return machineMemory() / 10 * 8
+}
+
+// poolMemory is what interpreters that wait for a function may use: a tenth of
+// the budget, which functions have that much less of, up to what waits for a
+// few functions with a burst each. Where that is not enough for one, none waits.
+func poolMemory(c Config) int64 {
+	const least, most = 64 * gust.MB, gust.GB
+	if tenth := memoryBudget(c) / 10; c.Sandbox == "process" && tenth >= least {
+		return min(tenth, most)
+	}
+	return 0
 }
 
 // machineMemory is the least of the machine's memory and the limit of the
@@ -51,10 +64,16 @@ func machineMemory() int64 {
 // figures are what the metrics say of the node.
 func (n *Node) figures() observe.NodeFigures {
 	free, reserve := n.store.Free()
+	var pools []observe.PoolFigures
+	if b, ok := n.backend.(*process.Backend); ok {
+		for _, p := range b.Pools() {
+			pools = append(pools, observe.PoolFigures(p))
+		}
+	}
 	return observe.NodeFigures{
 		ConcurrencyLimit: n.config.Concurrency,
-		MemoryBudget:     memoryBudget(n.config), MemoryUsed: n.invoker.Totals().Memory,
-		DiskFree: free, DiskReserve: reserve,
+		MemoryBudget:     memoryBudget(n.config) - poolMemory(n.config), MemoryUsed: n.invoker.Totals().Memory,
+		DiskFree: free, DiskReserve: reserve, Pools: pools,
 	}
 }
 

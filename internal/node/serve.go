@@ -83,7 +83,7 @@ func (n *Node) drain() error {
 func (n *Node) apiHandler(place gust.Place) http.Handler {
 	private := http.NewServeMux()
 	private.Handle("/v1/", api.New(api.Options{
-		Catalog: n.catalog, Store: n.store, Recorder: n.recorder,
+		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder,
 		Environments: n.invoker.Environments, Warm: n.invoker.Warm, Status: n.status, Build: n.build,
 		Draining: n.follow, Logger: n.logger,
 	}))

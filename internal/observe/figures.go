@@ -23,6 +23,16 @@ var (
 	causes = [...]gust.ColdCause{
 		gust.ColdFirst, gust.ColdScaleOut, gust.ColdIdle, gust.ColdDeploy, gust.ColdCrash, gust.ColdProvisioned, gust.ColdWarmUp, "other",
 	}
+	poolings = [...]Pooling{PoolHit, PoolMiss, PoolNone}
+)
+
+// Pooling says whether an environment's interpreter had been booted ahead.
+type Pooling string
+
+const (
+	PoolHit  Pooling = "hit"
+	PoolMiss Pooling = "miss" // none waited
+	PoolNone Pooling = "none" // the function cannot be bound late
 )
 
 // bounds of the histograms' buckets: from a warm start of a fast function to the
@@ -45,7 +55,7 @@ type figures struct {
 
 	outcomes      [len(outcomes)]atomic.Int64
 	throttles     [len(throttles)]atomic.Int64
-	causes        [len(causes)]atomic.Int64
+	causes        [len(causes)][len(poolings)]atomic.Int64
 	startFailures [len(outcomes)]atomic.Int64
 	running       atomic.Int64
 

@@ -48,6 +48,10 @@ const (
 	concurrencyLimit
 	memoryBudget
 	memoryUsed
+	poolWaiting
+	poolMemory
+	poolBoots
+	poolFailures
 	diskFree
 	diskReserve
 	machineMemory
@@ -58,7 +62,10 @@ const (
 	familyCount
 )
 
-var perFunction = []string{"app", "function"}
+var (
+	perFunction = []string{"app", "function"}
+	perPool     = []string{"root", "interpreter"}
+)
 
 func labels(more ...string) []string { return append(append([]string{}, perFunction...), more...) }
 
@@ -68,7 +75,7 @@ var families = [familyCount]family{
 	throttled:        {"gust_throttles_total", prometheus.CounterValue, labels("reason"), "Invocations that were refused, by the limit that refused them."},
 	durations:        {"gust_invocation_duration_seconds", histogramKind, perFunction, "From dispatch to the end of the answer."},
 	queueWaits:       {"gust_queue_wait_seconds", histogramKind, perFunction, "How long invocations waited for an environment, its start included."},
-	coldStarts:       {"gust_cold_starts_total", prometheus.CounterValue, labels("cause"), "Environments that became ready, by why they were started."},
+	coldStarts:       {"gust_cold_starts_total", prometheus.CounterValue, labels("cause", "pool"), "Environments that became ready, by why they were started, and whether an interpreter waited for them."},
 	initDurations:    {"gust_init_duration_seconds", histogramKind, perFunction, "How long environments took to become ready."},
 	startFailures:    {"gust_start_failures_total", prometheus.CounterValue, labels("outcome"), "Environments that did not become ready, by how they ended."},
 	environments:     {"gust_environments", prometheus.GaugeValue, labels("state"), "Environments, by state: starting, idle, busy, frozen."},
@@ -84,6 +91,10 @@ var families = [familyCount]family{
 	concurrencyLimit: {"gust_concurrency_limit", prometheus.GaugeValue, nil, "How many invocations may run at once on the node."},
 	memoryBudget:     {"gust_memory_budget_bytes", prometheus.GaugeValue, nil, "Memory that environments may use together."},
 	memoryUsed:       {"gust_memory_used_bytes", prometheus.GaugeValue, nil, "Memory that environments use together."},
+	poolWaiting:      {"gust_pool_interpreters", prometheus.GaugeValue, perPool, "Interpreters that wait, booted, for a function."},
+	poolMemory:       {"gust_pool_memory_bytes", prometheus.GaugeValue, perPool, "Memory that those used when they were booted."},
+	poolBoots:        {"gust_pool_boots_total", prometheus.CounterValue, perPool, "Interpreters that were booted ahead."},
+	poolFailures:     {"gust_pool_boot_failures_total", prometheus.CounterValue, perPool, "Interpreters that did not boot ahead."},
 	diskFree:         {"gust_disk_free_bytes", prometheus.GaugeValue, nil, "Space that is free for the data folder."},
 	diskReserve:      {"gust_disk_reserve_bytes", prometheus.GaugeValue, nil, "Free space below which writes are refused."},
 	machineMemory:    {"gust_machine_memory_bytes", prometheus.GaugeValue, nil, "Memory of the machine."},
@@ -107,6 +118,15 @@ type NodeFigures struct {
 	ConcurrencyLimit         int
 	MemoryBudget, MemoryUsed int64 // bytes, of all environments
 	DiskFree, DiskReserve    int64 // bytes, of the data folder's file system
+	Pools                    []PoolFigures
+}
+
+// PoolFigures are of the interpreters of one kind that are booted ahead.
+type PoolFigures struct {
+	Root, Interpreter string
+	Waiting           int
+	Memory            int64 // bytes
+	Boots, Failures   uint64
 }
 
 // metrics are the figures of all functions, and the registry that shows them.
@@ -220,7 +240,9 @@ func (e emitter) function(f *figures) {
 		e.count(throttled, &f.throttles[i], f.app, f.function, string(throttles[i]))
 	}
 	for i := range causes {
-		e.count(coldStarts, &f.causes[i], f.app, f.function, string(causes[i]))
+		for j := range poolings {
+			e.count(coldStarts, &f.causes[i][j], f.app, f.function, string(causes[i]), string(poolings[j]))
+		}
 	}
 	e.histogram(durations, &f.duration, f.app, f.function)
 	e.histogram(queueWaits, &f.queue, f.app, f.function)
@@ -275,6 +297,20 @@ func (e emitter) node() {
 			e.value(v.family, float64(v.value))
 		}
 	}
+	// Kinds may differ in what has no label.
+	type key struct{ root, interpreter string }
+	sums := map[key]PoolFigures{}
+	for _, p := range n.Pools {
+		k := key{strings.ToValidUTF8(p.Root, "_"), strings.ToValidUTF8(p.Interpreter, "_")}
+		s := sums[k]
+		sums[k] = PoolFigures{Waiting: s.Waiting + p.Waiting, Memory: s.Memory + p.Memory, Boots: s.Boots + p.Boots, Failures: s.Failures + p.Failures}
+	}
+	for k, p := range sums {
+		e.value(poolWaiting, float64(p.Waiting), k.root, k.interpreter)
+		e.value(poolMemory, float64(p.Memory), k.root, k.interpreter)
+		e.value(poolBoots, float64(p.Boots), k.root, k.interpreter)
+		e.value(poolFailures, float64(p.Failures), k.root, k.interpreter)
+	}
 }
 
 func (e emitter) machine() {
@@ -288,7 +324,7 @@ func (e emitter) machine() {
 	}
 }
 
-func (f *figures) started(cause gust.ColdCause, init time.Duration) {
-	f.causes[index(causes[:], cause)].Add(1)
+func (f *figures) started(cause gust.ColdCause, pool Pooling, init time.Duration) {
+	f.causes[index(causes[:], cause)][index(poolings[:], pool)].Add(1)
 	f.init.observe(init)
 }

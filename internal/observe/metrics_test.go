@@ -54,7 +54,7 @@ func busy(r *Recorder, f *gust.Function) {
 	s.Begin(request2, trace1, testTime)
 	s.End(report)
 	r.Throttled(f, gust.ThrottleMemory)
-	r.Started(f, gust.ColdScaleOut, 4*time.Millisecond)
+	r.Started(f, gust.ColdScaleOut, PoolHit, 4*time.Millisecond)
 	r.StartFailed(f, &gust.FunctionError{Outcome: gust.OutcomeInit, Type: "Runtime.ExitError"})
 }
 
@@ -64,7 +64,9 @@ func TestMetrics(t *testing.T) {
 		return []EnvState{{"api", "shop", "idle", 2}, {"api", "shop", "busy", 1}, {"api", "shop", "idle", 3}}
 	})
 	r.SetNode(func() NodeFigures {
-		return NodeFigures{ConcurrencyLimit: 1000, MemoryBudget: 1 << 30, MemoryUsed: 1 << 20, DiskFree: 5 << 30, DiskReserve: 1 << 28}
+		return NodeFigures{ConcurrencyLimit: 1000, MemoryBudget: 1 << 30, MemoryUsed: 1 << 20, DiskFree: 5 << 30, DiskReserve: 1 << 28, Pools: []PoolFigures{
+			{"ab12", "node x.cjs", 1, 5, 7, 2}, {"ab12", "node x.cjs", 2, 6, 1, 0}, {"cd34", "node x.cjs", 0, 0, 0, 0},
+		}}
 	})
 	f := testFunction("api")
 	busy(r, f)
@@ -78,7 +80,7 @@ func TestMetrics(t *testing.T) {
 	want := strings.Split(strings.TrimSpace(`
 gust_billed_gigabyte_seconds_total{app="shop",function="api"} 1.50025
 gust_billed_seconds_total{app="shop",function="api"} 1.502
-gust_cold_starts_total{app="shop",cause="scale_out",function="api"} 1
+gust_cold_starts_total{app="shop",cause="scale_out",function="api",pool="hit"} 1
 gust_concurrency{app="shop",function="api"} 1
 gust_concurrency_limit 1000
 gust_disk_free_bytes 5.36870912e+09
@@ -99,6 +101,14 @@ gust_log_lines_total{app="shop",function="api"} 2
 gust_log_write_errors_total 0
 gust_memory_budget_bytes 1.073741824e+09
 gust_memory_used_bytes 1.048576e+06
+gust_pool_boot_failures_total{interpreter="node x.cjs",root="ab12"} 2
+gust_pool_boot_failures_total{interpreter="node x.cjs",root="cd34"} 0
+gust_pool_boots_total{interpreter="node x.cjs",root="ab12"} 8
+gust_pool_boots_total{interpreter="node x.cjs",root="cd34"} 0
+gust_pool_interpreters{interpreter="node x.cjs",root="ab12"} 3
+gust_pool_interpreters{interpreter="node x.cjs",root="cd34"} 0
+gust_pool_memory_bytes{interpreter="node x.cjs",root="ab12"} 11
+gust_pool_memory_bytes{interpreter="node x.cjs",root="cd34"} 0
 gust_queue_wait_seconds_sum{app="shop",function="api"} 0.006
 gust_queue_wait_seconds_count{app="shop",function="api"} 2
 gust_start_failures_total{app="shop",function="api",outcome="init_error"} 1
@@ -208,9 +218,9 @@ func TestErrorTypesAreBoundedAndPlain(t *testing.T) {
 func TestUnknownLabelsCountAsOther(t *testing.T) {
 	r, _ := newRecorder(t, Options{})
 	r.Throttled(testFunction("api"), "whatever")
-	r.Started(testFunction("api"), "", 0)
+	r.Started(testFunction("api"), "", "", 0)
 	text := scrape(t, r)
-	for _, want := range []string{`gust_throttles_total{app="shop",function="api",reason="other"} 1`, `gust_cold_starts_total{app="shop",cause="other",function="api"} 1`} {
+	for _, want := range []string{`gust_throttles_total{app="shop",function="api",reason="other"} 1`, `gust_cold_starts_total{app="shop",cause="other",function="api",pool="none"} 1`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s", want)
 		}

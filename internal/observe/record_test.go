@@ -146,6 +146,7 @@ func TestText(t *testing.T) {
 	report := reportOf(request1, trace1)
 	report.Cold, report.Init = gust.ColdFirst, 4560*time.Microsecond
 	report.Outcome, report.ErrorType, report.ErrorMessage = gust.OutcomeMemory, "Runtime.OutOfMemory", "over 128 MB\x07"
+	report.Pooled = true
 	const head = "2026-03-01T12:00:00.123Z api 01234567 "
 	tests := []struct {
 		change func(*Record)
@@ -157,7 +158,7 @@ func TestText(t *testing.T) {
 		{func(r *Record) { r.Kind = KindEnd }, head + "END RequestId: " + request1 + "\n"},
 		{func(r *Record) { r.Kind, r.Report = KindReport, report }, head + "REPORT RequestId: " + request1 +
 			"\tDuration: 1.23 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\tMax Memory Used: 30 MB\tInit Duration: 4.56 ms\t" +
-			"Status: error\tError Type: Runtime.OutOfMemory\tCold Start: first\tOutcome: out_of_memory\tRuntime.OutOfMemory: over 128 MB\\a\n"},
+			"Status: error\tError Type: Runtime.OutOfMemory\tCold Start: first, pooled\tOutcome: out_of_memory\tRuntime.OutOfMemory: over 128 MB\\a\n"},
 		{func(r *Record) { r.Kind, r.Dropped = KindDropped, &Dropped{7, 99} }, head + "DROPPED 7 lines, 99 bytes: over the limit of what may be logged\n"},
 		{func(r *Record) { r.Kind, r.Message, r.Environment = KindInitError, "exit status 1", "" }, "2026-03-01T12:00:00.123Z api INIT_ERROR exit status 1\n"},
 		{func(r *Record) { r.Kind = KindReport }, head + "\n"},

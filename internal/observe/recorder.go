@@ -83,8 +83,8 @@ func (r *Recorder) Throttled(f *gust.Function, reason gust.ThrottleReason) {
 }
 
 // Started counts an environment of f that became ready after init.
-func (r *Recorder) Started(f *gust.Function, cause gust.ColdCause, init time.Duration) {
-	r.metrics.of(f).started(cause, init)
+func (r *Recorder) Started(f *gust.Function, cause gust.ColdCause, pool Pooling, init time.Duration) {
+	r.metrics.of(f).started(cause, pool, init)
 }
 
 // StartFailed counts and logs an environment of f that did not become ready.

@@ -356,7 +356,7 @@ func TestHammer(t *testing.T) {
 				s.Line([]byte("two"))
 				s.End(reportOf(id, trace1))
 			}
-			r.Started(testFunction("f0"), gust.ColdFirst, time.Millisecond)
+			r.Started(testFunction("f0"), gust.ColdFirst, PoolMiss, time.Millisecond)
 			r.Throttled(testFunction("f1"), gust.ThrottleNode)
 			r.Forget("f2")
 			scrape(t, r)

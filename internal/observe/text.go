@@ -88,7 +88,11 @@ func AppendText(dst []byte, r *Record) []byte {
 		}
 		dst = appendReportLine(dst, r.RequestID, r.Report)
 		if r.Report.Cold != "" {
-			dst = append(append(append(dst, "Cold Start: "...), r.Report.Cold...), '\t')
+			dst = append(append(dst, "Cold Start: "...), r.Report.Cold...)
+			if r.Report.Pooled {
+				dst = append(dst, ", pooled"...)
+			}
+			dst = append(dst, '\t')
 		}
 		dst = append(append(dst, "Outcome: "...), r.Report.Outcome...)
 		if message := r.Report.ErrorMessage; message != "" {

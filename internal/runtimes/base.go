@@ -25,8 +25,10 @@ const (
 const clientFolder = "/var/runtime"
 
 // baseFolders are made whatever the tree has. /bin and /lib are the tree's,
-// often links.
-var baseFolders = []string{"/dev", "/etc", "/opt", "/proc", "/tmp", "/usr", "/var", EmptyFolder, "/var/task", clientFolder}
+// often links. The folders for libraries below those that are mounted over are
+// for interpreters that are booted ahead: the C library's loader remembers which
+// folders of its path were not there.
+var baseFolders = []string{"/dev", "/etc", "/opt", "/opt/lib", "/proc", "/tmp", "/usr", "/var", EmptyFolder, "/var/task", "/var/task/lib", clientFolder}
 
 var baseFiles = map[string]string{
 	"/etc/passwd":        "root:x:0:0:root:/:/bin/false\nsandbox:x:1000:1000:sandbox:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",

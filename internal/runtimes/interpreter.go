@@ -21,42 +21,6 @@ import (
 	gust "github.com/gust-dev/gust"
 )
 
-// The kinds of interpreters.
-const (
-	kindNode   = "node"
-	kindPython = "python"
-	// nameBase is the runtime without one.
-	nameBase = "base"
-)
-
-var nameForm = regexp.MustCompile(`^(?:(node)(?:@([1-9][0-9]{0,2}))?|(python)(?:@(3\.(?:0|[1-9][0-9]{0,2})))?)$`)
-
-// ParseName reads what a function may ask for, "node@20", "python@3.11", or
-// without a version "node" and "python". The error says what would be right.
-func ParseName(s string) (kind, version string, err error) {
-	m := nameForm.FindStringSubmatch(s)
-	if m == nil {
-		return "", "", fmt.Errorf("%w: %q is no runtime: want node@MAJOR such as node@20, or python@3.MINOR such as python@3.11", gust.ErrInvalid, shorten(s))
-	}
-	return m[1] + m[3], m[2] + m[4], nil
-}
-
-func shorten(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "..."
-	}
-	return s
-}
-
-// nameOf is the runtime that an interpreter of a version is.
-func nameOf(kind, version string) string {
-	parts := strings.SplitN(version, ".", 3)
-	if kind == kindPython && len(parts) > 1 {
-		return kind + "@" + parts[0] + "." + parts[1]
-	}
-	return kind + "@" + parts[0]
-}
-
 // interpreter is one in a tree.
 type interpreter struct {
 	kind    string
@@ -163,7 +127,7 @@ func (t tree) interpreter(kind, version string) (*interpreter, error) {
 			return i, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: it has no %s in %s", gust.ErrInvalid, strings.Join(names, " or "), strings.Join(dirs, ", "))
+	return nil, invalid("it has no %s in %s", strings.Join(names, " or "), strings.Join(dirs, ", "))
 }
 
 // collect takes the interpreter with just what it needs, and Gust's client.

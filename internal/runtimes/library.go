@@ -364,7 +364,7 @@ func (l *Roots) resolve(ctx context.Context, interpreter string) (Runtime, error
 	}
 	names := []string{interpreter}
 	if version == "" {
-		names = slices.DeleteFunc(l.names(), func(n string) bool { return !strings.HasPrefix(n, kind+"@") })
+		names = slices.DeleteFunc(l.Names(), func(n string) bool { return !strings.HasPrefix(n, kind+"@") })
 		slices.Reverse(names) // the newest first
 	}
 	var failed error
@@ -396,8 +396,9 @@ func (l *Roots) has(name string) (Runtime, bool) {
 	return Runtime{}, false
 }
 
-// names are those of all interpreters, in order of their versions.
-func (l *Roots) names() []string {
+// Names are those of all interpreters that are there now or being added, in order
+// of their versions.
+func (l *Roots) Names() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.namesLocked()
@@ -418,22 +419,10 @@ func (l *Roots) namesLocked() []string {
 	return slices.SortedFunc(maps.Keys(set), compareNames)
 }
 
-// compareNames orders node@9 before node@20, and python@3.9 before python@3.11.
-func compareNames(a, b string) int {
-	key := func(name string) string {
-		kind, version, _ := strings.Cut(name, "@")
-		for part := range strings.SplitSeq(version, ".") {
-			kind += fmt.Sprintf("@%8s", part)
-		}
-		return kind
-	}
-	return cmp.Compare(key(a), key(b))
-}
-
 // lacks is the error about a runtime that is not there.
 func (l *Roots) lacks(name string) error {
 	have := "it has none with an interpreter"
-	if names := l.names(); len(names) > 0 {
+	if names := l.Names(); len(names) > 0 {
 		have = "it has " + strings.Join(names, ", ")
 	}
 	if _, version, _ := strings.Cut(name, "@"); version == "" {
@@ -529,7 +518,7 @@ type Listed struct {
 func (l *Roots) List() []Listed {
 	list := []Listed{}
 	if !l.Isolated {
-		for _, name := range l.names() {
+		for _, name := range l.Names() {
 			r, _ := l.has(name)
 			list = append(list, Listed{Runtime: r, Current: true, Functions: []string{}})
 		}

@@ -8,7 +8,11 @@
 package runtimes
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -34,7 +38,7 @@ type Runtime struct {
 	// Source is where it came from: "system", or the path that was given.
 	Source string    `json:"source"`
 	Size   int64     `json:"size"` // bytes of its files
-	Added  time.Time `json:"added"`
+	Added  time.Time `json:"added,omitzero"`
 }
 
 // Library is what a node knows of its runtimes. Package invoke asks it for what
@@ -50,3 +54,59 @@ type Library interface {
 	// any) it resolves f.Interpreter.
 	Acquire(ctx context.Context, f *gust.Function) (r Runtime, release func(), err error)
 }
+
+// The kinds of interpreters.
+const (
+	kindNode   = "node"
+	kindPython = "python"
+	// nameBase is the runtime without one.
+	nameBase = "base"
+)
+
+var nameForm = regexp.MustCompile(`^(?:(node)(?:@([1-9][0-9]{0,2}))?|(python)(?:@(3\.(?:0|[1-9][0-9]{0,2})))?)$`)
+
+// ParseName reads what a function may ask for, "node@20", "python@3.11", or
+// without a version "node" and "python". The error says what would be right.
+func ParseName(s string) (kind, version string, err error) {
+	m := nameForm.FindStringSubmatch(s)
+	if m == nil {
+		return "", "", invalid("%q is no runtime: want node@MAJOR such as node@20, or python@3.MINOR such as python@3.11", shorten(s))
+	}
+	return m[1] + m[3], m[2] + m[4], nil
+}
+
+func shorten(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "..."
+	}
+	return s
+}
+
+// nameOf is the runtime that an interpreter of a version is.
+func nameOf(kind, version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	if kind == kindPython && len(parts) > 1 {
+		return kind + "@" + parts[0] + "." + parts[1]
+	}
+	return kind + "@" + parts[0]
+}
+
+// compareNames orders node@9 before node@20, and python@3.9 before python@3.11.
+func compareNames(a, b string) int {
+	key := func(name string) string {
+		kind, version, _ := strings.Cut(name, "@")
+		for part := range strings.SplitSeq(version, ".") {
+			kind += fmt.Sprintf("@%8s", part)
+		}
+		return kind
+	}
+	return cmp.Compare(key(a), key(b))
+}
+
+// refusal is a gust.ErrInvalid whose text is only what is wrong.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+func (refusal) Unwrap() error   { return gust.ErrInvalid }
+
+func invalid(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }

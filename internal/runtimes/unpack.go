@@ -30,10 +30,6 @@ const (
 	maxWindow = 256 * gust.MB
 )
 
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", gust.ErrInvalid, fmt.Sprintf(format, args...))
-}
-
 // openTarball reads a file as a tarball, compressed by gzip, zstd or not at all.
 func openTarball(name string) (io.ReadCloser, error) {
 	f, err := os.Open(name)

@@ -50,6 +50,9 @@ type Spec struct {
 	// Command. See package runtimes for what the program then reads. It is
 	// empty for what cannot be bound late.
 	Boot []string
+	// BootEnv is the environment that Boot boots with, NAME=value. It says
+	// nothing of the function, and Env takes its place.
+	BootEnv []string
 	// Env is the whole environment, NAME=value, but for what the backend
 	// alone knows: AWS_LAMBDA_RUNTIME_API, or PORT for an http function.
 	Env []string

@@ -143,6 +143,7 @@ func (c *checker) function(at, app, name string, f *gust.Function) {
 			c.add(Join(at, "ready"), fmt.Sprintf("only runtime http has a readiness check; runtime %s is ready when it asks for its first event", f.Runtime))
 		}
 	}
+	c.add(Join(at, "interpreter"), checkInterpreter(f))
 	c.add(Join(at, "handler"), checkHandler(f))
 	c.layers(Join(at, "layers"), f.Layers)
 	c.env(Join(at, "env"), f.Env)

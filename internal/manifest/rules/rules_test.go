@@ -74,6 +74,43 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestCheckInterpreter(t *testing.T) {
+	for _, test := range []struct{ runtime, interpreter, want string }{
+		{"node", "node", ""},
+		{"node", "node@20", ""},
+		{"python", "python", ""},
+		{"python", "python@3.11", ""},
+		{"provided", "", ""},
+		{"provided", "node@20", ""},
+		{"http", "python@3.9", ""},
+		{"go", "", ""},
+		{"node", "", "runtime node needs an interpreter: want node for the newest that the node has, or one of a version such as node@20"},
+		{"python", "", "runtime python needs an interpreter: want python for the newest that the node has, or one of a version such as python@3.11"},
+		{"python", "node@20", "runtime python does not run in node@20: want python or one of a version such as python@3.11"},
+		{"go", "node@20", "a program of runtime go needs no interpreter: leave it out"},
+		{"http", "ruby", `"ruby" is no interpreter: want node, python, or one of a version such as node@20 or python@3.11`},
+		{"http", "node@20.1", `"node@20.1" is no interpreter`},
+		{"http", "node@", `"node@" is no interpreter`},
+		{"http", "node@020", `"node@020" is no interpreter`},
+		{"http", "python@3", `"python@3" is no interpreter`},
+		{"http", "python@2.7", `"python@2.7" is no interpreter`},
+		{"http", "base", `"base" is no interpreter`},
+	} {
+		app := valid()
+		f := app.Functions["f"]
+		f.Runtime, f.Interpreter, f.Handler = gust.Runtime(test.runtime), test.interpreter, "index.handler"
+		got := ""
+		for _, v := range rules.Check(app) {
+			if v.Path == "functions.f.interpreter" {
+				got = v.Text
+			}
+		}
+		if !strings.HasPrefix(got, test.want) || got != "" && test.want == "" {
+			t.Errorf("%s in %q: got %q, want %q", test.runtime, test.interpreter, got, test.want)
+		}
+	}
+}
+
 func TestCheckArtifacts(t *testing.T) {
 	app := valid()
 	if got, want := rules.CheckArtifacts(app).Error(), `functions.f.artifact: "" is not a digest: want 64 lower-case hexadecimal characters`; got != want {

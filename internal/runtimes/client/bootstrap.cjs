@@ -90,6 +90,7 @@ async function start(connection) {
   try {
     handler = await load(env.LAMBDA_TASK_ROOT, env._HANDLER);
     stream = streaming(handler);
+    await new Promise(setImmediate); // a promise that was rejected meanwhile belongs to init
   } catch (err) {
     end('Uncaught Exception', err, 129);
     return;

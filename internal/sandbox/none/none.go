@@ -21,6 +21,9 @@
 // Usage is that of the first process alone, without its descendants. While it
 // runs only Linux tells; elsewhere usage is zero until the end.
 //
+// What node and python functions run on is the system's interpreter. Layers are
+// refused: /opt is the host's.
+//
 // An http program gets a port that was free a moment before: somebody else on
 // the machine can take it first, and the program then fails to start.
 //
@@ -135,6 +138,8 @@ func check(spec sandbox.Spec) error {
 		return fmt.Errorf("%w: there is no command", gust.ErrInvalid)
 	case !filepath.IsAbs(spec.Code):
 		return fmt.Errorf("%w: the code folder %q is not absolute", gust.ErrInvalid, spec.Code)
+	case len(spec.Layers) > 0:
+		return fmt.Errorf("%w: its layers belong at /opt, which is the host's own without a sandbox: put their files into the function's source, or run the node with a sandbox", gust.ErrInvalid)
 	case spec.Output == nil:
 		return fmt.Errorf("%w: nothing takes the output", gust.ErrInvalid)
 	}

@@ -20,9 +20,13 @@ func percentiles(b *testing.B, ds []time.Duration) {
 	if len(ds) == 0 {
 		return
 	}
+	b.ReportMetric(float64(percentile(ds, 50).Microseconds()), "p50-us")
+	b.ReportMetric(float64(percentile(ds, 99).Microseconds()), "p99-us")
+}
+
+func percentile(ds []time.Duration, p int) time.Duration {
 	slices.Sort(ds)
-	b.ReportMetric(float64(ds[len(ds)/2].Microseconds()), "p50-us")
-	b.ReportMetric(float64(ds[len(ds)*99/100].Microseconds()), "p99-us")
+	return ds[len(ds)*p/100]
 }
 
 // BenchmarkBareExec is the floor: the program alone, from exec to its end.
@@ -72,6 +76,37 @@ func BenchmarkColdStart(b *testing.B) {
 			b.ReportMetric(0, "ns/op") // all three, and their ends
 		})
 	}
+}
+
+// BenchmarkPoolHit is Start when an interpreter waits, to its having been told
+// what it is for, and to the first answer. The interpreter is testdata/hello.
+func BenchmarkPoolHit(b *testing.B) {
+	o := options(b, DefaultSpares)
+	o.PoolMemory = 512 * gust.MB
+	backend := newBackend(b, o)
+	spec := late(b, interpreter(b, backend))
+	backend.Prepare([]sandbox.Spec{spec})
+	var ds, starts []time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		eventually(b, "one waits", func() bool { return waiting(backend) > 0 })
+		settle(b, backend)
+		b.StartTimer()
+		begin := time.Now()
+		e := start(b, backend, anew(spec))
+		starts = append(starts, time.Since(begin))
+		invoke(b, e)
+		ds = append(ds, time.Since(begin))
+		b.StopTimer()
+		if !e.Pooled() {
+			b.Fatal("it is not out of the pool")
+		}
+		e.Stop(0)
+		b.StartTimer()
+	}
+	percentiles(b, ds)
+	slices.Sort(starts)
+	b.ReportMetric(float64(starts[len(starts)/2].Microseconds()), "p50-us/start")
 }
 
 // settleFor waits until a spare of the kind is there, if there are any.

@@ -117,6 +117,14 @@ func (c *cell) attach() error {
 	return err
 }
 
+// allow opens what the function may reach, before any of it runs.
+func (c *cell) allow(n gust.Network) error {
+	if c.link == nil {
+		return nil
+	}
+	return c.link.Allow(n)
+}
+
 // bind makes the cell the environment of one function and starts its program.
 // output is the write end of its output. When it fails, the cell is of no use
 // any more, but has to be released.
@@ -127,18 +135,11 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	if err := v.own(c.uid + 1); err != nil {
 		return nil, fmt.Errorf("give /tmp to the function: %w", err)
 	}
-	code, err := bindTree(spec.Code, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	m, err := openMounts(spec, v.mount)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(code)
-	opt, err := mountLayers(spec.Layers)
-	if err != nil {
-		return nil, err
-	}
-	if opt >= 0 {
-		defer unix.Close(opt)
-	}
+	defer m.close()
 	rules, err := c.b.lock.ruleset(c.zygote.root, c.zygote.dev, v.root)
 	if err != nil {
 		return nil, err
@@ -146,10 +147,8 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	if rules >= 0 {
 		defer unix.Close(rules)
 	}
-	if c.link != nil {
-		if err := c.link.Allow(spec.Network); err != nil {
-			return nil, err
-		}
+	if err := c.allow(spec.Network); err != nil {
+		return nil, err
 	}
 	var netns *os.File
 	if spec.Runtime == gust.RuntimeHTTP { // before the program, which may end at once
@@ -158,7 +157,7 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 		}
 	}
 	c.control.deadline(time.Now().Add(stepTimeout))
-	l := c.b.runList(spec, code, opt, v.mount, output, rules)
+	l := c.b.runList(spec, m, output, rules)
 	_, fd, err := c.control.do(l)
 	if err != nil {
 		if netns != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // tree writes files below a folder.
-func tree(t *testing.T, dir string, files map[string]string) {
+func tree(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		full := filepath.Join(dir, name)

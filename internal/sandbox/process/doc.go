@@ -37,6 +37,9 @@ type Options struct {
 	// yet; 0 is none. One costs about 0.5 MB of the kernel's memory, and saves
 	// a cold start between 1 and 10 ms.
 	Spares int
+	// PoolMemory bounds the bytes of memory of interpreters that wait, booted,
+	// for a function; 0 is none. See Prepare.
+	PoolMemory int64
 	// Scratch bounds the bytes of disk that all /tmp take together; 0 is no
 	// bound. They are sparse, so what functions declare may be far more. Over
 	// it no environment is started, and the one whose /tmp takes most is
@@ -50,6 +53,16 @@ type Options struct {
 	Upstreams []netip.AddrPort
 	// Logger gets what is wrong with the node; nil discards.
 	Logger *slog.Logger
+}
+
+// Pool is what waits of one kind.
+type Pool struct {
+	Root        string // the name of the root's folder
+	Interpreter string // its command line, by the names of its files
+	Waiting     int
+	Memory      int64  // bytes that those use together
+	Boots       uint64 // so far
+	Failures    uint64 // boots that failed
 }
 
 var _ sandbox.Backend = (*Backend)(nil)

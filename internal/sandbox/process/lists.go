@@ -131,32 +131,95 @@ func (l *list) sendFD(what string, rights uint64) {
 // thread); two sets of three words follow, of 24 bytes together.
 const capVersion3 = unix.LINUX_CAPABILITY_VERSION_3
 
-// runList is init's last list: it mounts what is the function's, enters the user
-// namespace and gives up its rights there, starts the function's
-// program, and waits for it. Its answers are the program's pidfd once the
-// program has been executed, and its status when it has ended; or the failure
-// of a step, of init's or of the child's.
-func (b *Backend) runList(spec sandbox.Spec, code, opt, tmp, output, rules int) *list {
+// runList is init's last list: it mounts what is the function's, gives up its
+// rights, starts the function's program, and waits for it. Its answers are the
+// program's pidfd once the program has been executed, and its status when it has
+// ended; or the failure of a step, of init's or of the child's.
+func (b *Backend) runList(spec sandbox.Spec, m mounts, output, rules int) *list {
 	l := newList()
-	task, scratch, out := l.fd(code), l.fd(tmp), l.fd(output)
-	layers, lock := received(-1), received(-1)
-	if opt >= 0 {
-		layers = l.fd(opt)
-	}
-	if rules >= 0 {
-		lock = l.fd(rules)
-	}
+	l.hang(m)
+	out, lock := l.fd(output), l.fdOrNone(rules)
 	env := append(append(make([]string, 0, len(spec.Env)+1), spec.Env...), b.knows(spec))
 	argv, envp := l.strs(spec.Command), l.strs(env)
-	filter := l.words(uint64(len(b.filter)/8), l.bytes(b.filter))
-	pidfd := l.rights(0)
-	noCaps := l.words(capVersion3, 0, 0, 0, 0)
+	filter, noCaps, pidfd := l.words(uint64(len(b.filter)/8), l.bytes(b.filter)), l.noCaps(), l.rights(0)
 
-	l.call("mount /var/task", unix.SYS_MOVE_MOUNT, task, "", atCWD, "/var/task", unix.MOVE_MOUNT_F_EMPTY_PATH)
-	if layers >= 0 {
-		l.call("mount /opt", unix.SYS_MOVE_MOUNT, layers, "", atCWD, "/opt", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	b.confine(l, filter)
+	child := l.fork("start the function's process", unix.SYS_CLONE, func() {
+		l.become(noCaps, "/var/task", out, lock)
+		l.call("close all other descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, 0)
+		l.call(execWhat, unix.SYS_EXECVE, program0(spec), argv, envp)
+	}, unix.CLONE_VFORK|unix.CLONE_PIDFD|int(unix.SIGCHLD), 0, rightsFD(pidfd), 0, 0)
+	l.call("give up capabilities", unix.SYS_CAPSET, noCaps, noCaps+8)
+	l.sendFD("hand the function's process over", pidfd)
+	l.wait(child)
+	return l
+}
+
+// bootFD is the descriptor by which an interpreter that is booted ahead hears
+// for which function, and savedFD where the control socket is meanwhile.
+const (
+	bootFD  = controlFD
+	savedFD = 12
+)
+
+// bootList is runList's first half for an environment that is booted ahead: it
+// starts the interpreter, which gives up by itself what it inherits given up
+// otherwise, and leaves init as it was. Its answers are the interpreter's pidfd,
+// and its number among the environment's processes. A child that fails ends with
+// its environment alone: init waits until it has executed something.
+func (b *Backend) bootList(boot, env []string, socket, output, rules int) *list {
+	l := newList()
+	hear, out, lock := l.fd(socket), l.fd(output), l.fdOrNone(rules)
+	argv, envp := l.strs(boot), l.strs(env)
+	filter, noCaps, pidfd := l.words(uint64(len(b.filter)/8), l.bytes(b.filter)), l.noCaps(), l.rights(0)
+
+	child := l.fork("start the interpreter's process", unix.SYS_CLONE, func() {
+		b.confine(l, filter)
+		l.become(noCaps, "/", out, lock)
+		// The answer goes by controlFD, which is to be the interpreter's. So
+		// that is put back to tell of a failure.
+		l.call("keep the control socket", unix.SYS_DUP3, controlFD, savedFD, unix.O_CLOEXEC)
+		l.call("close all other descriptors at exec", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, unix.CLOSE_RANGE_CLOEXEC)
+		l.call("number the interpreter's socket", unix.SYS_DUP3, hear, bootFD, 0)
+		l.try(execWhat, unix.SYS_EXECVE, boot[0], argv, envp)
+		l.call("take the control socket back", unix.SYS_DUP3, savedFD, controlFD, unix.O_CLOEXEC)
+		l.call(execWhat, unix.SYS_EXECVE, boot[0], argv, envp)
+	}, unix.CLONE_VFORK|unix.CLONE_PIDFD|int(unix.SIGCHLD), 0, rightsFD(pidfd), 0, 0)
+	l.sendFD("hand the interpreter's process over", pidfd)
+	l.end(child)
+	return l
+}
+
+// bindList is the second half: what runList does but start the program, which
+// is there as process child. It answers when nothing of what init could do is
+// left, and again when the program has ended.
+func (b *Backend) bindList(m mounts, child int) *list {
+	l := newList()
+	l.hang(m)
+	b.confine(l, l.words(uint64(len(b.filter)/8), l.bytes(b.filter)))
+	noCaps := l.noCaps()
+	l.call("give up capabilities", unix.SYS_CAPSET, noCaps, noCaps+8)
+	l.call("tell that it is bound", unix.SYS_SENDTO, controlFD, l.zeros(replySize), replySize, unix.MSG_NOSIGNAL, 0, 0)
+	l.wait(child)
+	return l
+}
+
+// hang hangs a function's mounts up.
+func (l *list) hang(m mounts) {
+	for _, at := range []struct {
+		fd   int
+		path string
+	}{{m.code, "/var/task"}, {m.layers, "/opt"}, {m.tmp, "/tmp"}} {
+		if at.fd >= 0 {
+			l.call("mount "+at.path, unix.SYS_MOVE_MOUNT, l.fd(at.fd), "", atCWD, at.path, unix.MOVE_MOUNT_F_EMPTY_PATH)
+		}
 	}
-	l.call("mount /tmp", unix.SYS_MOVE_MOUNT, scratch, "", atCWD, "/tmp", unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+// confine enters the user namespace and gives up all rights but those that
+// becoming the function's user takes: from there on it may do no more than the
+// function, and so may what it starts.
+func (b *Backend) confine(l *list, filter uint64) {
 	l.call("enter the user namespace", unix.SYS_SETNS, usernsFD, unix.CLONE_NEWUSER)
 	l.call("become init's group", unix.SYS_SETRESGID, initID, initID, initID)
 	l.call("become init's user", unix.SYS_SETRESUID, initID, initID, initID)
@@ -167,34 +230,45 @@ func (b *Backend) runList(spec sandbox.Spec, code, opt, tmp, output, rules int) 
 	}
 	l.call("lock capabilities", unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, secureBits, 0, 0, 0)
 	l.call("refuse new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	// From here on init may do no more than the function; the function's
-	// process inherits it.
 	l.call("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, filter)
-	child := l.fork("start the function's process", unix.SYS_CLONE, func() {
-		l.call("leave the session", unix.SYS_SETSID)
-		l.call("become the function's group", unix.SYS_SETRESGID, functionID, functionID, functionID)
-		l.call("become the function's user", unix.SYS_SETRESUID, functionID, functionID, functionID)
-		l.call("give up capabilities", unix.SYS_CAPSET, noCaps, noCaps+8)
-		l.call("go to /var/task", unix.SYS_CHDIR, "/var/task")
-		in := l.call("open /dev/null", unix.SYS_OPENAT, atCWD, "/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		l.call("connect the standard input", unix.SYS_DUP3, in, 0, 0)
-		l.call("connect the standard output", unix.SYS_DUP3, out, 1, 0)
-		l.call("connect the standard error", unix.SYS_DUP3, out, 2, 0)
-		if lock >= 0 {
-			l.call("apply the Landlock rules", unix.SYS_LANDLOCK_RESTRICT_SELF, lock, 0)
-		}
-		l.call("close all other descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, 0)
-		l.call(execWhat, unix.SYS_EXECVE, program0(spec), argv, envp)
-	}, unix.CLONE_VFORK|unix.CLONE_PIDFD|int(unix.SIGCHLD), 0, rightsFD(pidfd), 0, 0)
+}
+
+// become makes a confined process the function's, up to what it executes.
+func (l *list) become(noCaps uint64, dir string, out, lock received) {
+	l.call("leave the session", unix.SYS_SETSID)
+	l.call("become the function's group", unix.SYS_SETRESGID, functionID, functionID, functionID)
+	l.call("become the function's user", unix.SYS_SETRESUID, functionID, functionID, functionID)
 	l.call("give up capabilities", unix.SYS_CAPSET, noCaps, noCaps+8)
-	l.sendFD("hand the function's process over", pidfd)
+	l.call("go to "+dir, unix.SYS_CHDIR, dir)
+	in := l.call("open /dev/null", unix.SYS_OPENAT, atCWD, "/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	l.call("connect the standard input", unix.SYS_DUP3, in, 0, 0)
+	l.call("connect the standard output", unix.SYS_DUP3, out, 1, 0)
+	l.call("connect the standard error", unix.SYS_DUP3, out, 2, 0)
+	if lock >= 0 {
+		l.call("apply the Landlock rules", unix.SYS_LANDLOCK_RESTRICT_SELF, lock, 0)
+	}
+}
+
+// wait lets init see its child to its end, with nothing left but the control
+// socket, and end itself.
+func (l *list) wait(child any) {
 	l.call("close all other descriptors", unix.SYS_CLOSE_RANGE, controlFD+1, 0xffffffff, 0)
 	l.call("close the standard descriptors", unix.SYS_CLOSE_RANGE, 0, 2, 0)
 	status := l.call("wait for the function", opReap, child)
 	l.end(status)
 	l.flags = exitAfter
-	return l
 }
+
+// fdOrNone is fd for a descriptor that may be -1.
+func (l *list) fdOrNone(f int) received {
+	if f < 0 {
+		return -1
+	}
+	return l.fd(f)
+}
+
+// noCaps places capset's head, and behind it empty sets.
+func (l *list) noCaps() uint64 { return l.words(capVersion3, 0, 0, 0, 0) }
 
 // secureBits: being uid 0 means nothing, for ever (SECBIT_NOROOT, _KEEP_CAPS
 // and _NO_CAP_AMBIENT_RAISE, locked; capabilities are still lost with the uid).

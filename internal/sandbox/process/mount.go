@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gust-dev/gust/internal/sandbox"
 )
 
 // What the environments see is put together from detached mounts: the node
@@ -28,6 +30,29 @@ func bindTree(dir string, attrs uint64) (int, error) {
 		return -1, fmt.Errorf("restrict the mount of %s: %w", dir, err)
 	}
 	return fd, nil
+}
+
+// mounts are detached mounts that are a function's; layers may be -1.
+type mounts struct{ code, layers, tmp int }
+
+// openMounts opens a function's code and layers. They are hung up once; tmp is
+// lent.
+func openMounts(spec sandbox.Spec, tmp int) (m mounts, err error) {
+	m = mounts{layers: -1, tmp: tmp}
+	if m.code, err = bindTree(spec.Code, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
+		return m, err
+	}
+	if m.layers, err = mountLayers(spec.Layers); err != nil {
+		m.close()
+	}
+	return m, err
+}
+
+func (m mounts) close() {
+	unix.Close(m.code)
+	if m.layers >= 0 {
+		unix.Close(m.layers)
+	}
 }
 
 // maxLayers is how many folders mountLayers merges: what the kernel takes in

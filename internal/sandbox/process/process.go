@@ -50,6 +50,7 @@ type Backend struct {
 	base   baseRoot
 	roots  *roots
 	spares *spares
+	pools  *pools
 	mu     sync.Mutex
 	envs   map[*program]*environment.Environment
 	alive  sync.WaitGroup // programs that have not been released
@@ -141,6 +142,7 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	}
 	b.roots = newRoots(b)
 	b.spares = newSpares(b, o.Spares, v)
+	b.pools = newPools(b, o.PoolMemory)
 	b.base.ready = make(chan struct{})
 	b.wg.Go(func() {
 		defer close(b.base.ready)
@@ -156,6 +158,7 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 		b.wg.Go(func() { b.watchScratch(o.Scratch) })
 	}
 	b.wg.Go(b.spares.run)
+	b.wg.Go(b.pools.run)
 	return b, nil
 }
 
@@ -213,7 +216,10 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	}
 	b.spares.begin()
 	defer b.spares.end()
-	p, r, err := b.launch(ctx, spec)
+	p, r, pooled, err := b.bindBooted(spec)
+	if err == nil && p == nil {
+		p, r, err = b.launch(ctx, spec)
+	}
 	if errors.Is(err, errStarterEnded) {
 		// A spare can have been killed like any process, and be noticed only
 		// now. A second time it has another reason.
@@ -222,7 +228,7 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	if err != nil {
 		return nil, err
 	}
-	parts := environment.Parts{Spec: spec, Process: p, Output: r, Logger: b.log}
+	parts := environment.Parts{Spec: spec, Process: p, Output: r, Pooled: pooled, Logger: b.log}
 	if spec.Runtime == gust.RuntimeHTTP {
 		parts.Dial = p.dial
 	} else {
@@ -241,6 +247,31 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 		return nil, errClosed
 	}
 	return e, nil
+}
+
+// bindBooted gives spec an interpreter that waits, if there is one. Without one,
+// or when it cannot be bound, there is no error: a plain start does it too.
+func (b *Backend) bindBooted(spec sandbox.Spec) (p *program, output *os.File, ok bool, err error) {
+	k, ok := bootKindOf(spec)
+	if !ok {
+		return nil, nil, false, nil
+	}
+	w := b.pools.take(k)
+	if w == nil {
+		return nil, nil, false, nil
+	}
+	m, err := openMounts(spec, w.volume.mount)
+	if err != nil { // the function's own fault
+		w.close()
+		return nil, nil, false, err
+	}
+	defer m.close()
+	if p, err = w.bind(spec, m); err != nil {
+		b.log.Warn("an interpreter that waited could not be bound, and a function is started anew", "function", spec.Function, "error", err)
+		w.close()
+		return nil, nil, false, nil
+	}
+	return p, w.output, true, nil
 }
 
 // launch starts the program in a cell; output is the read end of its output.
@@ -328,8 +359,10 @@ func (b *Backend) knows(spec sandbox.Spec) string {
 	if spec.Runtime == gust.RuntimeHTTP {
 		return "PORT=" + strconv.Itoa(gust.HTTPPort)
 	}
-	return "AWS_LAMBDA_RUNTIME_API=" + apiAddress
+	return apiVariable
 }
+
+const apiVariable = "AWS_LAMBDA_RUNTIME_API=" + apiAddress
 
 // Close implements sandbox.Backend.
 func (b *Backend) Close() error {
@@ -352,6 +385,7 @@ func (b *Backend) Close() error {
 	b.wg.Wait()
 	if b.spares != nil {
 		b.spares.close()
+		b.pools.close()
 	}
 	if b.roots != nil {
 		b.roots.close()

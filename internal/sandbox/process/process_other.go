@@ -38,5 +38,11 @@ func (*Backend) Permits(gust.Network) error { return ErrUnsupported }
 // Warnings are what is not as it should be, for people.
 func (*Backend) Warnings() []string { return nil }
 
+// Prepare announces what will be started.
+func (*Backend) Prepare([]sandbox.Spec) {}
+
+// Pools lists what waits.
+func (*Backend) Pools() []Pool { return nil }
+
 // Close implements sandbox.Backend.
 func (*Backend) Close() error { return nil }

@@ -28,15 +28,17 @@ type program struct {
 	strict       bool
 	init         bool
 
-	mu      sync.Mutex
-	ended   bool // the cgroup and the pidfds are or will be given back
-	frozen  bool
-	dead    bool // its first process has ended, and init is not to be frozen
-	usage   sandbox.Usage
-	over    bool      // ended because of its /tmp
-	clocked time.Time // when its processor time was asked for
-	looked  int64     // what was charged at the last close look
-	killer  *time.Timer
+	mu     sync.Mutex
+	ended  bool // the cgroup and the pidfds are or will be given back
+	frozen bool
+	dead   bool // its first process has ended, and init is not to be frozen
+	usage  sandbox.Usage
+	// cpuBefore is the processor time that was used before it was a function's.
+	cpuBefore time.Duration
+	over      bool      // ended because of its /tmp
+	clocked   time.Time // when its processor time was asked for
+	looked    int64     // what was charged at the last close look
+	killer    *time.Timer
 
 	// oomKills is how many processes the kernel had ended for memory at the
 	// last close look, oomAt when that changed.
@@ -179,7 +181,7 @@ func (p *program) look() {
 	}
 	if now := time.Now(); now.Sub(p.clocked) > cpuFresh {
 		if t, err := g.cpu(); err == nil {
-			p.usage.CPU, p.clocked = t, now
+			p.usage.CPU, p.clocked = t-p.cpuBefore, now
 		}
 	}
 }
@@ -215,7 +217,7 @@ func (p *program) Wait() sandbox.Exit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t, err := p.cell.group.cpu(); err == nil {
-		p.usage.CPU = t
+		p.usage.CPU = t - p.cpuBefore
 	}
 	p.countOOM()
 	if p.cell.link != nil {

@@ -15,16 +15,26 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/sandbox"
 )
 
 // victim is a node with three environments (idle, frozen, without a first
-// answer) and spares. It says when they are there, and waits.
+// answer), spares and an interpreter that waits. It says when they are there,
+// and waits.
 func victim(dir string) error {
-	b, err := New(Options{Dir: dir, RunDir: filepath.Join(dir, "run"), Spares: 2})
+	b, err := New(Options{Dir: dir, RunDir: filepath.Join(dir, "run"), Spares: 2, PoolMemory: 512 * gust.MB})
 	if err != nil {
 		return err
+	}
+	boot := []string{"/usr/bin/hello"}
+	b.Prepare([]sandbox.Spec{{Root: os.Getenv(victimEnv + "_ROOT"), Boot: boot, Ephemeral: gust.MinEphemeral}})
+	for waiting(b) == 0 {
+		<-time.After(time.Millisecond)
 	}
 	for i := range 3 {
 		spec := helloSpec(os.Getenv(victimEnv + "_CODE"))
@@ -64,7 +74,8 @@ func TestRecoverAfterKill(t *testing.T) {
 	dir := t.TempDir()
 	run := filepath.Join(dir, "run")
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), victimEnv+"="+dir, victimEnv+"_CODE="+hello(t))
+	cmd.Env = append(os.Environ(), victimEnv+"="+dir, victimEnv+"_CODE="+hello(t),
+		victimEnv+"_ROOT="+interpreter(t, newBackend(t, options(t, 0))))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -86,8 +97,8 @@ func TestRecoverAfterKill(t *testing.T) {
 	if err := json.Unmarshal(b, &dirs); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(groupProcs(dirs)); n < 6 {
-		t.Errorf("%d processes are in its cgroups, want 6 at least", n)
+	if n := len(groupProcs(dirs)); n < 8 {
+		t.Errorf("%d processes are in its cgroups, want 8 at least", n)
 	}
 	cmd.Process.Kill()
 	cmd.Wait()

@@ -28,7 +28,7 @@ func ready(tb testing.TB, b *Backend) string {
 }
 
 // copyRoot is another root with a file /etc/marker.
-func copyRoot(t *testing.T, from, to, marker string) {
+func copyRoot(t testing.TB, from, to, marker string) {
 	t.Helper()
 	if out, err := exec.Command("cp", "-al", from, to).CombinedOutput(); err != nil {
 		t.Fatalf("copy a root: %v: %s", err, out)

@@ -77,7 +77,15 @@ func (s *spares) end() {
 	s.mu.Unlock()
 	if idle {
 		s.nudge()
+		s.b.pools.nudge()
 	}
+}
+
+// idle reports whether nobody starts an environment.
+func (s *spares) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.starting == 0
 }
 
 func (s *spares) nudge() {
@@ -91,6 +99,16 @@ func (s *spares) nudge() {
 func (s *spares) expect(k kind) {
 	s.mu.Lock()
 	s.used(k)
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// foresee tells of a kind that may be asked for, after all those that are.
+func (s *spares) foresee(k kind) {
+	s.mu.Lock()
+	if !slices.Contains(s.recent, k) {
+		s.recent = append(s.recent, k)
+	}
 	s.mu.Unlock()
 	s.nudge()
 }

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from importlib.machinery import PathFinder
 
 request_id = None  # of the invocation that runs
 _as_json = False
@@ -19,11 +20,40 @@ def prepare():
 
 
 def setup():
-    """Gives the root logger its handler, as the environment's variables say."""
+    """Gives the root logger its handler, as the environment's variables say.
+
+    Loading logging is a third of a plain start: it is left to functions that log.
+    """
     global _as_json
+    _as_json = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    if "logging" in sys.modules:
+        _setup_root()
+    else:
+        sys.meta_path.insert(0, _Later())
+
+
+class _Later:
+    """Sets the root logger up as soon as logging has been loaded."""
+
+    def find_spec(self, name, path, target=None):
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path, target)
+        loader, load = spec.loader, spec.loader.exec_module
+
+        def exec_module(module):
+            del loader.exec_module
+            load(module)
+            _setup_root()
+
+        loader.exec_module = exec_module
+        return spec
+
+
+def _setup_root():
     import logging
 
-    _as_json = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
     level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     level = {"TRACE": "DEBUG"}.get(level, level)
     formatter, handler = _classes(logging)

@@ -6,7 +6,7 @@
 
 const { format } = require('node:util');
 const { writeSync } = require('node:fs');
-const { toError, toText } = require('./errors.cjs');
+const { toDocument, toError, toText } = require('./errors.cjs');
 
 const levels = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 const methods = { trace: 'TRACE', debug: 'DEBUG', info: 'INFO', log: 'INFO', warn: 'WARN', error: 'ERROR', fatal: 'FATAL' };
@@ -83,10 +83,14 @@ const describe = (err) => ({
 
 const errorsToo = (_, value) => (value instanceof Error ? { ...describe(value), ...value } : value);
 
-/** logError tells of an error that ended an invocation, or the process. */
+/** logError tells of an error that ended an invocation, or the process. It never throws, whatever the error is like. */
 function logError(what, err) {
-  if (asJSON) console.error(toError(err));
-  else console.error(what, toText(toError(err)));
+  try {
+    if (asJSON) console.error(toError(err));
+    else console.error(what, toText(toError(err)));
+  } catch {
+    console.error(what, toDocument(err));
+  }
 }
 
 const pause = new Int32Array(new SharedArrayBuffer(4));

@@ -108,8 +108,12 @@ class Worker {
       this.over(invocation);
       this.run();
     };
-    if (invocation.waits && !this.storage && !invocation.failed) invocation.whenEmpty = next;
-    else next();
+    if (invocation.waits && !this.storage && !invocation.failed) {
+      invocation.whenEmpty = next;
+      this.connection.socket.unref();
+    } else {
+      next();
+    }
   }
 
   context(invocation, callbacks) {

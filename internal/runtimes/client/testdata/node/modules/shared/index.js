@@ -1,0 +1,1 @@
+exports.what = 'by NODE_PATH';

@@ -1,0 +1,2 @@
+exports.handler = async () => 1;
+Promise.reject(new TypeError('in the dark'));
