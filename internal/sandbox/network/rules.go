@@ -78,11 +78,7 @@ func (t *table) own(sock *netlink.Conn) error {
 	return err
 }
 
-func (t *table) close() {
-	if t != nil {
-		t.conn.CloseLasting()
-	}
-}
+func (t *table) close() { t.conn.CloseLasting() }
 
 func (t *table) chain(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32, policy nftables.ChainPolicy) *nftables.Chain {
 	return t.conn.AddChain(&nftables.Chain{Name: name, Table: t.Table, Type: kind, Hooknum: hook, Priority: nftables.ChainPriorityRef(nftables.ChainPriority(priority)), Policy: &policy})

@@ -5,15 +5,19 @@ package sandboxtest_test
 import (
 	"crypto/rand"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/sandbox/network/networktest"
 	"github.com/gust-dev/gust/internal/sandbox/process"
 	"github.com/gust-dev/gust/internal/sandbox/sandboxtest"
 )
+
+func TestMain(m *testing.M) { os.Exit(networktest.Main(m)) }
 
 // TestProcess runs the whole suite against the process sandbox.
 func TestProcess(t *testing.T) {
@@ -25,6 +29,7 @@ func TestProcess(t *testing.T) {
 		dir := t.TempDir()
 		b, err := process.New(process.Options{
 			Dir: dir, RunDir: filepath.Join(dir, "run"), NodeID: id, Spares: 2,
+			Ports: []uint16{7080}, Upstreams: []netip.AddrPort{netip.MustParseAddrPort(networktest.Upstream + ":53")},
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		})
 		if err != nil {
@@ -33,7 +38,7 @@ func TestProcess(t *testing.T) {
 		return b
 	}, sandboxtest.Capabilities{
 		Isolation: true, Memory: true, Processes: true, Ephemeral: true,
-		Freeze: true, Usage: true, Detached: true,
+		Freeze: true, Usage: true, Detached: true, Network: true,
 		Marks: []string{id},
 	})
 }

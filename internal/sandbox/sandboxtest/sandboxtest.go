@@ -35,6 +35,10 @@ type Capabilities struct {
 	// Detached: processes that the program detached from itself (setsid, double
 	// fork) end with it.
 	Detached bool
+	// Network: Spec.Network is enforced, with the resolver of package networktest
+	// as upstream, and 7080 for a port of the node's own. The suite has to be
+	// run by networktest.Main.
+	Network bool
 	// Marks are words by which what belongs to this backend is recognised in
 	// paths of cgroups, mounts and loop devices, beside the identifiers of the
 	// suite's own environments.
@@ -54,5 +58,6 @@ func Run(t *testing.T, newBackend func(t *testing.T) sandbox.Backend, caps Capab
 	t.Run("freeze", s.freeze)
 	t.Run("attack", s.attack)
 	t.Run("exhaust", s.exhaust)
+	t.Run("network", s.networks)
 	t.Run("nothing-left", func(t *testing.T) { s.nothingLeft(t, before) })
 }
