@@ -61,7 +61,7 @@ func wrapped(f *gust.Function, task string, argv []string) []string {
 // and has a trace, before the kernel ends it without a word: what is left is for
 // the young generation, the interpreter and buffers.
 const (
-	nodeReserve = 48 * gust.MB // of an interpreter that has done nothing
+	nodeReserve = 24 * gust.MB // of an interpreter that has done nothing
 	nodeHeap    = 85           // percent of the rest
 )
 

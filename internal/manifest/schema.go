@@ -114,8 +114,12 @@ func (v size) schema() *schema {
 }
 
 func (v duration) schema() *schema {
-	return &schema{Type: "string", Pattern: rules.DurationPattern, Default: rules.FormatDuration(v.bounds.Default),
-		Examples: []any{rules.FormatDuration(v.bounds.Default), rules.FormatDuration(v.bounds.Max)}}
+	s := &schema{Type: "string", Pattern: rules.DurationPattern, Examples: []any{rules.FormatDuration(v.bounds.Min), rules.FormatDuration(v.bounds.Max)}}
+	if v.bounds.Default != 0 {
+		s.Default = rules.FormatDuration(v.bounds.Default)
+		s.Examples[0] = s.Default
+	}
+	return s
 }
 
 func (v count) schema() *schema {
@@ -128,6 +132,10 @@ func (v list) schema() *schema {
 
 func (network) schema() *schema {
 	return &schema{Type: []string{"string", "array"}, AnyOf: []*schema{{Enum: networkModes.of}, networkList.schema()}, Default: networkModes.def}
+}
+
+func (v objects) schema() *schema {
+	return &schema{Type: "array", Items: v.each.schema(), MinItems: 1, MaxItems: v.max}
 }
 
 func (environment) schema() *schema {
@@ -152,6 +160,7 @@ func Reference() []byte {
 		{"A function", functionFields},
 		{"`build`", buildFields},
 		{"`concurrency`", concurrencyFields},
+		{"An entry of `schedule`", scheduleFields},
 		{"`queue`", queueFields},
 		{"A layer", layerFields},
 	} {
@@ -177,6 +186,9 @@ func (f field) standard() string {
 	case size:
 		return rules.FormatSize(v.bounds.Default)
 	case duration:
+		if v.bounds.Default == 0 && v.note != "" {
+			return v.note
+		}
 		if v.note != "" {
 			return rules.FormatDuration(v.bounds.Default) + "; " + v.note
 		}
@@ -189,6 +201,8 @@ func (f field) standard() string {
 		return v.def
 	case network:
 		return networkModes.def
+	case text:
+		return v.def
 	default:
 		return ""
 	}

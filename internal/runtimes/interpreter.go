@@ -51,7 +51,7 @@ func ask(ctx context.Context, kind, program string) (*interpreter, error) {
 	}
 	cmd := exec.CommandContext(ctx, program, argv...)
 	cmd.WaitDelay = time.Second
-	out, err := output(cmd)
+	out, err := output(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func ask(ctx context.Context, kind, program string) (*interpreter, error) {
 		Modules          []string
 	}
 	if err := json.Unmarshal(out, &said); err != nil || !path.IsAbs(said.Program) || !versionForm.MatchString(said.Version) {
-		return nil, fmt.Errorf("%s does not answer as %s does: %q", program, kind, shorten(string(out)))
+		return nil, invalid("%s does not answer as %s does: %q", program, kind, shorten(string(out)))
 	}
 	modules := slices.DeleteFunc(said.Modules, func(p string) bool { return !path.IsAbs(p) })
 	return &interpreter{kind: kind, version: said.Version, program: said.Program, modules: modules}, nil
@@ -73,17 +73,19 @@ const maxAnswer = 256 * gust.MB
 
 // output runs a command and returns what it printed, or as an error how it
 // failed and the end of what it said about that.
-func output(cmd *exec.Cmd) ([]byte, error) {
+func output(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
 	var out, said bounded
 	out.most, said.most = maxAnswer, 64*gust.KB
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
-	if out.over {
-		return nil, fmt.Errorf("%s printed more than %d bytes", cmd.Path, out.most)
-	}
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", cmd.Path, context.Cause(ctx))
+	case out.over:
+		return nil, invalid("%s prints more than %d bytes", cmd.Path, out.most)
+	case err != nil:
 		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
-		return nil, fmt.Errorf("%s does not run: %w %s", cmd.Path, err, shorten(lines[len(lines)-1]))
+		return nil, invalid("%s does not run: %s", cmd.Path, strings.TrimSpace(err.Error()+" "+shorten(lines[len(lines)-1])))
 	}
 	return bytes.TrimSpace(out.Bytes()), nil
 }
@@ -260,16 +262,16 @@ func (i *interpreter) try(ctx context.Context, r root, dir string) (more root, e
 	ctx, cancel := context.WithTimeout(ctx, 2*askTimeout)
 	defer cancel()
 	if i.kind == kindNode {
-		out, err := output(inside(ctx, dir, i.program, "-p", "process.versions.node"))
+		out, err := output(ctx, inside(ctx, dir, i.program, "-p", "process.versions.node"))
 		i.version = string(out)
 		if err == nil && !versionForm.MatchString(i.version) {
-			err = fmt.Errorf("%s does not answer as node does: %q", i.program, shorten(i.version))
+			err = invalid("%s does not answer as node does: %q", i.program, shorten(i.version))
 		}
 		return nil, err
 	}
 	cmd := inside(ctx, dir, i.program, "-s", "-S", "-B", "-c", tryPython)
 	cmd.Stdin = strings.NewReader(strings.Join(i.uncompiled(r), "\n"))
-	out, err := output(cmd)
+	out, err := output(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +286,7 @@ func (i *interpreter) try(ctx context.Context, r root, dir string) (more root, e
 	}
 	var said struct{ Version, Cafile string }
 	if err := json.Unmarshal(next(), &said); err != nil || !versionForm.MatchString(said.Version) {
-		return nil, fmt.Errorf("%s does not answer as python does", i.program)
+		return nil, invalid("%s does not answer as python does", i.program)
 	}
 	i.version = said.Version
 	more = root{}

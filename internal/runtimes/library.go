@@ -51,7 +51,6 @@ type Roots struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	wg      sync.WaitGroup
-	base    *task
 	look    map[string]*task // find the interpreters of a kind, each a task in system
 	clients string           // the folder of the clients, without isolation
 	making  chan struct{}    // holds one token: roots are made one after the other
@@ -60,7 +59,7 @@ type Roots struct {
 	mu       sync.Mutex
 	closed   bool
 	kept     map[gust.Digest]*kept
-	system   map[string]*task // by name; complete when look is done
+	system   map[string]*task // makes roots of what the system has, by name; complete when look is done
 }
 
 // kept is one root.
@@ -110,8 +109,8 @@ func Open(o Options) (*Roots, error) {
 	if !filepath.IsAbs(o.Dir) {
 		return nil, fmt.Errorf("runtimes need an absolute folder, got %q", o.Dir)
 	}
-	l := &Roots{Options: o, base: newTask(), look: map[string]*task{kindNode: newTask(), kindPython: newTask()}, making: make(chan struct{}, 1),
-		kept: make(map[gust.Digest]*kept), system: make(map[string]*task)}
+	l := &Roots{Options: o, look: map[string]*task{kindNode: newTask(), kindPython: newTask()}, making: make(chan struct{}, 1),
+		kept: make(map[gust.Digest]*kept), system: map[string]*task{nameBase: newTask()}}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of the runtimes: %w", err)
 	}
@@ -151,16 +150,17 @@ func (l *Roots) openRoots() error {
 	for _, r := range records {
 		l.kept[r.Digest] = &kept{record: r}
 	}
-	pinned := l.Pinned()
-	l.run(l.base, func() error {
+	l.making <- struct{}{} // nothing is made before the litter is gone: it may have the same name
+	l.wg.Go(func() {
 		for _, name := range litter {
 			if err := os.RemoveAll(name); err != nil {
 				l.Logger.Warn("what an earlier run left could not be removed", "error", err)
 			}
 		}
-		_, err := l.fromSystem(l.ctx, nameBase, nil)
-		return l.logged(err, "the root of functions without an interpreter is not ready")
+		<-l.making
+		_ = l.added(l.ctx, nameBase) // it has said what went wrong
 	})
+	pinned := l.Pinned()
 	l.wg.Go(func() {
 		for d := range pinned {
 			l.mu.Lock()
@@ -213,13 +213,6 @@ func (t *task) wait(ctx context.Context) error {
 	}
 }
 
-func (l *Roots) logged(err error, what string) error {
-	if err != nil && l.ctx.Err() == nil {
-		l.Logger.Warn(what, "error", err)
-	}
-	return err
-}
-
 // Close ends what is being made, and waits for it.
 func (l *Roots) Close() error {
 	l.mu.Lock()
@@ -237,9 +230,6 @@ func (l *Roots) Settle(ctx context.Context) error {
 		if err := l.found(ctx, kind); err != nil {
 			return err
 		}
-	}
-	if l.Isolated {
-		_ = l.base.wait(ctx) // who needs it hears of it
 	}
 	l.mu.Lock()
 	names := slices.Sorted(maps.Keys(l.system))
@@ -266,11 +256,15 @@ func (l *Roots) found(ctx context.Context, kind string) error {
 	return t.wait(ctx)
 }
 
-// added waits until the system's interpreter of that name, if it has one, is a
-// root.
+// added waits until what the system has of that name, if anything, is a root.
+// One that could not be made is tried again.
 func (l *Roots) added(ctx context.Context, name string) error {
 	l.mu.Lock()
 	t := l.system[name]
+	if t != nil && t.isDone() && t.err != nil {
+		t = &task{done: make(chan struct{}), interpreter: t.interpreter}
+		l.system[name] = t
+	}
 	l.mu.Unlock()
 	if t == nil || !l.Isolated {
 		return nil
@@ -280,7 +274,10 @@ func (l *Roots) added(ctx context.Context, name string) error {
 			return nil // somebody wants another one
 		}
 		_, err := l.fromSystem(l.ctx, name, t.interpreter)
-		return l.logged(err, "the system's "+name+" could not be added as a runtime")
+		if err != nil && l.ctx.Err() == nil {
+			l.Logger.Warn("what the system has could not be added as a runtime", "runtime", name, "error", err)
+		}
+		return err
 	})
 	return t.wait(ctx)
 }
@@ -343,17 +340,17 @@ func (l *Roots) hold(k *kept) (release func()) {
 }
 
 func (l *Roots) resolve(ctx context.Context, interpreter string) (Runtime, error) {
-	if interpreter == "" || interpreter == nameBase {
+	if interpreter == "" {
 		if !l.Isolated {
 			return Runtime{Name: nameBase, Client: l.clients, Source: sourceSystem}, nil
 		}
-		if err := l.base.wait(ctx); err != nil {
-			return Runtime{}, fmt.Errorf("the root of functions without an interpreter is not ready: %w", err)
+		if err := l.added(ctx, nameBase); err != nil {
+			return Runtime{}, fmt.Errorf("the root of functions without an interpreter could not be made: %w", err)
 		}
-		if k := l.current(nameBase); k != nil {
-			return k.Runtime, nil
+		if r, ok := l.has(nameBase); ok {
+			return r, nil
 		}
-		return Runtime{}, fmt.Errorf("the root of functions without an interpreter: %w", gust.ErrNotFound)
+		return Runtime{}, gust.ErrClosing // nothing else takes it away
 	}
 	kind, version, err := ParseName(interpreter)
 	if err != nil {
@@ -387,7 +384,7 @@ func (l *Roots) has(name string) (Runtime, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.Isolated {
-		if t := l.system[name]; t != nil {
+		if t := l.system[name]; t != nil && t.interpreter != nil {
 			return Runtime{Name: name, Version: t.interpreter.version, Program: t.interpreter.program, Client: l.clients, Source: sourceSystem}, true
 		}
 	} else if k := l.currentLocked(name); k != nil {
@@ -407,7 +404,7 @@ func (l *Roots) Names() []string {
 func (l *Roots) namesLocked() []string {
 	set := map[string]bool{}
 	for name, t := range l.system {
-		if !l.Isolated || !t.isDone() { // by then it is kept, failed, or was removed
+		if name != nameBase && (!l.Isolated || !t.isDone()) { // by then it is kept, failed, or was removed
 			set[name] = true
 		}
 	}
@@ -492,8 +489,8 @@ func (l *Roots) lacksRoot(f *gust.Function) error {
 		gust.ErrNotFound, f.Name, name, f.Root.Short(), add)
 }
 
-// Has reports whether functions can be pinned to a root: it is there, or there
-// are none.
+// Has reports whether functions can run in a root: it is there and not known to
+// be damaged, or there are none.
 func (l *Roots) Has(d gust.Digest) bool {
 	if !l.Isolated || d == "" {
 		return true
@@ -501,7 +498,7 @@ func (l *Roots) Has(d gust.Digest) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.kept[d]
-	return k != nil && !k.gone
+	return k != nil && !k.gone && !k.damaged()
 }
 
 // Listed is a runtime in a list.

@@ -182,6 +182,9 @@ func TestDamage(t *testing.T) {
 		_, err := acquire(l, r.Digest, "node@20")
 		wantError(t, err, gust.ErrCorrupt, "the root "+r.Digest.Short()+" of node@20 in "+r.Path+" is damaged: its files do not have the digest that names it; it could not be made again: the system's files are others by now")
 	}
+	if l.Has(r.Digest) {
+		t.Error("deploying again would not help")
+	}
 	if now := resolve(t, l, "node@20"); now.Version != "20.2.0" {
 		t.Errorf("what is deployed now gets %+v", now)
 	}
@@ -273,5 +276,3 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 		t.Error("nobody waits, and it was found")
 	}
 }
-
-func victim(string) error { return nil }

@@ -127,44 +127,48 @@ func (l *Roots) swap(k *kept, tmp string) error {
 
 // write makes the root in a new folder of its own, on the disk when write
 // returns, and completes its record.
-func (l *Roots) write(ctx context.Context, r root, i *interpreter, rec record) (tmp string, _ record, err error) {
+func (l *Roots) write(ctx context.Context, r root, i *interpreter, rec record) (dir string, _ record, err error) {
 	if l.Free != nil {
 		if free, reserve := l.Free(); free-reserve < r.size() {
 			return "", rec, fmt.Errorf("%w: the root takes %d MB, and the disk has %d MB free, %d of them kept for the store",
 				gust.ErrNoSpace, r.size()/gust.MB+1, free/gust.MB, reserve/gust.MB)
 		}
 	}
-	if tmp, err = os.MkdirTemp(l.Dir, halfMade); err != nil {
-		return "", rec, explain(err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("make the root: %w", explain(err)), os.RemoveAll(tmp))
+	tmp, err := os.MkdirTemp(l.Dir, halfMade)
+	if err == nil {
+		if rec, err = fill(ctx, tmp, r, i, rec); err == nil {
+			rec.Path = filepath.Join(l.Dir, string(rec.Digest))
+			return tmp, rec, nil
 		}
-	}()
-	if err = r.write(ctx, tmp); err == nil {
-		err = r.unchanged()
+		err = errors.Join(err, os.RemoveAll(tmp))
 	}
-	if err != nil {
-		return "", rec, err
+	return "", rec, fmt.Errorf("make the root: %w", explain(err))
+}
+
+// fill is write without what is around it.
+func fill(ctx context.Context, dir string, r root, i *interpreter, rec record) (record, error) {
+	if err := r.write(ctx, dir); err != nil {
+		return rec, err
+	}
+	if err := r.unchanged(); err != nil {
+		return rec, err
 	}
 	if i != nil {
-		more, err := i.try(ctx, r, tmp)
+		more, err := i.try(ctx, r, dir)
 		if err == nil {
-			err = more.write(ctx, tmp)
+			err = more.write(ctx, dir)
 		}
 		if err != nil {
-			return "", rec, err
+			return rec, err
 		}
 		if name := nameOf(i.kind, i.version); name != rec.Name {
-			return "", rec, invalid("%s is of version %s, which is %s and not %s", i.program, i.version, name, rec.Name)
+			return rec, invalid("%s is of version %s, which is %s and not %s", i.program, i.version, name, rec.Name)
 		}
 		maps.Copy(r, more)
 		rec.Version, rec.Program = i.version, i.program
 	}
 	rec.Digest, rec.Size, rec.Client = r.digest(), r.size(), clientFolder
-	rec.Path = filepath.Join(l.Dir, string(rec.Digest))
-	return tmp, rec, syncTree(tmp)
+	return rec, syncTree(dir)
 }
 
 // damaged reports whether the check of the root has failed.
@@ -199,7 +203,9 @@ func (l *Roots) check(ctx context.Context, k *kept) error {
 			l.Logger.Warn(what+" and has been made again", "error", err)
 			return nil
 		}
-		return l.logged(fmt.Errorf("%w: %s: %w; it could not be made again: %w", gust.ErrCorrupt, what, err, again), "a runtime cannot be used")
+		err = fmt.Errorf("%w: %s: %w; it could not be made again: %w", gust.ErrCorrupt, what, err, again)
+		l.Logger.Error("a runtime cannot be used", "error", err)
+		return err
 	})
 	return t.wait(ctx)
 }
@@ -209,26 +215,23 @@ func (l *Roots) heal(k *kept) error {
 	if k.Source != sourceSystem {
 		return fmt.Errorf("it is not of the system: gust runtime add %s --from %s", k.Name, k.Source)
 	}
-	var i *interpreter
-	if k.Name != nameBase {
-		kind, _, _ := ParseName(k.Name)
+	if kind, _, err := ParseName(k.Name); err == nil {
 		if err := l.found(l.ctx, kind); err != nil {
 			return err
 		}
-		l.mu.Lock()
-		t := l.system[k.Name]
-		l.mu.Unlock()
-		if t == nil {
-			return fmt.Errorf("the system has no %s any more", k.Name)
-		}
-		again := *t.interpreter
-		i = &again
 	}
 	done, err := l.turn(l.ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
+	l.mu.Lock()
+	t := l.system[k.Name]
+	l.mu.Unlock()
+	if t == nil {
+		return fmt.Errorf("the system has no %s any more", k.Name)
+	}
+	i := t.interpreter
 	r, err := collect(l.ctx, tree{dir: l.host}, i)
 	if err != nil {
 		return err
@@ -239,7 +242,7 @@ func (l *Roots) heal(k *kept) error {
 	}
 	defer os.RemoveAll(tmp)
 	if rec.Digest != k.Digest {
-		return fmt.Errorf("the system's files are others by now; deploy again what is pinned to it")
+		return errors.New("the system's files are others by now; deploy again what is pinned to it")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -172,6 +172,9 @@ func (l *Link) Allow(to gust.Network) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ns == nil {
+		return errors.New("an environment's network is opened once")
+	}
 	if err := l.pass(p.loopback); err != nil {
 		return err
 	}

@@ -280,6 +280,7 @@ func TestSpecsThatAreRefused(t *testing.T) {
 		"no command": func(s *sandbox.Spec) { s.Command = nil },
 		"code":       func(s *sandbox.Spec) { s.Code = "here" },
 		"output":     func(s *sandbox.Spec) { s.Output = nil },
+		"layers":     func(s *sandbox.Spec) { s.Layers = []string{"/layer"} },
 	} {
 		spec := good
 		change(&spec)

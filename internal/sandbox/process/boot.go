@@ -29,10 +29,7 @@ type bootKind struct {
 }
 
 func (k bootKind) compare(o bootKind) int {
-	if k.network != o.network {
-		return map[bool]int{true: 1, false: -1}[k.network]
-	}
-	return cmp.Or(strings.Compare(k.root, o.root), cmp.Compare(k.ephemeral, o.ephemeral),
+	return cmp.Or(strings.Compare(k.root, o.root), strings.Compare(fmt.Sprint(k.network), fmt.Sprint(o.network)), cmp.Compare(k.ephemeral, o.ephemeral),
 		strings.Compare(k.argv, o.argv), strings.Compare(k.env, o.env))
 }
 
@@ -62,18 +59,22 @@ func words(s string) []string {
 	return strings.Split(strings.TrimSuffix(s, "\x00"), "\x00")
 }
 
-// message is what an interpreter is told when it is bound. An environment that
-// JSON cannot carry is an error: it needs a plain start.
-func message(env []string) ([]byte, error) {
+// message is what an interpreter is told when it is bound; nil for an
+// environment that JSON cannot carry.
+func message(env []string) []byte {
 	m := make(map[string]string, len(env))
 	for _, e := range env {
 		name, value, ok := strings.Cut(e, "=")
 		if _, twice := m[name]; !ok || twice || name == "" || !utf8.ValidString(e) {
-			return nil, fmt.Errorf("%.80q stands not for one variable of UTF-8", e)
+			return nil
 		}
 		m[name] = value
 	}
-	return json.Marshal(map[string]any{"env": m})
+	doc, err := json.Marshal(map[string]any{"env": m})
+	if err != nil {
+		return nil // strings always marshal
+	}
+	return doc
 }
 
 // booted is a cell in which an interpreter waits, booted, to be told for which
@@ -207,18 +208,17 @@ func (w *booted) said() []byte {
 
 // bind makes it the environment of one function. When it fails it is of no use
 // any more, but has to be closed; else all of it is the program's.
-func (w *booted) bind(spec sandbox.Spec, m mounts) (*program, error) {
+func (w *booted) bind(spec sandbox.Spec, doc []byte, m mounts) (_ *program, err error) {
 	c := w.cell
-	doc, err := message(append(spec.Env[:len(spec.Env):len(spec.Env)], c.b.knows(spec)))
-	if err != nil {
-		return nil, err
-	}
 	if err := errors.Join(c.limit(spec.Memory, spec.Processes), c.group.weigh(0)); err != nil {
 		return nil, err
 	}
 	p := &program{
 		id: spec.ID, function: spec.Function, cell: c, volume: w.volume, pidfd: w.pidfd,
 		memory: spec.Memory, strict: spec.CPU == gust.CPUStrict, init: true,
+	}
+	if err := c.allow(spec.Network); err != nil { // by which nothing could be reached until now
+		return nil, err
 	}
 	// What it used until now is nobody's.
 	if p.cpuBefore, err = c.group.cpu(); err != nil {
@@ -229,9 +229,6 @@ func (w *booted) bind(spec sandbox.Spec, m mounts) (*program, error) {
 	}
 	if said := w.said(); len(said) > 0 {
 		c.b.log.Warn("an interpreter printed before it was a function's", "interpreter", words(w.kind.argv)[0], "output", string(said))
-	}
-	if err := c.allow(spec.Network); err != nil {
-		return nil, err
 	}
 	c.control.deadline(time.Now().Add(stepTimeout))
 	p.list = c.b.bindList(m, w.child)

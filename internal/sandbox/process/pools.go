@@ -29,15 +29,17 @@ func newPools(b *Backend, memory int64) *pools {
 }
 
 // Prepare announces which environments will be asked for: of each Spec what it
-// has before it is known for which function (Root, Boot, BootEnv, Ephemeral).
+// has before it is known for which function (Root, Boot, BootEnv, Ephemeral, and
+// whether it has a network).
 // It takes the place of what was announced before.
 func (b *Backend) Prepare(specs []sandbox.Spec) {
 	var kinds []bootKind
 	for _, spec := range specs {
-		if spec.Root != "" {
-			b.spares.foresee(kindOf(spec))
+		if spec.Root == "" || b.Permits(spec.Network) != nil {
+			continue // its start tells
 		}
-		if k, ok := bootKindOf(spec); ok && spec.Root != "" {
+		b.spares.foresee(kindOf(spec))
+		if k, ok := bootKindOf(spec); ok {
 			kinds = append(kinds, k)
 		}
 	}

@@ -391,9 +391,30 @@ func TestPooledIsLikePlain(t *testing.T) {
 	tree(t, layers, map[string]string{"one/a": "a", "two/b": "b"})
 	spec.Layers = []string{filepath.Join(layers, "one"), filepath.Join(layers, "two")}
 	spec.Memory, spec.Processes, spec.CPU = 333*gust.MB, 77, gust.CPUStrict
-	pooled := state(t, b, spec)
-	spec.Boot = nil
-	plain := state(t, b, anew(spec))
+	for _, network := range []gust.NetworkMode{gust.NetworkNone, gust.NetworkInternet} {
+		t.Run(string(network), func(t *testing.T) {
+			spec := anew(spec)
+			spec.Network.Mode = network
+			if err := b.Permits(spec.Network); err != nil {
+				t.Skip(err)
+			}
+			b.Prepare([]sandbox.Spec{spec})
+			k, _ := bootKindOf(spec)
+			eventually(t, "one waits", func() bool {
+				b.pools.mu.Lock()
+				defer b.pools.mu.Unlock()
+				return slices.ContainsFunc(b.pools.wait, func(w *booted) bool { return w.kind == k })
+			})
+			pooled := state(t, b, spec)
+			spec.Boot = nil
+			same(t, state(t, b, anew(spec)), pooled)
+		})
+	}
+}
+
+// same compares the state of a plain start with that of one out of the pool.
+func same(t *testing.T, plain, pooled []string) {
+	t.Helper()
 	if len(plain) < 200 {
 		t.Errorf("only %d lines of state", len(plain))
 	}

@@ -253,7 +253,8 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 // or when it cannot be bound, there is no error: a plain start does it too.
 func (b *Backend) bindBooted(spec sandbox.Spec) (p *program, output *os.File, ok bool, err error) {
 	k, ok := bootKindOf(spec)
-	if !ok {
+	doc := message(append(spec.Env[:len(spec.Env):len(spec.Env)], b.knows(spec)))
+	if !ok || doc == nil {
 		return nil, nil, false, nil
 	}
 	w := b.pools.take(k)
@@ -266,7 +267,7 @@ func (b *Backend) bindBooted(spec sandbox.Spec) (p *program, output *os.File, ok
 		return nil, nil, false, err
 	}
 	defer m.close()
-	if p, err = w.bind(spec, m); err != nil {
+	if p, err = w.bind(spec, doc, m); err != nil {
 		b.log.Warn("an interpreter that waited could not be bound, and a function is started anew", "function", spec.Function, "error", err)
 		w.close()
 		return nil, nil, false, nil

@@ -351,7 +351,7 @@ func (s *suite) interpreters(t *testing.T, b sandbox.Backend, h *host) {
 			if err := put(filepath.Join(dir, "bootstrap")); err != nil {
 				t.Fatal(err)
 			}
-			e, err := s.tryStart(t, b, func(s *sandbox.Spec) { s.Code = dir })
+			e, err := s.tryStart(t, b, func(s *sandbox.Spec) { s.Code, s.Command = dir, []string{"./bootstrap"} })
 			if err == nil {
 				inv := invocation(wire.Event{Do: "echo"}, time.Second)
 				if res, err := e.Invoke(t.Context(), inv); err == nil {

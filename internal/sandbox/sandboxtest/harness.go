@@ -29,10 +29,6 @@ import (
 // is long because a slow machine is no error of a backend.
 const patience = 20 * time.Second
 
-// idMark is the environment variable by which an environment's processes are
-// told from those of others.
-const idMark = "GUST_SANDBOXTEST_ID"
-
 // suite is one run: a backend's maker, the program, and what lies on the host
 // for attacks to find.
 type suite struct {
@@ -43,6 +39,7 @@ type suite struct {
 	mark string
 	dir  string // world-readable, removed after the test
 	code string // the attacking program as a function's code
+	root string // with the program as an interpreter, if caps.Pool is set
 	next atomic.Uint32
 }
 
@@ -67,6 +64,9 @@ func newSuite(t *testing.T, newBackend func(*testing.T) sandbox.Backend, caps Ca
 	}
 	s.dir, s.code = dir, filepath.Join(dir, "code")
 	s.build(t)
+	if caps.Pool != nil {
+		s.root = caps.Pool.Root(t, filepath.Join(s.code, "bootstrap"))
+	}
 	return s
 }
 
@@ -115,6 +115,14 @@ func (s *suite) spec(out *recorder) sandbox.Spec {
 	}
 }
 
+// pooled makes a spec one of the program as an interpreter that is booted ahead.
+func (s *suite) pooled(spec *sandbox.Spec) {
+	spec.Root, spec.Command = s.root, []string{Interpreter}
+	spec.Boot = spec.Command
+	// In the place of the id the program puts its own.
+	spec.BootEnv = append(slices.Clone(spec.Env), wire.ID+"="+strings.Repeat("0", 32))
+}
+
 // env is an environment under test and what it printed.
 type env struct {
 	sandbox.Environment
@@ -125,21 +133,47 @@ type env struct {
 // start starts an environment that the end of the test stops.
 func (s *suite) start(t *testing.T, b sandbox.Backend, changes ...func(*sandbox.Spec)) *env {
 	t.Helper()
-	e, err := s.tryStart(t, b, changes...)
+	spec, out := s.changed(changes)
+	if len(spec.Boot) > 0 {
+		s.caps.Pool.Await(t, b, spec)
+	}
+	e, err := s.startSpec(t, b, spec, out)
 	if err != nil {
 		t.Fatalf("Start: %v", err)
+	}
+	if want := len(spec.Boot) > 0; e.Pooled() != want {
+		t.Errorf("its interpreter had been booted ahead: %v, want %v", e.Pooled(), want)
 	}
 	return e
 }
 
+// tryStart is start that may fail, and waits for nothing.
 func (s *suite) tryStart(t *testing.T, b sandbox.Backend, changes ...func(*sandbox.Spec)) (*env, error) {
 	t.Helper()
+	spec, out := s.changed(changes)
+	return s.startSpec(t, b, spec, out)
+}
+
+// changed is a spec with changes. What is not the program itself is not booted
+// ahead.
+func (s *suite) changed(changes []func(*sandbox.Spec)) (sandbox.Spec, *recorder) {
 	out := &recorder{changed: make(chan struct{})}
 	spec := s.spec(out)
+	if s.root != "" {
+		s.pooled(&spec)
+	}
 	for _, change := range changes {
 		change(&spec)
 	}
-	spec.Env = append(spec.Env, idMark+"="+spec.ID)
+	if !slices.Equal(spec.Command, spec.Boot) {
+		spec.Boot = nil
+	}
+	spec.Env = append(spec.Env, wire.ID+"="+spec.ID)
+	return spec, out
+}
+
+func (s *suite) startSpec(t *testing.T, b sandbox.Backend, spec sandbox.Spec, out *recorder) (*env, error) {
+	t.Helper()
 	inner, err := b.Start(t.Context(), spec)
 	if err != nil {
 		return nil, err

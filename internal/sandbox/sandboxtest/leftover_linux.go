@@ -99,7 +99,7 @@ func (s *suite) processes(id string) []string {
 		line, _ := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
 		state, parent := stat(pid)
 		switch {
-		case id != "" && bytes.Contains(env, []byte(wire.Mark+"="+s.mark)) && bytes.Contains(env, []byte(idMark+"="+id)):
+		case id != "" && bytes.Contains(env, []byte(wire.Mark+"="+s.mark)) && bytes.Contains(env, []byte(wire.ID+"="+id)):
 		case id == "" && bytes.Contains(env, []byte(wire.Mark+"="+s.mark)):
 		case id == "" && parent == os.Getpid():
 		default:

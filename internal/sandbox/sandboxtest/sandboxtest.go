@@ -39,10 +39,24 @@ type Capabilities struct {
 	// as upstream, and 7080 for a port of the node's own. The suite has to be
 	// run by networktest.Main.
 	Network bool
+	// Pool, if it is set, makes the suite's program an interpreter that is booted
+	// ahead, and every environment of it one that was.
+	Pool *Pool
 	// Marks are words by which what belongs to this backend is recognised in
 	// paths of cgroups, mounts and loop devices, beside the identifiers of the
 	// suite's own environments.
 	Marks []string
+}
+
+// Interpreter is where the root of a Pool has the suite's program.
+const Interpreter = "/usr/bin/attacker"
+
+// Pool is how a backend boots ahead.
+type Pool struct {
+	// Root makes a root that has program as Interpreter.
+	Root func(t *testing.T, program string) string
+	// Await announces a spec, and returns when an interpreter waits for it.
+	Await func(t *testing.T, b sandbox.Backend, spec sandbox.Spec)
 }
 
 // Run runs the suite. newBackend is called more than once; each backend is
@@ -59,5 +73,6 @@ func Run(t *testing.T, newBackend func(t *testing.T) sandbox.Backend, caps Capab
 	t.Run("attack", s.attack)
 	t.Run("exhaust", s.exhaust)
 	t.Run("network", s.networks)
+	t.Run("pool", s.pool)
 	t.Run("nothing-left", func(t *testing.T) { s.nothingLeft(t, before) })
 }

@@ -78,6 +78,7 @@ func attacks() map[string]func(*findings, wire.Event) {
 		"signal-init":     signalInit,
 		"signal-all":      signalAll,
 		"hog":             hog,
+		"before":          before,
 	}
 }
 

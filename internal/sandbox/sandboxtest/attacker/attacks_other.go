@@ -26,5 +26,8 @@ func dieBySignal() {
 	forever()
 }
 
+// bind has nothing to wait for.
+func bind() {}
+
 func churn(inv *invocation)   { inv.answer("churning") }
 func stopped(inv *invocation) { inv.answer("stopped") }

@@ -1,7 +1,8 @@
 // Command attacker is the program that the sandbox suite runs inside
 // environments. It speaks the Lambda Runtime API, or HTTP when it is called
 // with the argument "http", and does what its event says: behave, misbehave, or
-// attack, and then it tells what it managed to do.
+// attack, and then it tells what it managed to do. It can also be an interpreter
+// that is booted ahead, and waits to be told its environment.
 //
 // Every attack is written to succeed where nothing stops it, and to do no
 // lasting harm when it does: it opens what it could have overwritten, and sends
@@ -25,6 +26,9 @@ import (
 )
 
 func main() {
+	if os.Getenv("GUST_BOOT") != "" {
+		bind()
+	}
 	// Before anything of this program or its runtime opens a descriptor.
 	inherited := openDescriptors()
 	if len(os.Args) > 1 && os.Args[1] == "child" {

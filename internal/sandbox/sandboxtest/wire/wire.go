@@ -8,6 +8,10 @@ package wire
 // however it detached itself, is recognised by it.
 const Mark = "GUST_SANDBOXTEST"
 
+// ID is the name of the variable by which an environment's processes are told
+// from those of others.
+const ID = "GUST_SANDBOXTEST_ID"
+
 // Event asks the attacking program for one thing.
 type Event struct {
 	// Do names a behaviour or an attack; the program knows them all by name.
