@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +26,43 @@ import (
 	"github.com/gust-dev/gust/internal/sandbox/network/networktest"
 )
 
-func TestMain(m *testing.M) { os.Exit(networktest.Main(m)) }
+// bareEnv makes the test's binary a node that opens its network and says how
+// that went.
+const bareEnv = "GUST_NETWORK_TEST_BARE"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(bareEnv); dir != "" {
+		_, err := network.Open(network.Options{NodeID: "bare", RunDir: dir})
+		fmt.Println(err)
+		os.Exit(0)
+	}
+	os.Exit(networktest.Main(m))
+}
+
+func TestWithoutRightsItSaysWhatToGrant(t *testing.T) {
+	networktest.New(t)
+	for _, right := range []int{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), bareEnv+"="+t.TempDir())
+		var out []byte
+		var err error
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and never unlocked: the thread has lost a right
+			if err = unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(right), 0, 0, 0); err == nil {
+				out, err = cmd.CombinedOutput()
+			}
+		}()
+		<-done
+		if text := string(out); err != nil || !strings.Contains(text, "grant CAP_NET_ADMIN and CAP_SYS_ADMIN") || !strings.Contains(text, "network: none") {
+			t.Errorf("without capability %d: %s, %v", right, text, err)
+		}
+		if left := networktest.Left(t); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+}
 
 // open makes a node's network in the world w.
 func open(t testing.TB, w *networktest.World, changes ...func(*network.Options)) *network.Network {
