@@ -533,3 +533,36 @@ func TestAHostThatDropsWhatIsForwardedIsToldOf(t *testing.T) {
 		t.Errorf("it says %q", warnings)
 	}
 }
+
+// A name opens its addresses for as long as its answer is right; what is open
+// then stays open, and asking again opens again.
+func TestNamesOpenForTheirTTL(t *testing.T) {
+	w := networktest.New(t)
+	w.Name("api.test", networktest.Public)
+	n := open(t, w)
+	n.ForgetAfter(time.Second) // as long as the upstream says
+	p := attach(t, n, list(fmt.Sprintf("api.test:%d", networktest.Port)))
+	p.told("api.test", networktest.Public)
+	var c net.Conn
+	p.in(func() (err error) { c, err = net.Dial("tcp", at(networktest.Public)); return err })
+	defer c.Close()
+	r := bufio.NewReader(c)
+	r.ReadString('\n')
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; <-tick.C {
+		if _, err := p.dial("tcp", at(networktest.Public)); err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is open still")
+		}
+	}
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.Write([]byte("more"))
+	if _, err := r.ReadByte(); err != nil {
+		t.Error("what was open is not any more:", err)
+	}
+	p.told("api.test", networktest.Public)
+	p.reaches("tcp", at(networktest.Public))
+}
