@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the conformance tests need, at pinned versions, into the
 # checkout's cache folder: the AWS command line and boto3, and the runtime client
-# for Python. Compilers (gcc, cargo, a JDK with Maven), curl and Python itself come
-# from the machine; on Debian and Ubuntu, as root, what is missing is installed.
+# for Python. Compilers (gcc, cargo, a JDK with Maven), curl, Node.js and Python
+# itself come from the machine; on Debian and Ubuntu, as root, what is missing is
+# installed.
 set -euo pipefail
 cd "$(dirname "$0")"
 cache=$PWD/../.cache/conformance
@@ -16,6 +17,8 @@ have curl || missing+=(curl)
 have gcc || missing+=(gcc libc6-dev)
 have python3 || missing+=(python3)
 if have python3; then python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv); else missing+=(python3-venv); fi
+python3 -c 'import pip' 2>/dev/null || missing+=(python3-pip)
+have node && have npm || missing+=(nodejs npm)
 have cargo || missing+=(cargo)
 have javac && have jlink || missing+=(openjdk-17-jdk-headless)
 have mvn || missing+=(maven)
@@ -37,6 +40,13 @@ if [[ $(printf '%s\n' "$rust" 1.85.0 | sort -V | head -1) != 1.85.0 ]]; then
   exit 1
 fi
 
+# What the apps' packages ask for.
+node=$(node --version)
+if [[ $(printf '%s\n' "${node#v}" 20.9.0 | sort -V | head -1) != 20.9.0 ]]; then
+  echo "conformance needs Node.js 20.9 or newer, and here is $node; https://nodejs.org has it" >&2
+  exit 1
+fi
+
 # The AWS command line and boto3, in an environment of their own.
 clients=$PWD/clients.txt
 if ! cmp -s "$clients" "$cache/clients/installed.txt"; then
@@ -52,6 +62,20 @@ if ! cmp -s "$runtime" "$cache/python/installed.txt"; then
   rm -rf "$cache/python"
   "$cache/clients/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$cache/python" -r "$runtime"
   cp "$runtime" "$cache/python/installed.txt"
+fi
+
+# The runtime client for Node.js. Its native part is built from source, which
+# takes minutes and may fail: then what needs it is skipped, and says so.
+runtime=$PWD/testdata/vendor/node/package.json
+if have npm && ! cmp -s "$runtime" "$cache/node/package.json"; then
+  rm -rf "$cache/node"
+  mkdir "$cache/node"
+  cp "$runtime" "$cache/node/package.json"
+  if [[ $(id -u) = 0 ]] && have apt-get; then
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends autoconf automake libtool pkg-config cmake make g++ </dev/null || true
+  fi
+  (cd "$cache/node" && npm install --no-audit --no-fund --loglevel=error </dev/null) ||
+    { echo "aws-lambda-ric does not build here: it is not compared with" >&2; rm -rf "$cache/node/node_modules"; }
 fi
 
 # Crates are fetched once, so that the tests themselves build from the cache.

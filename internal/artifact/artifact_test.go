@@ -518,7 +518,11 @@ func FuzzArchive(f *testing.F) {
 	f.Add(forge(f, file{name: "bootstrap", body: elf{class: 2, data: 1, kind: 3, machine: 62, loader: "/var/task/x"}.bytes(), mode: 0o755}))
 	f.Add(forge(f, file{name: "../x"}, file{name: "l", body: "/", mode: fs.ModeSymlink | 0o777}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = inspect(data, provided) // must not panic
+		// None of these must panic.
+		_ = inspect(data, provided)
+		_ = inspect(data, &gust.Function{Runtime: gust.RuntimePython, Interpreter: "python@3.11", Handler: "a.b"})
+		_ = amd64.InspectLayer(bytes.NewReader(data), int64(len(data)))
+		_, _ = artifact.Contents(bytes.NewReader(data), int64(len(data)))
 		parent := tempDir(t)
 		dir := filepath.Join(parent, "code")
 		err := artifact.Unpack(context.Background(), bytes.NewReader(data), int64(len(data)), dir)

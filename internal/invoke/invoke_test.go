@@ -633,6 +633,15 @@ func TestHammer(t *testing.T) {
 		})
 	}
 	wg.Go(func() {
+		for n := range 100 {
+			var fe *gust.FunctionError
+			var throttled *gust.ThrottledError
+			if _, err := b.iv.Warm(t.Context(), []string{"f", "g"}[n%2]); err != nil && !errors.As(err, &fe) && !errors.As(err, &throttled) {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Go(func() {
 		for v := range 20 {
 			b.deploy(fn("f", func(f *gust.Function) { f.Env = map[string]string{"V": fmt.Sprint(v)} }), fn("g"))
 		}

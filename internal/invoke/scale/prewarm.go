@@ -84,6 +84,8 @@ func (fn *function) expires(e *Env) time.Time {
 	switch {
 	case fn.kept.IsZero(): // nothing is known, or others of fn are in use
 		return idle
+	case e.Cause == gust.ColdWarmUp && e.Served == 0: // somebody knows better
+		return idle
 	case !fn.ahead.IsZero(): // another one will be started in time
 		return fn.rested.Add(unload)
 	case fn.envs == 1:

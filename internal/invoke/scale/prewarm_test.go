@@ -196,6 +196,25 @@ func TestOthersAreKeptForIdle(t *testing.T) {
 	}
 }
 
+// Who warms a function up expects a use that is not predicted.
+func TestAWarmUpIsKeptWhateverIsPredicted(t *testing.T) {
+	w := newWorld(t, Limits{}, fn("f", auto))
+	for range enough + 1 {
+		w.use("f", 30*time.Minute)
+	}
+	w.pause(2 * time.Minute)
+	tk := w.warm("f")
+	w.ready()
+	w.pause(9 * time.Minute)
+	if e := w.warmed[tk]; e == nil || e.State != Frozen {
+		t.Fatalf("%+v", e)
+	}
+	w.pause(time.Minute)
+	if len(w.s.envs) != 0 {
+		t.Fatal("it is kept for longer than idle")
+	}
+}
+
 // A deploy forgets nothing of what was learnt, and turning the prediction off
 // all of it.
 func TestWhatIsLearntStaysAcrossVersions(t *testing.T) {

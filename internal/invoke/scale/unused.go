@@ -113,9 +113,9 @@ func (s *Scaler) relieve() {
 	}
 }
 
-// unused finds environments that nobody uses and that are not provisioned, those
-// that nobody ever used and then those unused for longest first, until they make up the given bytes, and returns how
-// many bytes they make up.
+// unused finds environments that nobody uses and that are not provisioned: those
+// that were started ahead in vain, then those unused for longest, until they make
+// up the given bytes. It returns how many bytes they make up.
 func (s *Scaler) unused(bytes int64) (envs []*Env, sum int64) {
 	var spared map[*function]int // of functions with provisioned ones: how many may go
 	for _, list := range []*envList{&s.early, &s.frozen, &s.idle} {
