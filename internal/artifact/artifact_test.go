@@ -447,6 +447,31 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
+// Nodes on systems that have no sandbox run those systems' programs.
+func TestProgramsOfSystemsWithoutASandbox(t *testing.T) {
+	for _, test := range []struct {
+		goos, name, body string
+		mode             fs.FileMode
+		want             string
+	}{
+		{"darwin", "bootstrap", "\xcf\xfa\xed\xfe\x07\x00\x00\x01", 0o755, ""},
+		{"darwin", "bootstrap", "#!/bin/sh\nexec x", 0o755, ""},
+		{"darwin", "bootstrap", "\xcf\xfa\xed\xfe\x07\x00\x00\x01", 0o644, `"bootstrap" is not executable`},
+		{"darwin", "bootstrap", static.bytes(), 0o755, `"bootstrap" is no program for darwin, which this node runs on: build it with GOOS=darwin`},
+		{"windows", "bootstrap.exe", "MZ\x90\x00", 0o644, ""},
+		{"windows", "bootstrap.exe", static.bytes(), 0o755, `"bootstrap.exe" is no program for windows`},
+		{"windows", "bootstrap", "MZ\x90\x00", 0o755, `the artifact has no file "bootstrap.exe" at its root`},
+	} {
+		in := artifact.DefaultInspector("amd64")
+		in.GOOS = test.goos
+		z := forge(t, file{name: test.name, body: test.body, mode: test.mode})
+		err := in.Inspect(bytes.NewReader(z), int64(len(z)), provided)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s, %.10q: %v, want %q", test.goos, test.body, err, test.want)
+		}
+	}
+}
+
 // This machine's own shell runs in its sandboxes, and so does this test.
 func TestInspectTakesThisMachinesPrograms(t *testing.T) {
 	if runtime.GOOS != "linux" {

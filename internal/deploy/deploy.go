@@ -37,8 +37,8 @@ type App struct {
 	// name.
 	Built, Layers map[string]*build.Artifact
 
-	arch   string // the node's processor
-	python string // the newest that it has, if that was needed
+	os, arch string // the node's
+	python   string // the newest that it has, if that was needed
 }
 
 // New loads the manifest in dir; its problems can be told without a node. The
@@ -62,7 +62,7 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 		if err != nil {
 			return err
 		}
-		_, a.arch, _ = strings.Cut(of.Platform, "/")
+		a.os, a.arch, _ = strings.Cut(of.Platform, "/")
 	}
 	cache, err := Cache()
 	if err != nil {
@@ -84,6 +84,7 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 	}
 	options := build.Options{
 		CacheDir: cache,
+		GOOS:     a.os,
 		GOARCH:   a.arch,
 		Progress: func(text string) { a.Progress("build", text) },
 		Debug:    a.Debug,

@@ -118,9 +118,9 @@ func TestPrepare(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"/roots/a /usr/bin/node --max-old-space-size=394 /var/runtime/bootstrap.cjs",
-		"/roots/a /usr/bin/node --max-old-space-size=68 /var/runtime/bootstrap.cjs",
-		"/roots/b /usr/bin/node --max-old-space-size=68 /var/runtime/bootstrap.cjs",
+		"/roots/a /usr/bin/node --max-old-space-size=414 /var/runtime/bootstrap.cjs",
+		"/roots/a /usr/bin/node --max-old-space-size=88 /var/runtime/bootstrap.cjs",
+		"/roots/b /usr/bin/node --max-old-space-size=88 /var/runtime/bootstrap.cjs",
 		"/roots/c", "/roots/d",
 	}
 	if !slices.Equal(got, want) {
