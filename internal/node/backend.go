@@ -33,7 +33,7 @@ func (n *Node) openBackend() (err error) {
 	switch n.config.Sandbox {
 	case "process":
 		n.backend, err = process.New(process.Options{
-			Dir: run, RunDir: run, Spares: spares, PoolMemory: poolMemory(n.config), Scratch: n.scratch(), Logger: n.logger,
+			Root: n.runtimes.Base, RunDir: run, Spares: spares, PoolMemory: poolMemory(n.config), Scratch: n.scratch(), Logger: n.logger,
 		})
 	case "none":
 		n.backend, err = none.New(none.Options{Dir: run, Logger: n.logger})

@@ -475,6 +475,16 @@ func (l *Roots) acquireCurrent(ctx context.Context, f *gust.Function) (Runtime, 
 	return r, release, nil
 }
 
+// Base finds the folder of the root without an interpreter, checked.
+func (l *Roots) Base(ctx context.Context) (string, error) {
+	r, release, err := l.acquireCurrent(ctx, &gust.Function{})
+	if err != nil {
+		return "", err
+	}
+	release() // it is current, and stays
+	return r.Path, nil
+}
+
 // lacksRoot is the error about a function whose root is not there, as after a
 // restore on another machine.
 func (l *Roots) lacksRoot(f *gust.Function) error {

@@ -35,7 +35,7 @@ func TestHandlers(t *testing.T) {
 	} {
 		app := valid()
 		f := app.Functions["f"]
-		f.Runtime, f.Handler = test.runtime, test.handler
+		f.Runtime, f.Handler, f.Interpreter = test.runtime, test.handler, interpreter(test.runtime)
 		want := test.want
 		if want != "" {
 			want = "functions.f.handler: " + want
@@ -46,10 +46,18 @@ func TestHandlers(t *testing.T) {
 	}
 }
 
+// interpreter is one that a function of the runtime may have.
+func interpreter(r gust.Runtime) string {
+	if r == gust.RuntimeNode || r == gust.RuntimePython {
+		return string(r)
+	}
+	return ""
+}
+
 func TestOneAtATimeInPython(t *testing.T) {
 	app := valid()
 	f := app.Functions["f"]
-	f.Runtime, f.Handler, f.Concurrency.PerEnvironment = gust.RuntimePython, "app.handler", 2
+	f.Runtime, f.Interpreter, f.Handler, f.Concurrency.PerEnvironment = gust.RuntimePython, "python", "app.handler", 2
 	const want = "functions.f.concurrency.per_environment: runtime python runs one invocation at a time in an environment; leave it out, or serve HTTP with runtime http"
 	if got := rules.Check(app).Error(); got != want {
 		t.Errorf("got %s", got)
@@ -58,7 +66,7 @@ func TestOneAtATimeInPython(t *testing.T) {
 	if got := rules.Check(app); got != nil {
 		t.Error(got)
 	}
-	f.Runtime, f.Handler, f.Concurrency.PerEnvironment = gust.RuntimeNode, "index.handler", 20
+	f.Runtime, f.Interpreter, f.Handler, f.Concurrency.PerEnvironment = gust.RuntimeNode, "node", "index.handler", 20
 	if got := rules.Check(app); got != nil {
 		t.Error(got)
 	}
@@ -86,7 +94,7 @@ func TestChosenVariables(t *testing.T) {
 		f.Runtime, f.Env = test.runtime, map[string]string{test.name: test.value}
 		switch test.runtime {
 		case gust.RuntimeNode, gust.RuntimePython:
-			f.Handler = "app.handler"
+			f.Handler, f.Interpreter = "app.handler", interpreter(test.runtime)
 		}
 		want := test.want
 		if want != "" {
