@@ -122,11 +122,58 @@ type Concurrency struct {
 	Reserved *int `json:"reserved,omitempty"`
 	// Provisioned environments are started at deploy and never reclaimed.
 	Provisioned int `json:"provisioned,omitempty"`
+	// Schedule changes Provisioned by time: of the entries that count, the one
+	// that fell due last says how many there are, of several at the same time
+	// the last in the list.
+	Schedule []Scheduled `json:"schedule,omitempty"`
+	// Prewarm says whether use is predicted.
+	Prewarm Prewarm `json:"prewarm,omitempty"`
 	// PerEnvironment is how many invocations one environment serves at once,
 	// 1 to 1,000; 0 means the runtime's default (1; 80 for http).
 	PerEnvironment int `json:"per_environment,omitempty"`
 	// Queue lets invocations over the limit wait instead of failing at once.
 	Queue Queue `json:"queue,omitzero"`
+}
+
+// Scheduled is how many environments are provisioned from a time on.
+type Scheduled struct {
+	// Cron is the time: minute, hour, day of the month, month, day of the week,
+	// as in crontab(5).
+	Cron string `json:"cron"`
+	// Timezone is of the IANA database; empty is UTC.
+	Timezone string `json:"timezone,omitempty"`
+	// For is how long the entry counts; 0 is until another one falls due.
+	For         time.Duration `json:"for,omitempty"`
+	Provisioned int           `json:"provisioned"`
+}
+
+// Prewarm says whether the times at which a function is used decide for how
+// long an unused environment of it is kept, and when one is started ahead.
+type Prewarm string
+
+const (
+	// PrewarmOff keeps an environment for Function.Idle, and starts none ahead.
+	PrewarmOff Prewarm = ""
+	// PrewarmAuto learns the pauses between uses. Function.Idle is for as long
+	// as they tell nothing.
+	PrewarmAuto Prewarm = "auto"
+)
+
+// MostProvisioned is the largest number of provisioned environments at any time.
+func (c *Concurrency) MostProvisioned() int {
+	most := c.Provisioned
+	for _, s := range c.Schedule {
+		most = max(most, s.Provisioned)
+	}
+	return most
+}
+
+// SetAside is the concurrency that f keeps for itself, whether it uses it or not.
+func (f *Function) SetAside() int {
+	if f.Concurrency.Reserved != nil {
+		return *f.Concurrency.Reserved
+	}
+	return f.Concurrency.MostProvisioned()
 }
 
 // Queue is a short bounded wait for a place. Its zero value is no queue.
@@ -175,6 +222,7 @@ func (f *Function) Equal(g *Function) bool {
 		maps.Equal(f.Env, g.Env) && f.CPU == g.CPU && f.Network.Equal(g.Network) && f.Idle == g.Idle &&
 		(a == b || a != nil && b != nil && *a == *b) &&
 		f.Concurrency.Provisioned == g.Concurrency.Provisioned &&
+		slices.Equal(f.Concurrency.Schedule, g.Concurrency.Schedule) && f.Concurrency.Prewarm == g.Concurrency.Prewarm &&
 		f.Concurrency.PerEnvironment == g.Concurrency.PerEnvironment &&
 		f.Concurrency.Queue == g.Concurrency.Queue
 }

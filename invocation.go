@@ -71,6 +71,7 @@ const (
 	ColdDeploy      ColdCause = "deploy"      // an older version had environments
 	ColdCrash       ColdCause = "crash"       // the last one died
 	ColdProvisioned ColdCause = "provisioned" // nobody waited for it
+	ColdPrewarmed   ColdCause = "prewarmed"   // an invocation was expected
 	ColdWarmUp      ColdCause = "warm_up"     // somebody asked for it to be ready, without an event
 )
 

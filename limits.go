@@ -46,6 +46,10 @@ const (
 	MaxPerEnvironment         = 1000
 	DefaultNodeConcurrency    = 1000
 
+	// MaxSchedule bounds the entries of a function's schedule of provisioned
+	// concurrency.
+	MaxSchedule = 100
+
 	MaxQueueSize = 10000
 	MaxQueueWait = time.Minute
 

@@ -75,7 +75,7 @@ func logged(t *testing.T, function, text string) {
 // packages installed by the deploy from their lockfiles.
 func TestNodeApps(t *testing.T) {
 	need(t, "node")
-	deployApps(t, "testdata/node", "node-apps")
+	deploy(t, "testdata/node", "node-apps")
 
 	t.Run("express", func(t *testing.T) {
 		talk(t, []exchangeHTTP{
@@ -184,7 +184,7 @@ func TestNodeApps(t *testing.T) {
 // TestPythonApps deploys programs of Python as they are found anywhere, their
 // packages installed by the deploy from their requirements.
 func TestPythonApps(t *testing.T) {
-	deployApps(t, "testdata/python", "python-apps")
+	deploy(t, "testdata/python", "python-apps")
 
 	t.Run("FastAPI", func(t *testing.T) {
 		talk(t, []exchangeHTTP{
@@ -283,15 +283,6 @@ func TestPythonApps(t *testing.T) {
 			}
 		}
 	})
-}
-
-// deployApps skips while the node does not run these runtimes.
-func deployApps(t *testing.T, dir, app string) {
-	t.Helper()
-	if out, err := shared.gust(t.Context(), "deploy", dir); err != nil && strings.Contains(err.Error(), "is not built yet in this version of gust") {
-		t.Skipf("the node does not run these yet: %s%v", out, err)
-	}
-	deploy(t, dir, app)
 }
 
 // trace is an error's stack as a text.

@@ -54,6 +54,20 @@ if ! cmp -s "$runtime" "$cache/python/installed.txt"; then
   cp "$runtime" "$cache/python/installed.txt"
 fi
 
+# The runtime client for Node.js. Its native part is built from source, which
+# takes minutes and may fail: then what needs it is skipped, and says so.
+runtime=$PWD/testdata/vendor/node/package.json
+if have npm && ! cmp -s "$runtime" "$cache/node/package.json"; then
+  rm -rf "$cache/node"
+  mkdir "$cache/node"
+  cp "$runtime" "$cache/node/package.json"
+  if [[ $(id -u) = 0 ]] && have apt-get; then
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends autoconf automake libtool pkg-config cmake make g++ </dev/null || true
+  fi
+  (cd "$cache/node" && npm install --no-audit --no-fund --loglevel=error </dev/null) ||
+    { echo "aws-lambda-ric does not build here: it is not compared with" >&2; rm -rf "$cache/node/node_modules"; }
+fi
+
 # Crates are fetched once, so that the tests themselves build from the cache.
 (cd testdata/rust && CARGO_TARGET_DIR="$cache/rust" cargo fetch --locked --quiet)
 

@@ -83,12 +83,16 @@ functions:
 			Memory   int
 			Client   string
 			Trace    string
+			Charset  string
 			Heap     int64
 		}](t, out.Payload)
 		id, _ := requestID(out.ResultMetadata)
 		if got.Request != id || got.ARN != "arn:aws:lambda:us-east-1:000000000000:function:java-probe" || got.Function != "java-probe" ||
 			got.Memory != 384 || got.Client != "suite" || got.LeftMS <= 0 || got.LeftMS > 5000 || !strings.HasPrefix(got.Trace, "Root=1-") {
 			t.Errorf("the context is %s", out.Payload)
+		}
+		if got.Charset != "UTF-8" {
+			t.Errorf("text is %s, want UTF-8, as LANG says", got.Charset)
 		}
 		// The bootstrap bounds the heap by the function's memory, not the machine's.
 		if got.Heap < 200<<20 || got.Heap > 256<<20 {

@@ -26,6 +26,15 @@ node does not have yet, and apply it: all of it, or nothing where anything is
 wrong. What runs finishes on the old version. Deploying the same again changes
 nothing and restarts nothing.
 
+Of each function that was added or changed it says how large it is, what in it
+is large, and how long its init takes: one environment is started for that. An
+init that fails is shown with the end of what the program printed; the function
+is deployed all the same.
+
+With --json it is one object: "app", "revision", "changes", "functions" (of each
+"name", "artifact", "size", "unpacked", "files", "parts", and "init" in
+nanoseconds, "pooled", or "failed"), "layers" and "warnings".
+
 A function or route that another app has is not touched, unless it is named
 with --take.`,
 		Example: `  gust deploy
@@ -49,7 +58,7 @@ with --take.`,
 	}
 	cmd.Flags().StringArrayVar(&take, "take", nil, "take over a name from another app: function:NAME or route:KEY; can be repeated")
 	cmd.Flags().Uint64Var(&expect, "expect", 0, "apply only if the node's revision is this one, as gust plan shows it")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print what changed as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what changed, and the report, as JSON")
 	return cmd
 }
 
@@ -69,13 +78,17 @@ func (c *command) runDeploy(ctx context.Context, a *deploy.App, req api.ApplyReq
 	if err == nil {
 		plan, err = a.Apply(ctx, req)
 	}
+	var report *deployed
+	if err == nil {
+		report, err = reportOn(ctx, a, plan, working)
+	}
 	working.stop()
 	if err != nil {
 		return err
 	}
 	app := a.Manifest.App
 	if asJSON {
-		return c.printJSON(plan)
+		return c.printJSON(report)
 	}
 	if len(plan.Changes) == 0 {
 		fmt.Fprintf(c.out, "%s is as it is declared: nothing to change (revision %d)\n", app.Name, plan.Revision)
@@ -83,6 +96,10 @@ func (c *command) runDeploy(ctx context.Context, a *deploy.App, req api.ApplyReq
 	}
 	c.printChanges(plan, "added", "changed", "removed")
 	fmt.Fprintf(c.out, "%s is deployed (revision %d)\n", app.Name, plan.Revision)
+	if len(report.Functions) > 0 {
+		fmt.Fprintln(c.out)
+		c.printReport(report)
+	}
 	return c.printRoutes(ctx, a.Client, app)
 }
 

@@ -299,7 +299,7 @@ func (d *dev) canDebug(app *deploy.App) error {
 		if debuggerFor(f) != debugpy {
 			continue
 		}
-		if err := d.hasDebugpy(f, app.Manifest.Sources[f.Name].Path, app.Artifact(f.Name).Path); err != nil {
+		if err := d.hasDebugpy(f, app.Manifest.Sources[f.Name].Path, app.Built[f.Name].Path); err != nil {
 			return err
 		}
 	}

@@ -190,7 +190,8 @@ func subprocess(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command(name, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "PWD="+cmd.Dir, "GORACE="+goRace)
-	for _, name := range []string{"HOME", "PATH", "GUST_DATA", "GUST_SANDBOX", "GUST_HTTP", "GUST_API", "GUST_KEY", "GUST_DRAIN", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GOSUMDB"} {
+	for _, name := range []string{"HOME", "PATH", "GUST_DATA", "GUST_SANDBOX", "GUST_HTTP", "GUST_API", "GUST_KEY", "GUST_DRAIN",
+		"GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GOSUMDB"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}

@@ -50,7 +50,7 @@ func checkHandler(a *archive, f *gust.Function) error {
 	}
 	module = path.Clean(module)
 	names := modules(f.Runtime, module)
-	for _, name := range names {
+	for _, name := range append(names, module) { // the file as it is named, too
 		if e := a.find(name); e != nil && !e.dir {
 			return nil
 		}

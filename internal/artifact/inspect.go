@@ -122,6 +122,14 @@ func (in Inspector) checkContents(a *archive, interpreter string) error {
 	return nil
 }
 
+// isInterpreter reports whether a command's first word is the interpreter that a
+// function asks for, by a name that it goes by: python, python3, python3.12.
+func isInterpreter(word, interpreter string) bool {
+	family, _, _ := strings.Cut(interpreter, "@")
+	version, ok := strings.CutPrefix(word, family)
+	return ok && family != "" && strings.Trim(version, "0123456789.") == ""
+}
+
 // checkEntryPoint looks at the program that f starts with.
 func (in Inspector) checkEntryPoint(a *archive, f *gust.Function) error {
 	if f.Runtime == gust.RuntimeNode || f.Runtime == gust.RuntimePython {
@@ -129,8 +137,7 @@ func (in Inspector) checkEntryPoint(a *archive, f *gust.Function) error {
 	}
 	name := "bootstrap"
 	if len(f.Command) > 0 {
-		interpreter, _, _ := strings.Cut(f.Interpreter, "@")
-		if path.IsAbs(f.Command[0]) || f.Command[0] == interpreter {
+		if path.IsAbs(f.Command[0]) || isInterpreter(f.Command[0], f.Interpreter) {
 			// Beside the code there is only what the sandbox has.
 			return nil
 		}

@@ -213,7 +213,10 @@ func (m *modules) trees(folders []string, prefix string) ([]artifact.Tree, error
 		}
 		taken[to] = at
 		dir := filepath.Join(m.dir, filepath.FromSlash(at))
-		skip := m.foreign
+		skip := m.unneeded
+		if !m.installed[at].Native {
+			skip = nil
+		}
 		if local := m.project.local[nameIn(at)]; local != "" {
 			dir, skip = local, nil // the cache has a link to its package.json
 		} else if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
@@ -229,9 +232,12 @@ func (m *modules) trees(folders []string, prefix string) ([]artifact.Tree, error
 	return trees, nil
 }
 
-// foreign reports files that are for other processors and systems: packages
-// that bring prebuilt files bring all.
-func (m *modules) foreign(name string) bool {
+// unneeded reports files of native packages that never run: what they are
+// compiled from, and what is prebuilt for other processors and systems.
+func (m *modules) unneeded(name string) bool {
+	if slices.Contains([]string{".c", ".cc", ".cpp", ".h", ".hpp", ".o", ".a", ".gyp", ".gypi"}, path.Ext(name)) {
+		return true
+	}
 	dir, platform := path.Split(name)
 	if path.Base(dir) != "prebuilds" {
 		return false

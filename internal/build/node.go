@@ -274,7 +274,7 @@ func (p *project) mirrored() (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		var doc map[string]json.RawMessage
+		var doc map[string]any
 		if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), &doc); err != nil {
 			return nil, err
 		}

@@ -279,7 +279,8 @@ func TestFieldsOfAPlan(t *testing.T) {
 		f.Env = map[string]string{"A": "1", "B": ""}
 		f.Layers = []gust.Layer{{Name: "b", Artifact: gust.Digest(strings.Repeat("b", 64))}, {Name: "a", Artifact: gust.Digest(strings.Repeat("a", 64))}}
 		f.CPU, f.Idle, f.Memory = gust.CPUStrict, 0, gust.GB
-		f.Concurrency = gust.Concurrency{Reserved: &n, Provisioned: 1, PerEnvironment: 5, Queue: gust.Queue{Size: 3, Wait: time.Second}}
+		f.Concurrency = gust.Concurrency{Reserved: &n, Provisioned: 1, PerEnvironment: 5, Queue: gust.Queue{Size: 3, Wait: time.Second}, Prewarm: gust.PrewarmAuto,
+			Schedule: []gust.Scheduled{{Cron: "0 8 * * *", Timezone: "Europe/Berlin", For: time.Hour, Provisioned: 2}, {Cron: "0 20 1 * *"}}}
 	})
 	apply(t, c, app("a", function("f"), route("GET /x", "f")))
 	plan, err := c.Plan(app("a", full, function("g"), route("GET /x", "g")), PlanOptions{})
@@ -291,7 +292,9 @@ func TestFieldsOfAPlan(t *testing.T) {
 			{"description", "", "text"}, {"runtime", "go", "http"},
 			{"layers", "", "b, a"}, {"layers.b", "", "bbbbbbbbbbbb"}, {"layers.a", "", "aaaaaaaaaaaa"}, {"command", "", `["./x","a b"]`}, {"ready", "", "/ok"}, {"memory", "128MB", "1GB"},
 			{"env.A", "", "1"}, {"env.B", "", ""}, {"cpu", "shared", "strict"}, {"idle", "10m", "0s"},
-			{"concurrency.reserved", "", "10"}, {"concurrency.provisioned", "", "1"}, {"concurrency.per_environment", "", "5"},
+			{"concurrency.reserved", "", "10"}, {"concurrency.provisioned", "", "1"},
+			{"concurrency.schedule[0]", "", `{cron: "0 8 * * *", timezone: Europe/Berlin, for: 1h, provisioned: 2}`},
+			{"concurrency.schedule[1]", "", `{cron: "0 20 1 * *", provisioned: 0}`}, {"concurrency.prewarm", "", "auto"}, {"concurrency.per_environment", "", "5"},
 			{"concurrency.queue.size", "", "3"}, {"concurrency.queue.wait", "", "1s"}}},
 		{Op: Add, Kind: "function", Name: "g", Fields: []FieldChange{
 			{"app", "", "a"}, {"runtime", "", "go"}, {"artifact", "", "abababababab"}, {"memory", "", "128MB"}, {"timeout", "", "3s"},
@@ -386,6 +389,13 @@ func TestConcurrencyIsHeldToTheNodesLimit(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	apply(t, c, app("two", function("b", reserve(15))))
+	// What is scheduled counts at its most.
+	scheduled := func(f *gust.Function) {
+		f.Concurrency = gust.Concurrency{Provisioned: 1, Schedule: []gust.Scheduled{{Cron: "0 8 * * *", Provisioned: 16}, {Cron: "0 9 * * *", Provisioned: 2}}}
+	}
+	if _, err := c.Apply(t.Context(), app("two", function("b", scheduled)), ApplyOptions{}); !errors.Is(err, gust.ErrInvalid) || !strings.Contains(err.Error(), "set aside 46") {
+		t.Errorf("got %v", err)
+	}
 	// A node that was given a lower limit still takes what does not add to it.
 	c, err = Open(t.Context(), s, Options{NodeConcurrency: 20})
 	if err != nil {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -79,6 +80,17 @@ func fields(f *gust.Function) (out []FieldChange) {
 		add("concurrency.reserved", strconv.Itoa(*r))
 	}
 	number("concurrency.provisioned", f.Concurrency.Provisioned)
+	for i, s := range f.Concurrency.Schedule {
+		entry := fmt.Sprintf("{cron: %q", s.Cron)
+		if s.Timezone != "" {
+			entry += ", timezone: " + s.Timezone
+		}
+		if s.For != 0 {
+			entry += ", for: " + rules.FormatDuration(s.For)
+		}
+		add(fmt.Sprintf("concurrency.schedule[%d]", i), fmt.Sprintf("%s, provisioned: %d}", entry, s.Provisioned))
+	}
+	add("concurrency.prewarm", string(f.Concurrency.Prewarm))
 	number("concurrency.per_environment", f.Concurrency.PerEnvironment)
 	if q := f.Concurrency.Queue; q != (gust.Queue{}) {
 		add("concurrency.queue.size", strconv.Itoa(q.Size))

@@ -188,6 +188,7 @@ func clone(f *gust.Function, version uint64) *gust.Function {
 	g.Command = slices.Clone(f.Command)
 	g.Layers = slices.Clone(f.Layers)
 	g.Env = maps.Clone(f.Env)
+	g.Concurrency.Schedule = slices.Clone(f.Concurrency.Schedule)
 	if r := f.Concurrency.Reserved; r != nil {
 		n := *r
 		g.Concurrency.Reserved = &n
@@ -249,30 +250,23 @@ func (c *Catalog) checkConcurrency(snap *Snapshot, d *delta) error {
 	rest := min(100, c.concurrency/10)
 	before, after := 0, 0
 	for _, f := range snap.Functions {
-		before += setAside(f)
+		before += f.SetAside()
 	}
 	after = before
 	for _, name := range d.removed {
-		after -= setAside(snap.Functions[name])
+		after -= snap.Functions[name].SetAside()
 	}
 	for _, f := range d.written {
 		if was := snap.Functions[f.Name]; was != nil {
-			after -= setAside(was)
+			after -= was.SetAside()
 		}
-		after += setAside(f)
+		after += f.SetAside()
 	}
 	if after > before && after > c.concurrency-rest {
 		return fmt.Errorf("%w: all functions together would set aside %d of the node's concurrency of %d (reserved or provisioned); at most %d may be, so that %d stay for the others",
 			gust.ErrInvalid, after, c.concurrency, c.concurrency-rest, rest)
 	}
 	return nil
-}
-
-func setAside(f *gust.Function) int {
-	if f.Concurrency.Reserved != nil {
-		return *f.Concurrency.Reserved
-	}
-	return f.Concurrency.Provisioned
 }
 
 // union is the keys of both maps in order.

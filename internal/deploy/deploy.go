@@ -32,8 +32,11 @@ type App struct {
 	// Debug names functions that are built for a debugger.
 	Debug []string
 
-	arch  string // the node's processor
-	built map[string]*build.Artifact
+	// Built are the artifacts of functions, and Layers those of layers, by
+	// name.
+	Built, Layers map[string]*build.Artifact
+
+	arch string // the node's processor
 }
 
 // New loads the manifest in dir; its problems can be told without a node. The
@@ -43,13 +46,14 @@ func New(client *api.Client, dir string) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &App{Client: client, Dir: dir, Manifest: m, Progress: func(string, string) {}}, nil
+	return &App{Client: client, Dir: dir, Manifest: m, Progress: func(string, string) {},
+		Built: make(map[string]*build.Artifact), Layers: make(map[string]*build.Artifact)}, nil
 }
 
-// Build builds the functions with these names and those that never were, or
-// without names all, for the node's processor, and tells the manifest's app
-// their artifacts. The others keep what the last Build made of them. An error is everything that failed;
-// nothing has changed then.
+// Build builds the functions with these names and their layers, and those that
+// never were, or without names all, for the node's processor, and tells the
+// manifest's app their artifacts. The others keep what the last Build made of
+// them. An error is everything that failed; nothing has changed then.
 func (a *App) Build(ctx context.Context, names ...string) error {
 	if a.arch == "" {
 		of, err := a.Client.Version(ctx)
@@ -65,32 +69,41 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 	app := *a.Manifest.App
 	if len(names) > 0 {
 		app.Functions = maps.Clone(app.Functions)
-		maps.DeleteFunc(app.Functions, func(name string, _ *gust.Function) bool { return !slices.Contains(names, name) && a.built[name] != nil })
+		maps.DeleteFunc(app.Functions, func(name string, _ *gust.Function) bool { return !slices.Contains(names, name) && a.Built[name] != nil })
 	}
-	defer a.Progress("build", "")
-	built, err := build.All(ctx, a.Dir, &app, a.Manifest.Sources, build.Options{
+	used := make(map[string]manifest.Layer)
+	for _, f := range app.Functions {
+		for _, l := range f.Layers {
+			used[l.Name] = a.Manifest.Layers[l.Name]
+		}
+	}
+	options := build.Options{
 		CacheDir: cache,
 		GOARCH:   a.arch,
 		Progress: func(text string) { a.Progress("build", text) },
 		Debug:    a.Debug,
-	})
-	if err != nil {
+		Layers:   a.Manifest.Layers,
+	}
+	defer a.Progress("build", "")
+	layers, err := build.Layers(ctx, a.Dir, used, options)
+	built, err2 := build.All(ctx, a.Dir, &app, a.Manifest.Sources, options)
+	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
-	if a.built == nil {
-		a.built = make(map[string]*build.Artifact)
-	}
-	maps.Copy(a.built, built)
+	maps.Copy(a.Layers, layers)
+	maps.Copy(a.Built, built)
 	for name, f := range a.Manifest.App.Functions {
-		if b := a.built[name]; b != nil {
+		if b := a.Built[name]; b != nil {
 			f.Artifact = b.Digest
+		}
+		for i, l := range f.Layers {
+			if b := a.Layers[l.Name]; b != nil {
+				f.Layers[i].Artifact = b.Digest
+			}
 		}
 	}
 	return nil
 }
-
-// Artifact is what the last Build made of a function, or nil.
-func (a *App) Artifact(function string) *build.Artifact { return a.built[function] }
 
 // Apply makes the node's app as the manifest's is, all or nothing, and says
 // what that changed. Req.App is set here.
@@ -121,8 +134,10 @@ func Cache() (string, error) {
 // upload sends the artifacts with these digests.
 func (a *App) upload(ctx context.Context, digests []string) error {
 	of := make(map[string]*build.Artifact)
-	for _, b := range a.built {
-		of[string(b.Digest)] = b
+	for _, artifacts := range []map[string]*build.Artifact{a.Built, a.Layers} {
+		for _, b := range artifacts {
+			of[string(b.Digest)] = b
+		}
 	}
 	defer a.Progress("upload", "")
 	for _, digest := range digests {

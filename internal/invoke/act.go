@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 )
@@ -25,6 +26,9 @@ func (iv *Invoker) act(actions []scale.Action) {
 			if a.Thaw {
 				x.frozen.Store(false)
 				iv.nudge()
+			}
+			if a.Cold && a.Env.Cause == gust.ColdPrewarmed {
+				iv.Recorder.Prewarmed(x.fn, true)
 			}
 			a.Ticket.Data.(*ticket).granted <- grant{env: x, cold: a.Cold}
 		case scale.Warmed:

@@ -76,6 +76,9 @@ func (iv *Invoker) start(ctx context.Context, cancel context.CancelCauseFunc, e 
 	<-x.sandbox.Done()
 	iv.mu.Lock()
 	iv.act(iv.scaler.Died(time.Now(), e, x.ended("")))
+	if e.Cause == gust.ColdPrewarmed && e.Served == 0 {
+		iv.Recorder.Prewarmed(x.fn, false)
+	}
 	iv.mu.Unlock()
 	iv.nudge()
 	x.close()

@@ -73,10 +73,12 @@ func New(o Options) *Invoker {
 	iv.intake, iv.stop = context.WithCancel(iv.ctx)
 	iv.mu.Lock()
 	iv.declare(iv.Catalog.Snapshot())
+	iv.recall()
 	iv.mu.Unlock()
 	iv.wg.Go(iv.loop)
 	iv.wg.Go(iv.watch)
 	iv.wg.Go(iv.consume)
+	iv.wg.Go(iv.rememberAll)
 	iv.wg.Go(iv.prepare)
 	for _, d := range iv.Debug {
 		iv.wg.Go(func() { iv.serveDebug(d) })
@@ -107,6 +109,7 @@ func (iv *Invoker) Close(ctx context.Context) error {
 	iv.cancel()
 	iv.stopAll()
 	iv.wg.Wait()
+	iv.remember(context.WithoutCancel(ctx))
 	return err
 }
 

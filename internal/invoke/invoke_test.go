@@ -438,6 +438,58 @@ func TestAWarmUpTellsHowItsEnvironmentCameUp(t *testing.T) {
 	}
 }
 
+// What was learnt of when a function is used survives a restart; what is damaged,
+// or is about nobody, is forgotten.
+func TestWhatIsLearntSurvivesARestart(t *testing.T) {
+	dir := t.TempDir()
+	kept := func(b *bed) (last byte, names string) {
+		err := b.store.View(learnedPartition, func(s *store.Snapshot) error {
+			for key, value := range s.Scan(nil) {
+				names += string(key) + " "
+				if string(key) == "f" {
+					last = value[len(value)-1]
+				}
+			}
+			return s.Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return last, names
+	}
+	invoke := func(b *bed) {
+		if r, err := b.iv.Invoke(t.Context(), &Request{Function: "f"}); err != nil || r.Error != nil {
+			t.Fatal(r, err)
+		}
+	}
+	b := newBed(t, dir, map[string]handler{"f": echo})
+	auto := func(f *gust.Function) { f.Concurrency.Prewarm = gust.PrewarmAuto }
+	b.deploy(fn("f", auto), fn("g", auto))
+	invoke(b)
+	invoke(b)
+	b.iv.remember(t.Context())
+	if n, names := kept(b); n != 1 || names != "f " { // one pause, of less than a minute
+		t.Fatalf("%d pauses, of %s", n, names)
+	}
+	err := b.store.Update(t.Context(), learnedPartition, func(tx *store.Tx) error {
+		return errors.Join(tx.Set([]byte("nobody"), []byte{1, 0, 0, 0}), tx.Set([]byte("g"), []byte("damaged")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	invoke(b)
+	b.close()
+	b = newBed(t, dir, map[string]handler{"f": echo})
+	if n, names := kept(b); n != 2 || names != "f " {
+		t.Fatalf("%d pauses, of %s", n, names)
+	}
+	invoke(b) // after the third pause
+	b.iv.remember(t.Context())
+	if n, _ := kept(b); n != 3 {
+		t.Fatalf("%d pauses: the restart forgot", n)
+	}
+}
+
 // Who waits for a warm-up does not hold a node that drains.
 func TestDrainingEndsWarmUps(t *testing.T) {
 	b := newBed(t, t.TempDir(), map[string]handler{"f": echo})
@@ -580,6 +632,15 @@ func TestHammer(t *testing.T) {
 			}
 		})
 	}
+	wg.Go(func() {
+		for n := range 100 {
+			var fe *gust.FunctionError
+			var throttled *gust.ThrottledError
+			if _, err := b.iv.Warm(t.Context(), []string{"f", "g"}[n%2]); err != nil && !errors.As(err, &fe) && !errors.As(err, &throttled) {
+				t.Error(err)
+			}
+		}
+	})
 	wg.Go(func() {
 		for v := range 20 {
 			b.deploy(fn("f", func(f *gust.Function) { f.Env = map[string]string{"V": fmt.Sprint(v)} }), fn("g"))

@@ -111,6 +111,10 @@ func (p *parser) syntax(data []byte, err error) {
 			return
 		}
 	}
+	if star := strings.Index(lines[at.line-1], " *"); star >= 0 && strings.Contains(text, "expected alphabetic or numeric") {
+		at.column = star + 2
+		text = `what begins with * has to be in quotes, such as "*/5 * * * *"`
+	}
 	p.report(at, "not valid YAML: "+text)
 }
 

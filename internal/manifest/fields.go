@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/cron"
 	"github.com/gust-dev/gust/internal/manifest/rules"
 )
 
@@ -216,6 +217,22 @@ var concurrencyFields = &object{
 		{key: "provisioned",
 			doc:   "Environments that are started at deploy and kept.",
 			value: count{bounds: rules.Provisioned, note: "0", set: func(d *declaration, n int) { d.function.Concurrency.Provisioned = n }}},
+		{key: "schedule",
+			doc: fmt.Sprintf("How many are provisioned at which times: each entry says from when on how many, and perhaps for how long. "+
+				"Of those that count, the one whose time came last does; provisioned is for when none does. At most %d entries.", gust.MaxSchedule),
+			value: objects{each: scheduleFields, what: `a list of entries such as {cron: "0 8 * * MON-FRI", provisioned: 20}`, max: gust.MaxSchedule,
+				add: func(d *declaration) {
+					d.function.Concurrency.Schedule = append(d.function.Concurrency.Schedule, gust.Scheduled{})
+				}}},
+		{key: "prewarm",
+			doc: "auto: the pauses between the function's uses are learnt; they decide for how long an unused environment is kept, and when one is " +
+				"started ahead of the next use. idle counts for as long as they tell nothing. off: idle counts.",
+			value: choice{of: []string{"off", string(gust.PrewarmAuto)}, def: "off",
+				set: func(d *declaration, s string) {
+					if d.function.Concurrency.Prewarm = gust.PrewarmOff; s != "off" {
+						d.function.Concurrency.Prewarm = gust.Prewarm(s)
+					}
+				}}},
 		{key: "per_environment",
 			doc: "Invocations that one environment serves at once.",
 			value: count{bounds: rules.PerEnvironment, note: fmt.Sprintf("1; %d for runtime http", gust.DefaultHTTPPerEnvironment),
@@ -225,10 +242,36 @@ var concurrencyFields = &object{
 			value: queueFields},
 	},
 	later: map[string]string{
-		"schedule": "declare one figure for all times",
-		"prewarm":  "use provisioned to keep environments started",
-		"max":      "use reserved, which is also the most that the function gets",
+		"max": "use reserved, which is also the most that the function gets",
 	},
+}
+
+var scheduleFields = &object{
+	what: `a mapping such as {cron: "0 8 * * MON-FRI", provisioned: 20}`,
+	fields: []field{
+		{key: "cron", required: true,
+			doc: "When: minute, hour, day of the month, month and day of the week, as in crontab(5). A time that a change of the clocks skips is at the change, " +
+				"one that it repeats is the first.",
+			value: text{what: `a time such as "0 8 * * MON-FRI"`, max: cron.MaxLength,
+				set: func(d *declaration, s string) { d.scheduled().Cron = s }}},
+		{key: "timezone",
+			doc: "The time zone of cron, of the IANA database: Europe/Berlin.",
+			value: text{what: "a time zone such as Europe/Berlin", def: "UTC",
+				set: func(d *declaration, s string) { d.scheduled().Timezone = s }}},
+		{key: "for",
+			doc: "How long the entry counts.",
+			value: duration{bounds: rules.ScheduledFor, note: "until another entry's time",
+				set: func(d *declaration, t time.Duration) { d.scheduled().For = t }}},
+		{key: "provisioned", required: true,
+			doc:   "How many environments are kept started then.",
+			value: count{bounds: rules.Provisioned, set: func(d *declaration, n int) { d.scheduled().Provisioned = n }}},
+	},
+}
+
+// scheduled is the entry of a schedule that is being read.
+func (d *declaration) scheduled() *gust.Scheduled {
+	list := d.function.Concurrency.Schedule
+	return &list[len(list)-1]
 }
 
 var queueFields = &object{
@@ -271,7 +314,6 @@ var (
 		"role":      "functions have no permissions that could be granted",
 		"on":        "a function is invoked by routes and by the API",
 		"secrets":   "keep secrets out of the manifest",
-		"prewarm":   "use concurrency: {provisioned: N} to keep environments started",
 		"schedule":  "a function is invoked by routes and by the API",
 		"alarms":    "watch the node's /metrics",
 		"aliases":   "requests go to the newest version",

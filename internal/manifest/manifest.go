@@ -38,6 +38,9 @@ type Manifest struct {
 	Layers map[string]Layer
 }
 
+// LayerNames returns the names of the layers in order.
+func (m *Manifest) LayerNames() []string { return slices.Sorted(maps.Keys(m.Layers)) }
+
 // Source is where a function's code is, and how it becomes an artifact.
 type Source struct {
 	// Path is a folder or a .zip file, relative to the manifest's folder,
@@ -125,7 +128,7 @@ func Load(dir string) (*Manifest, error) {
 			p.checkSource(dir, rules.Join("functions", name), src)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.Layers)) {
+	for _, name := range m.LayerNames() {
 		p.checkSource(dir, rules.Join("layers", name), m.Layers[name].Source)
 	}
 	if err := p.finish(); err != nil {

@@ -40,6 +40,10 @@ functions:
       reserved: 80
       provisioned: 2
       per_environment: 40
+      schedule:
+      - {cron: "0 8 * * MON-FRI", timezone: Europe/Berlin, for: 12h, provisioned: 1}
+      - {cron: 0 20 * * *, provisioned: 0}
+      prewarm: auto
       queue: {size: 100, wait: 500ms}
   worker: {runtime: go, source: worker}
   web: {runtime: http, source: web.zip, ready: tcp, concurrency: {reserved: 0, queue: {size: 1}}}
@@ -66,8 +70,9 @@ func TestParse(t *testing.T) {
 				Memory: gust.GB, Timeout: 90 * time.Second, Ephemeral: gust.GB,
 				Env: map[string]string{"NAME": "value", "NUMBER": "1.10", "TRUTH": "yes", "PRICE": "$5 ${x} $$", "EMPTY": ""},
 				CPU: gust.CPUStrict, Network: gust.Network{Mode: gust.NetworkNone},
-				Concurrency: gust.Concurrency{Reserved: ptr(80), Provisioned: 2, PerEnvironment: 40,
-					Queue: gust.Queue{Size: 100, Wait: 500 * time.Millisecond}},
+				Concurrency: gust.Concurrency{Reserved: ptr(80), Provisioned: 2, PerEnvironment: 40, Prewarm: gust.PrewarmAuto,
+					Schedule: []gust.Scheduled{{Cron: "0 8 * * MON-FRI", Timezone: "Europe/Berlin", For: 12 * time.Hour, Provisioned: 1}, {Cron: "0 20 * * *"}},
+					Queue:    gust.Queue{Size: 100, Wait: 500 * time.Millisecond}},
 			},
 			"worker": {
 				Name: "worker", App: "shop", Runtime: gust.RuntimeGo,
@@ -92,8 +97,8 @@ func TestParse(t *testing.T) {
 	}
 	sources := map[string]manifest.Source{
 		"api":    {Path: "./api", Line: 7},
-		"worker": {Path: "worker", Line: 28},
-		"web":    {Path: "web.zip", Line: 29},
+		"worker": {Path: "worker", Line: 32},
+		"web":    {Path: "web.zip", Line: 33},
 	}
 	if !reflect.DeepEqual(m.Sources, sources) {
 		t.Errorf("sources: got %+v, want %+v", m.Sources, sources)
@@ -254,7 +259,27 @@ func TestProblems(t *testing.T) {
 			"2:48: functions.g.runtime: runtime rust is not built yet in this version of gust: build the program to an executable named bootstrap, and use runtime provided"}},
 		{"not built: networks", function("network: internet"), []string{"6:5: functions.f.network: network internet is not built yet in this version of gust: only network: none is"}},
 		{"not built: lists of networks", function("network: [db:5432]"), []string{"6:5: functions.f.network: a list of what may be reached is not built yet in this version of gust: only network: none is"}},
-		{"not built: schedules of concurrency", function("concurrency: {schedule: []}"), []string{"6:19: functions.f.concurrency.schedule: schedule is not built yet in this version of gust: declare one figure for all times"}},
+		{"schedule that is empty", function("concurrency: {schedule: []}"), []string{`6:19: functions.f.concurrency.schedule: the list is empty: want a list of entries such as {cron: "0 8 * * MON-FRI", provisioned: 20}`}},
+		{"schedule that is one entry", function("concurrency: {schedule: {cron: x}}"), []string{`6:19: functions.f.concurrency.schedule: want a list of entries such as {cron: "0 8 * * MON-FRI", provisioned: 20}, got a mapping`}},
+		{"schedule's entries", function("concurrency:", "  schedule:", "  - 5", "  - {provisioned: 1}", "  - {cron: 0 8 * * *, provisioned: -1}",
+			"  - {cron: rate(5 minutes), timezone: CEST, provisioned: 1}", "  - {cron: 5 * * * *, at: 8}"), []string{
+			`8:9: functions.f.concurrency.schedule[0]: want a mapping such as {cron: "0 8 * * MON-FRI", provisioned: 20}, got the number 5`,
+			`9:9: functions.f.concurrency.schedule[1]: the key "cron" is missing: it is a time such as "0 8 * * MON-FRI"`,
+			`10:27: functions.f.concurrency.schedule[2].provisioned: -1 is below the minimum of 0`,
+			`11:10: functions.f.concurrency.schedule[3].cron: "rate(5 minutes)" is another form: want five fields (minute, hour, day of the month, month, day of the week) such as 0 8 * * MON-FRI`,
+			`11:33: functions.f.concurrency.schedule[3].timezone: "CEST" is no time zone: want one such as Europe/Berlin, or UTC`,
+			`12:9: functions.f.concurrency.schedule[4]: the key "provisioned" is missing: it is a number, 0 to 100000`,
+			`12:27: functions.f.concurrency.schedule[4].at: unknown key "at"; the keys here are cron, timezone, for, provisioned`}},
+		{"schedule without quotes", function("concurrency: {schedule: [{cron: */5 * * * *, provisioned: 4}]}"), []string{
+			`6:37: not valid YAML: what begins with * has to be in quotes, such as "*/5 * * * *"`}},
+		{"schedule over reserved", function("concurrency: {reserved: 3, per_environment: 1, schedule: [{cron: 0 8 * * *, provisioned: 4}]}"), []string{
+			"6:81: functions.f.concurrency.schedule[0].provisioned: 4 environments of 1 at once are more than reserved: 3 ever uses: want at most 3"}},
+		{"schedule for too long", function("concurrency: {schedule: [{cron: 0 8 * * *, provisioned: 4, for: 1000h}, {cron: 0 8 * * *, provisioned: 4, for: 0s}]}"), []string{
+			"6:64: functions.f.concurrency.schedule[0].for: 1000h is above the maximum of 744h",
+			"6:111: functions.f.concurrency.schedule[1].for: 0s is below the minimum of 1m"}},
+		{"schedule too long", function("concurrency: {schedule: [" + strings.Repeat("{cron: 0 8 * * *, provisioned: 4},", 101) + "]}"), []string{
+			"6:19: functions.f.concurrency.schedule: 101 entries are above the maximum of 100"}},
+		{"prewarm", function("concurrency: {prewarm: always}"), []string{`6:19: functions.f.concurrency.prewarm: want off or auto, got "always"`}},
 		{"missing", "functions: {f: {}}", []string{
 			`1:1: the key "app" is missing: it is the app's name`,
 			`1:13: functions.f: the key "runtime" is missing: it is go, node (or node@22), python (or python@3.12), provided or http`,

@@ -113,8 +113,12 @@ func (v size) schema() *schema {
 }
 
 func (v duration) schema() *schema {
-	return &schema{Type: "string", Pattern: rules.DurationPattern, Default: rules.FormatDuration(v.bounds.Default),
-		Examples: []any{rules.FormatDuration(v.bounds.Default), rules.FormatDuration(v.bounds.Max)}}
+	s := &schema{Type: "string", Pattern: rules.DurationPattern, Examples: []any{rules.FormatDuration(v.bounds.Min), rules.FormatDuration(v.bounds.Max)}}
+	if v.bounds.Default != 0 {
+		s.Default = rules.FormatDuration(v.bounds.Default)
+		s.Examples[0] = s.Default
+	}
+	return s
 }
 
 func (v count) schema() *schema {
@@ -123,6 +127,10 @@ func (v count) schema() *schema {
 
 func (v list) schema() *schema {
 	return &schema{Type: "array", Items: &schema{Type: []string{"string", "number", "boolean"}, Pattern: v.item}, MinItems: 1, MaxItems: v.most}
+}
+
+func (v objects) schema() *schema {
+	return &schema{Type: "array", Items: v.each.schema(), MinItems: 1, MaxItems: v.max}
 }
 
 func (environment) schema() *schema {
@@ -147,6 +155,7 @@ func Reference() []byte {
 		{"A function", functionFields},
 		{"`build`", buildFields},
 		{"`concurrency`", concurrencyFields},
+		{"An entry of `schedule`", scheduleFields},
 		{"`queue`", queueFields},
 		{"A layer", layerFields},
 	} {
@@ -172,6 +181,9 @@ func (f field) standard() string {
 	case size:
 		return rules.FormatSize(v.bounds.Default)
 	case duration:
+		if v.bounds.Default == 0 && v.note != "" {
+			return v.note
+		}
 		if v.note != "" {
 			return rules.FormatDuration(v.bounds.Default) + "; " + v.note
 		}
@@ -181,6 +193,8 @@ func (f field) standard() string {
 	case truth:
 		return v.note
 	case choice:
+		return v.def
+	case text:
 		return v.def
 	default:
 		return ""

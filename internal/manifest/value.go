@@ -171,6 +171,7 @@ type text struct {
 	check   func(string) string // nil: package rules does it
 	set     func(*declaration, string)
 	max     int // characters, 0 is unbounded
+	def     string
 }
 
 func (v text) read(p *parser, at spot, n *yaml.Node, d *declaration) {
@@ -366,6 +367,34 @@ func (v list) read(p *parser, at spot, n *yaml.Node, d *declaration) {
 }
 
 func (v list) words() string { return v.what }
+
+// objects is a list of mappings of one kind.
+type objects struct {
+	each *object
+	what string
+	max  int
+	// add makes the element that each then writes to.
+	add func(*declaration)
+}
+
+func (v objects) read(p *parser, at spot, n *yaml.Node, d *declaration) {
+	if n.Kind != yaml.SequenceNode {
+		p.wrong(at, v.what, n)
+		return
+	}
+	if len(n.Content) == 0 {
+		p.report(at, "the list is empty: want "+v.what)
+		return
+	}
+	for i, item := range n.Content {
+		here := spot{path: fmt.Sprintf("%s[%d]", at.path, i), line: item.Line, column: item.Column}
+		p.spots[here.path] = here
+		v.add(d)
+		v.each.read(p, here, item, d)
+	}
+}
+
+func (v objects) words() string { return v.what }
 
 // environment is a mapping of environment variables.
 type environment struct{}

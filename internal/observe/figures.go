@@ -21,7 +21,7 @@ var (
 		gust.ThrottleFunction, gust.ThrottleNode, gust.ThrottleMemory, gust.ThrottleQueue, gust.ThrottleBackoff, "other",
 	}
 	causes = [...]gust.ColdCause{
-		gust.ColdFirst, gust.ColdScaleOut, gust.ColdIdle, gust.ColdDeploy, gust.ColdCrash, gust.ColdProvisioned, gust.ColdWarmUp, "other",
+		gust.ColdFirst, gust.ColdScaleOut, gust.ColdIdle, gust.ColdDeploy, gust.ColdCrash, gust.ColdProvisioned, gust.ColdPrewarmed, gust.ColdWarmUp, "other",
 	}
 	poolings = [...]Pooling{PoolHit, PoolMiss, PoolNone}
 )
@@ -58,6 +58,8 @@ type figures struct {
 	causes        [len(causes)][len(poolings)]atomic.Int64
 	startFailures [len(outcomes)]atomic.Int64
 	running       atomic.Int64
+
+	prewarmedUsed, prewarmedUnused atomic.Int64
 
 	duration, init, queue histogram
 

@@ -33,6 +33,7 @@ const (
 	durations
 	queueWaits
 	coldStarts
+	prewarmed
 	initDurations
 	startFailures
 	environments
@@ -75,6 +76,7 @@ var families = [familyCount]family{
 	durations:        {"gust_invocation_duration_seconds", histogramKind, perFunction, "From dispatch to the end of the answer."},
 	queueWaits:       {"gust_queue_wait_seconds", histogramKind, perFunction, "How long invocations waited for an environment, its start included."},
 	coldStarts:       {"gust_cold_starts_total", prometheus.CounterValue, labels("cause", "pool"), "Environments that became ready, by why they were started, and whether an interpreter waited for them."},
+	prewarmed:        {"gust_prewarmed_environments_total", prometheus.CounterValue, labels("result"), "Environments that were started ahead of an expected use, by what became of them: used, or ended unused."},
 	initDurations:    {"gust_init_duration_seconds", histogramKind, perFunction, "How long environments took to become ready."},
 	startFailures:    {"gust_start_failures_total", prometheus.CounterValue, labels("outcome"), "Environments that did not become ready, by how they ended."},
 	environments:     {"gust_environments", prometheus.GaugeValue, labels("state"), "Environments, by state: starting, idle, busy, frozen."},
@@ -242,6 +244,8 @@ func (e emitter) function(f *figures) {
 			e.count(coldStarts, &f.causes[i][j], f.app, f.function, string(causes[i]), string(poolings[j]))
 		}
 	}
+	e.count(prewarmed, &f.prewarmedUsed, f.app, f.function, "used")
+	e.count(prewarmed, &f.prewarmedUnused, f.app, f.function, "unused")
 	e.histogram(durations, &f.duration, f.app, f.function)
 	e.histogram(queueWaits, &f.queue, f.app, f.function)
 	e.histogram(initDurations, &f.init, f.app, f.function)

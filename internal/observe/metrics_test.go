@@ -55,6 +55,9 @@ func busy(r *Recorder, f *gust.Function) {
 	s.End(report)
 	r.Throttled(f, gust.ThrottleMemory)
 	r.Started(f, gust.ColdScaleOut, PoolHit, 4*time.Millisecond)
+	r.Prewarmed(f, true)
+	r.Prewarmed(f, true)
+	r.Prewarmed(f, false)
 	r.StartFailed(f, &gust.FunctionError{Outcome: gust.OutcomeInit, Type: "Runtime.ExitError"})
 }
 
@@ -109,6 +112,8 @@ gust_pool_interpreters{interpreter="node x.cjs",root="ab12"} 3
 gust_pool_interpreters{interpreter="node x.cjs",root="cd34"} 0
 gust_pool_memory_bytes{interpreter="node x.cjs",root="ab12"} 11
 gust_pool_memory_bytes{interpreter="node x.cjs",root="cd34"} 0
+gust_prewarmed_environments_total{app="shop",function="api",result="unused"} 1
+gust_prewarmed_environments_total{app="shop",function="api",result="used"} 2
 gust_queue_wait_seconds_sum{app="shop",function="api"} 0.006
 gust_queue_wait_seconds_count{app="shop",function="api"} 2
 gust_start_failures_total{app="shop",function="api",outcome="init_error"} 1

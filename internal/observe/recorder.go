@@ -87,6 +87,16 @@ func (r *Recorder) Started(f *gust.Function, cause gust.ColdCause, pool Pooling,
 	r.metrics.of(f).started(cause, pool, init)
 }
 
+// Prewarmed counts an environment of f that was started ahead: when it gets its
+// first invocation, or when it ends without one.
+func (r *Recorder) Prewarmed(f *gust.Function, used bool) {
+	if used {
+		r.metrics.of(f).prewarmedUsed.Add(1)
+	} else {
+		r.metrics.of(f).prewarmedUnused.Add(1)
+	}
+}
+
 // StartFailed counts and logs an environment of f that did not become ready.
 func (r *Recorder) StartFailed(f *gust.Function, failure *gust.FunctionError) {
 	figures := r.metrics.of(f)

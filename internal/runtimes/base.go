@@ -11,8 +11,8 @@ import (
 
 // The base of every root is an allow-list: the folders that are mounted over, a
 // few files of configuration, and of the tree's files the C library with its
-// loader, the C++ runtime, certificates, time zones, a shell and what scripts
-// take for granted. What the tree does not have is left out: a static program
+// loader, the C++ runtime, certificates, time zones, a locale, a shell and what
+// scripts take for granted. What the tree does not have is left out: a static program
 // needs none of it.
 
 // EmptyFolder and EmptyFile are in every root to hide others with.
@@ -40,6 +40,10 @@ var baseFiles = map[string]string{
 }
 
 const zones = "/usr/share/zoneinfo"
+
+// locale is what LANG names in every environment. Without its files the C library
+// falls back to ASCII, in which Java and others then read and write text.
+const locale = "/usr/lib/locale/C.utf8"
 
 // certificates are where OpenSSL, Go and Rust look for them, on the usual
 // distributions; OpenSSL's configuration stands beside them.
@@ -89,6 +93,7 @@ func collectBase(ctx context.Context, t tree) (*collector, error) {
 		// The same zones again, and with leap seconds.
 		return d.IsDir() && (d.Name() == "posix" || d.Name() == "right")
 	})
+	c.all(ctx, locale, func(string, fs.DirEntry) bool { return false })
 	for _, p := range baseFolders {
 		c.folder(p)
 	}

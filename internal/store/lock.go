@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // FolderLock is the right to use a data folder, until Close or the end of the
@@ -41,9 +39,9 @@ func Lock(dir string) (*FolderLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", explain(err))
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if taken, err := lockFile(f); err != nil {
 		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		if !taken {
 			return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
 		}
 		b, _ := io.ReadAll(io.LimitReader(f, 32)) // who it is only helps

@@ -2,6 +2,7 @@ package probe;
 
 import com.amazonaws.services.lambda.runtime.Context;
 import com.amazonaws.services.lambda.runtime.RequestHandler;
+import java.nio.charset.Charset;
 import java.security.NoSuchAlgorithmException;
 import java.util.HashMap;
 import java.util.Map;
@@ -47,6 +48,7 @@ public class Probe implements RequestHandler<Object, Object> {
                 is.put("memory", context.getMemoryLimitInMB());
                 is.put("client", context.getClientContext().getClient().getAppTitle());
                 is.put("trace", System.getProperty("com.amazonaws.xray.traceHeader"));
+                is.put("charset", Charset.defaultCharset().name());
                 is.put("heap", Runtime.getRuntime().maxMemory());
                 return is;
             default:

@@ -47,7 +47,7 @@ func (s *server) configuration(f *gust.Function, arn string) configuration {
 		State: "Active", LastUpdateStatus: "Successful", PackageType: "Zip", Architectures: []string{architecture()},
 	}
 	c.EphemeralStorage.Size = f.Ephemeral / gust.MB
-	if f.Runtime != gust.RuntimeHTTP {
+	if c.Handler = f.Handler; c.Handler == "" && f.Runtime != gust.RuntimeHTTP {
 		c.Handler = "bootstrap"
 	}
 	if len(f.Env) > 0 {

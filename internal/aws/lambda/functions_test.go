@@ -22,7 +22,11 @@ func TestGetFunction(t *testing.T) {
 		`"Description":"greets","Timeout":3,"MemorySize":256,"EphemeralStorage":{"Size":512},"Environment":{"Variables":{"A":"1"}},` +
 		`"CodeSha256":"CgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgo=","Version":"7","LastModified":"2026-11-21T09:00:00.005+0000",` +
 		`"State":"Active","LastUpdateStatus":"Successful","PackageType":"Zip","Architectures":["` + arch + `"]}`
+	thumbs := `{"FunctionName":"thumbs","FunctionArn":"arn:aws:lambda:eu-central-1:123456789012:function:thumbs","Runtime":"node","Handler":"src/index.handler",` +
+		`"Description":"","Timeout":1,"MemorySize":128,"EphemeralStorage":{"Size":512},"CodeSha256":"","Version":"1","LastModified":"0001-01-01T00:00:00.000+0000",` +
+		`"State":"Active","LastUpdateStatus":"Successful","PackageType":"Zip","Architectures":["` + arch + `"]}`
 	for target, want := range map[string]string{
+		"/2015-03-31/functions/thumbs/configuration":            thumbs,
 		"/2015-03-31/functions/hello":                           `{"Configuration":` + hello + `,"Concurrency":{"ReservedConcurrentExecutions":5}}`,
 		"/2015-03-31/functions/hello/configuration":             hello,
 		"/2015-03-31/functions/hello/configuration?Qualifier=7": strings.Replace(hello, "function:hello", "function:hello:7", 1),

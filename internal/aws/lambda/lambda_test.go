@@ -32,6 +32,8 @@ func shop() declared {
 		"hello": {Name: "hello", App: "shop", Version: 7, Modified: time.Date(2026, 11, 21, 9, 0, 0, 5e6, time.UTC), Description: "greets",
 			Runtime: gust.RuntimeGo, Artifact: gust.Digest(strings.Repeat("0a", 32)), Memory: 256 * gust.MB, Ephemeral: 512 * gust.MB,
 			Timeout: 3 * time.Second, Env: map[string]string{"A": "1"}, Concurrency: gust.Concurrency{Reserved: &reserved}},
+		"thumbs": {Name: "thumbs", App: "shop", Version: 1, Runtime: gust.RuntimeNode, Handler: "src/index.handler", Memory: 128 * gust.MB,
+			Ephemeral: 512 * gust.MB, Timeout: time.Second},
 		"web": {Name: "web", App: "shop", Version: 1, Runtime: gust.RuntimeHTTP, Memory: 128 * gust.MB, Ephemeral: 512 * gust.MB, Timeout: time.Second},
 	}, Routes: []gust.Route{{App: "shop", Method: "GET", Path: "/web/{path...}", Function: "web"}}}}
 }

@@ -24,14 +24,14 @@ const (
 	noVersions          = "a function keeps only its newest version in this version of Gust: GetFunction shows its number"
 	noAsyncConfig       = "asynchronous events are tried three times within six hours, which cannot be set in this version of Gust"
 	noSources           = "event sources are not part of this version of Gust"
-	noLayers            = "layers are not part of Gust: put what the function needs into its artifact"
+	noLayers            = "layers have no versions of their own: declare them in gust.yaml under layers, list them in the functions, and deploy it"
 	noPolicies          = "policies are not part of this version of Gust: the root key may do everything, others nothing"
 	noTags              = "tags are not part of this version of Gust: the function's app and description say what it is for"
 	noSigning           = "code signing is not part of Gust: artifacts are named by their SHA-256 and checked on every use"
 	noCapacity          = "capacity providers are not part of Gust: the node's own resources are the capacity"
 	noDurable           = "durable executions are not part of this version of Gust"
 	noRecursion         = "recursive invocations are not looked for in this version of Gust"
-	noRuntimeManagement = "the runtime is part of a function's artifact, nothing updates it but a deploy"
+	noRuntimeManagement = "a function is pinned to one build of its runtime, and nothing updates it but a deploy"
 )
 
 // operations is all that the Lambda API has (API version 2015-03-31, model of

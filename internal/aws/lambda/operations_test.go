@@ -133,11 +133,35 @@ A function that fails is no error of the API: status 200, X-Amz-Function-Error `
 ### Differences
 
 - X-Amz-Executed-Version and Version are the number of the version that ran, also where ` + "`$LATEST`" + ` was asked for.
-- Runtime is Gust's own word: go, provided or http.
+- Runtime is Gust's own word: go, node, python, provided or http. Handler is what the manifest says, and bootstrap where it says none.
 - X-Amz-Function-Error is always ` + "`Unhandled`" + `, as it is in Lambda for all runtimes of today.
 - Members that have no answer here (CodeSize, Role, RevisionId, Code.Location, and what belongs to features that Gust does not have) are left
   out.
 - A function of the runtime http has no events: Invoke refuses it and names its routes.
+
+## Programs
+
+What ` + "`make conformance`" + ` deploys and calls, with the versions that it pins. None of it knows of Gust.
+
+| program | version | runtime | where |
+|---|---|---|---|
+| aws-lambda-go | 1.55.1 | go | conformance/testdata/golang |
+| lambda_runtime (Rust) | 1.5.0 | provided | conformance/testdata/rust |
+| aws-lambda-java-runtime-interface-client, -core, -events | 2.10.1, 1.4.0, 3.16.1, on Java 17 | provided | examples/java |
+| awslambdaric | 4.2.2 | provided with the interpreter python; provided with a Python in the artifact; its example as python | conformance/testdata/python |
+| Powertools for AWS Lambda (TypeScript): logger, metrics, tracer, event handler; middy | 2.35.0; 6.4.5 | node | conformance/testdata/node/powertools |
+| Powertools for AWS Lambda (Python): logger, metrics, tracer, event handler, validation, batch | 3.37.0 | python | conformance/testdata/python/powertools |
+| AWS SDK for JavaScript: S3, DynamoDB and its documents, bundled | 3.1169.0 | node | conformance/testdata/node/sdk |
+| sharp (native) | 0.35.5 | node | conformance/testdata/node/sharp |
+| numpy (native) | 2.4.6 | python | conformance/testdata/python/numpy |
+| express | 5.3.0 | http with the interpreter node | conformance/testdata/node/express |
+| Fastify | 5.12.8 | http with the interpreter node | conformance/testdata/node/fastify |
+| FastAPI, on uvicorn | 0.165.0, 0.54.0 | http with the interpreter python | conformance/testdata/python/fastapi |
+| Flask, on waitress | 3.1.3, 3.0.2 | http with the interpreter python | conformance/testdata/python/flask |
+
+- Tracing has no daemon that takes segments: Powertools' tracers run, find the trace of the invocation, and what they send is lost.
+- A function has no credentials in this version of Gust: an SDK's call ends in its own error for that (CredentialsProviderError in JavaScript).
+- Other languages: docs/OTHER-RUNTIMES.md.
 `)
 	return b.Bytes()
 }

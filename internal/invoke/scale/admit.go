@@ -8,14 +8,6 @@ import (
 	gust "github.com/gust-dev/gust"
 )
 
-// setAside is the concurrency that f keeps for itself.
-func setAside(f *gust.Function) int {
-	if f.Concurrency.Reserved != nil {
-		return *f.Concurrency.Reserved
-	}
-	return f.Concurrency.Provisioned
-}
-
 // slots is the concurrency that n invocations of f count.
 func slots(f *gust.Function, n int) int {
 	per := f.PerEnvironment()
@@ -27,7 +19,7 @@ func overflow(fn *function) int {
 	if fn.decl == nil {
 		return fn.slots
 	}
-	return max(0, fn.slots-setAside(fn.decl))
+	return max(0, fn.slots-fn.decl.SetAside())
 }
 
 // overFunction and overNode say whether one more invocation of fn would be over
@@ -38,7 +30,7 @@ func (s *Scaler) overFunction(fn *function) bool {
 }
 
 func (s *Scaler) overNode(fn *function) bool {
-	more := max(0, slots(fn.decl, fn.running+1)-setAside(fn.decl)) - overflow(fn)
+	more := max(0, slots(fn.decl, fn.running+1)-fn.decl.SetAside()) - overflow(fn)
 	return more > 0 && s.shared+more > s.limits.Concurrency-s.setAside
 }
 
@@ -60,6 +52,9 @@ func (s *Scaler) admit(now time.Time, fn *function) error {
 		if err := s.mayStart(now, fn); err != nil && fn.starting == 0 {
 			return err
 		}
+	}
+	if fn.running == 0 {
+		s.used(now, fn)
 	}
 	s.count(fn, +1)
 	return nil

@@ -22,7 +22,7 @@ func (fn *function) needs() int {
 		return 0
 	}
 	waiting := slots(fn.decl, fn.waiting.len()) - fn.starting
-	keep := fn.decl.Concurrency.Provisioned
+	keep := fn.provisioned
 	if len(fn.warmers) > 0 {
 		keep = max(keep, 1)
 	}
@@ -48,9 +48,23 @@ func (s *Scaler) start(now time.Time) {
 			}
 			continue
 		}
-		s.startOne(now, fn)
+		s.startOne(now, fn, fn.cause())
 		s.want(fn)
 	}
+	s.startAhead(now)
+}
+
+// cause is why another environment of fn is started.
+func (fn *function) cause() gust.ColdCause {
+	switch {
+	case fn.waiting.len() == 0 && fn.envs < fn.provisioned:
+		return gust.ColdProvisioned
+	case fn.waiting.len() == 0:
+		return gust.ColdWarmUp
+	case fn.next == "":
+		return gust.ColdScaleOut
+	}
+	return fn.next
 }
 
 // cannotStart refuses what waits for a start that cannot be, unless an
@@ -66,16 +80,7 @@ func (s *Scaler) cannotStart(fn *function, err error) {
 	s.refuseWarmers(fn, err)
 }
 
-func (s *Scaler) startOne(now time.Time, fn *function) {
-	cause := fn.next
-	switch {
-	case fn.waiting.len() == 0 && fn.envs < fn.decl.Concurrency.Provisioned:
-		cause = gust.ColdProvisioned
-	case fn.waiting.len() == 0:
-		cause = gust.ColdWarmUp
-	case cause == "":
-		cause = gust.ColdScaleOut
-	}
+func (s *Scaler) startOne(now time.Time, fn *function, cause gust.ColdCause) {
 	fn.next = ""
 	e := &Env{Function: fn.decl, Cause: cause, State: Starting, Since: now, Memory: s.expected(fn), fn: fn}
 	s.envs[e] = struct{}{}
@@ -85,6 +90,9 @@ func (s *Scaler) startOne(now time.Time, fn *function) {
 	s.holding = append(s.holding, e)
 	fn.starting++
 	fn.envs++
+	if fn.provisioned > 0 {
+		s.sweepBy(now) // one that was is not any more
+	}
 	s.do(Action{Op: Start, Env: e})
 }
 

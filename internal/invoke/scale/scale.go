@@ -126,6 +126,11 @@ type Scaler struct {
 	queued   []*function // functions with queued tickets, each once, in turn
 	idle     envList     // unused environments that run
 	frozen   envList     // those that are frozen, all unused for longer
+	early    envList     // frozen ones that were started ahead and never used
+	sweep    time.Time   // when the first of all those may be unused for too long
+	alarms   alarms      // functions for which something is due by time
+	soon     []*function // functions that are expected to be used, each once
+	zones    map[string]*time.Location
 	envs     map[*Env]struct{}
 	actions  []Action
 }
@@ -151,6 +156,18 @@ type function struct {
 	blocked  bool           // stands in Scaler.blocked
 	inQueue  bool           // stands in Scaler.queued
 
+	provisioned int       // environments that are to be there now
+	schedule    []entry   // what changes that
+	changes     time.Time // when it does next
+	due         time.Time // when something is, of changes and ahead
+	alarm       int       // 1 + its place in Scaler.alarms; 0: in none
+
+	pauses *histogram // between its uses; nil if they do not matter
+	rested time.Time  // since when nothing of it runs, and this pause counts
+	kept   time.Time  // until when its next use is expected; zero: unknown
+	ahead  time.Time  // when an environment is started for that
+	soon   bool       // stands in Scaler.soon
+
 	next      gust.ColdCause // why the next environment will be cold
 	footprint int64          // measured bytes of one environment, 0 unknown
 
@@ -161,7 +178,7 @@ type function struct {
 
 // New makes an empty scaler.
 func New(l Limits) *Scaler {
-	return &Scaler{limits: l, fns: make(map[string]*function), envs: make(map[*Env]struct{})}
+	return &Scaler{limits: l, fns: make(map[string]*function), envs: make(map[*Env]struct{}), zones: make(map[string]*time.Location)}
 }
 
 // take returns the actions collected so far. The slice is valid until the next
@@ -180,9 +197,9 @@ func (s *Scaler) Declare(now time.Time, current map[string]*gust.Function) []Act
 	s.current = current
 	s.setAside = 0
 	for _, f := range current {
-		s.setAside += setAside(f)
-		if f.Concurrency.Provisioned > 0 {
-			s.function(f)
+		s.setAside += f.SetAside()
+		if f.Concurrency.MostProvisioned() > 0 {
+			s.function(now, f)
 		}
 	}
 	replaced := map[*function]bool{} // true: by another version, or nothing
@@ -197,7 +214,7 @@ func (s *Scaler) Declare(now time.Time, current map[string]*gust.Function) []Act
 		}
 	}
 	for fn := range replaced {
-		s.replace(fn, current[fn.name])
+		s.replace(now, fn, current[fn.name])
 	}
 	for _, fn := range s.fns {
 		s.want(fn)
@@ -209,10 +226,11 @@ func (s *Scaler) Declare(now time.Time, current map[string]*gust.Function) []Act
 
 // replace makes f the current version of fn; nil removes it. If it is another
 // version, the environments are retiring already.
-func (s *Scaler) replace(fn *function, f *gust.Function) {
+func (s *Scaler) replace(now time.Time, fn *function, f *gust.Function) {
 	old := fn.decl
 	s.release(fn)
 	fn.decl = f
+	s.configure(now, fn)
 	if f != nil && old != nil && old.Version == f.Version {
 		s.admitAgain(fn)
 		return // the same version, read again
@@ -238,13 +256,30 @@ func (s *Scaler) replace(fn *function, f *gust.Function) {
 }
 
 // function is the state of f, made on first use.
-func (s *Scaler) function(f *gust.Function) *function {
+func (s *Scaler) function(now time.Time, f *gust.Function) *function {
 	fn := s.fns[f.Name]
 	if fn == nil {
 		fn = &function{name: f.Name, decl: f, next: gust.ColdFirst}
 		s.fns[f.Name] = fn
+		s.configure(now, fn)
 	}
 	return fn
+}
+
+// configure takes over what fn.decl says of times.
+func (s *Scaler) configure(now time.Time, fn *function) {
+	fn.schedule = nil
+	if f := fn.decl; f != nil {
+		fn.schedule = s.entries(f.Concurrency.Schedule)
+	}
+	s.provision(now, fn)
+	switch auto := fn.decl != nil && fn.decl.Concurrency.Prewarm == gust.PrewarmAuto; {
+	case !auto:
+		s.forgetPause(fn)
+		fn.pauses = nil
+	case fn.pauses == nil:
+		fn.pauses = &histogram{}
+	}
 }
 
 // Arrive brings an invocation of t.Function. Its fate is among the actions, or
@@ -256,7 +291,7 @@ func (s *Scaler) Arrive(now time.Time, t *Ticket) []Action {
 		s.refuse(t, gust.ErrNotFound)
 		return s.take()
 	}
-	fn := s.function(f)
+	fn := s.function(now, f)
 	if fn.queue.len() > 0 {
 		s.drainQueues(now) // time may have made room for who came before
 	}
@@ -302,6 +337,9 @@ func (s *Scaler) Finish(now time.Time, e *Env, reuse bool) []Action {
 	e.Load--
 	e.Since = now
 	s.unadmit(fn)
+	if fn.running == 0 {
+		s.rests(now, fn)
+	}
 	switch {
 	case e.retiring:
 	case reuse:
@@ -352,6 +390,9 @@ func (s *Scaler) Ready(now time.Time, e *Env) []Action {
 		s.warmed(fn, e)
 		for fn.waiting.len() > 0 && e.Load < e.Function.PerEnvironment() {
 			s.dispatch(now, fn, e, fn.waiting.pop())
+		}
+		if e.early() {
+			s.freeze(e) // nobody has left anything running in it
 		}
 	}
 	return s.settle(now, fn)
@@ -451,6 +492,7 @@ func (s *Scaler) Tick(now time.Time) (next time.Time, _ []Action) {
 			next = t
 		}
 	}
+	s.ring(now)
 	s.sweepUnused(now, at)
 	for _, fn := range s.queued {
 		for t := fn.queue.peek(); t != nil && !now.Before(t.giveUp); t = fn.queue.peek() {
@@ -466,6 +508,9 @@ func (s *Scaler) Tick(now time.Time) (next time.Time, _ []Action) {
 	s.relieve()
 	s.start(now)
 	s.drainQueues(now)
+	if len(s.alarms) > 0 {
+		at(s.alarms[0].due)
+	}
 	for _, fn := range s.queued {
 		at(fn.queue.peek().giveUp)
 	}
@@ -476,14 +521,11 @@ func (s *Scaler) Tick(now time.Time) (next time.Time, _ []Action) {
 			at(now.Add(s.limits.Grace)) // it waits for memory
 		}
 	}
-	if len(s.wanting) > 0 && len(s.holding) > 0 {
+	if len(s.wanting)+len(s.soon) > 0 && len(s.holding) > 0 {
 		at(s.holding[0].Since.Add(startShare))
 	}
-	for e := range s.envs {
-		if e.State != Frozen {
-			at(now.Add(s.limits.Grace))
-			break
-		}
+	if s.frozen.len+s.early.len < len(s.envs) {
+		at(now.Add(s.limits.Grace))
 	}
 	return next, s.take()
 }

@@ -47,6 +47,7 @@ type world struct {
 	refused  map[*Ticket]error
 	stopped  []*Env
 	frozen   map[*Env]bool
+	audits   int
 }
 
 func newWorld(t testing.TB, l Limits, fns ...*gust.Function) *world {
@@ -506,7 +507,10 @@ func history(t *testing.T, seed uint64, steps int) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	decl := func() []*gust.Function {
 		fns := []*gust.Function{fn("a"), fn("b", per(3)), fn("c", reserved(3), queue(4, time.Second)), fn("d", provisioned(2)),
-			fn("e", reserved(2), provisioned(1), per(2)), fn("g", queue(2, 100*time.Millisecond))}
+			fn("e", reserved(2), provisioned(1), per(2)), fn("g", queue(2, 100*time.Millisecond)),
+			fn("h", auto), fn("i", auto, per(2), scheduled(0, gust.Scheduled{Cron: "*/3 * * * *", For: time.Minute, Provisioned: 1})),
+			fn("j", scheduled(1, gust.Scheduled{Cron: "*/2 * * * *", Provisioned: 2}, gust.Scheduled{Cron: "1-59/2 * * * *"}))}
+		r.Shuffle(len(fns), func(i, j int) { fns[i], fns[j] = fns[j], fns[i] })
 		for _, f := range fns {
 			f.Version = 1 + r.Uint64N(3)
 			f.Idle = time.Duration(r.IntN(3)) * time.Second
@@ -514,11 +518,23 @@ func history(t *testing.T, seed uint64, steps int) {
 		return fns[:1+r.IntN(len(fns))]
 	}
 	w := newWorld(t, Limits{Concurrency: 12, Starts: 3, Memory: 400 * gust.MB}, decl()...)
-	names := []string{"a", "b", "c", "d", "e", "g", "nobody"}
+	names := []string{"a", "b", "c", "d", "e", "g", "h", "i", "j", "nobody"}
+	// What is learnt takes hours; it is given here.
+	var pauses histogram
+	for range 2 * enough {
+		pauses.observe(time.Duration(2+r.IntN(3)) * time.Minute)
+	}
+	known := pauses.encode(nil, time.Time{})
 	var live []*Ticket
 	versions := map[string]uint64{}
 	for range steps {
-		switch r.IntN(13) {
+		switch r.IntN(14) {
+		case 13:
+			if r.IntN(3) == 0 {
+				w.tick(time.Duration(r.IntN(240)) * time.Second)
+			} else {
+				w.s.Learn(w.now, []string{"h", "i"}[r.IntN(2)], known)
+			}
 		case 12:
 			live = append(live, w.warm(names[r.IntN(len(names))]))
 		case 0, 1, 2, 3:
@@ -593,8 +609,9 @@ func history(t *testing.T, seed uint64, steps int) {
 // audit recounts from scratch what the scaler keeps as counters.
 func (w *world) audit() {
 	w.t.Helper()
+	w.audits++
 	var memory int64
-	var starting, holding, shared, aside int
+	var starting, holding, shared, aside, alarms int
 	perFn := map[*function]int{}
 	for e := range w.s.envs {
 		memory += e.Memory
@@ -615,14 +632,22 @@ func (w *world) audit() {
 		case Idle:
 			list = &w.s.idle
 		case Frozen:
-			list = &w.s.frozen
+			if list = &w.s.frozen; e.early() {
+				list = &w.s.early
+			}
+		}
+		if list != nil && e.fn.envs > e.fn.provisioned {
+			// All that may be unused for too long is looked at in time.
+			if by := e.fn.expires(e); w.s.sweep.IsZero() || w.s.sweep.After(by) && w.s.sweep.After(w.now.Add(unload)) {
+				w.t.Fatalf("%s: unused for too long at %v, and looked at %v", e.fn.name, by, w.s.sweep)
+			}
 		}
 		if e.list != list || list != nil && (e.Load != 0 || e.retiring) {
 			w.t.Fatalf("in the wrong list: %+v", e)
 		}
 	}
 	for _, f := range w.fns {
-		aside += setAside(f)
+		aside += f.SetAside()
 	}
 	for name, f := range w.s.fns {
 		shared += overflow(f)
@@ -646,6 +671,23 @@ func (w *world) audit() {
 		if r := f.decl; r != nil && r.Concurrency.Reserved != nil && f.slots > *r.Concurrency.Reserved && f.running > 0 && w.s.fns[name].decl.Version == 1 {
 			w.t.Fatalf("%s: %d over its reserved concurrency", name, f.slots)
 		}
+		if due := f.changes; !f.changes.IsZero() || !f.ahead.IsZero() {
+			if due.IsZero() || !f.ahead.IsZero() && f.ahead.Before(due) {
+				due = f.ahead
+			}
+			if i := f.alarm - 1; i < 0 || w.s.alarms[i] != f || !f.due.Equal(due) || w.s.alarms[max(i-1, 0)/2].due.After(due) {
+				w.t.Fatalf("%s: its alarm is not set", name)
+			}
+			alarms++
+		}
+		if n, until := f.provisioned, f.changes; w.audits%16 == 0 && f.decl != nil && (until.IsZero() || w.now.Before(until)) {
+			if want, _ := figure(f.decl.Concurrency.Provisioned, f.schedule, w.now); n != want {
+				w.t.Fatalf("%s: %d are provisioned, want %d", name, n, want)
+			}
+		}
+		if f.running > 0 && !(f.rested.IsZero() && f.kept.IsZero() && f.ahead.IsZero()) {
+			w.t.Fatalf("%s: it is expected to be used, and is", name)
+		}
 		if f.waiting.len() > 0 && len(f.free) > 0 {
 			w.t.Fatalf("%s: waits while an environment is free", name)
 		}
@@ -655,6 +697,9 @@ func (w *world) audit() {
 		if f.waiting.len()+len(f.warmers) > 0 && f.envs == 0 && !f.wants {
 			w.t.Fatalf("%s: waits for nothing", name)
 		}
+	}
+	if alarms != len(w.s.alarms) {
+		w.t.Fatalf("%d alarms are set, and %d should be", len(w.s.alarms), alarms)
 	}
 	if memory != w.s.memory || holding != w.s.starting || shared != w.s.shared || aside != w.s.setAside || starting != len(w.starting) {
 		w.t.Fatalf("memory %d/%d starting %d/%d, holding %d/%d shared %d/%d set aside %d/%d", memory, w.s.memory,

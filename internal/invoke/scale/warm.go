@@ -24,7 +24,7 @@ func (s *Scaler) Warm(now time.Time, t *Ticket) []Action {
 		s.refuse(t, turnedOff(f))
 		return s.take()
 	}
-	fn := s.function(f)
+	fn := s.function(now, f)
 	if fn.envs == 0 {
 		if err := s.mayStart(now, fn); err != nil {
 			s.refuse(t, err)

@@ -39,8 +39,10 @@ var (
 	Provisioned = Count{Min: 0, Max: MaxConcurrency}
 	// PerEnvironment is what may be declared; the domain's 0 is "not declared".
 	PerEnvironment = Count{Min: 1, Max: gust.MaxPerEnvironment, Default: 1}
-	QueueSize      = Count{Min: 1, Max: gust.MaxQueueSize}
-	QueueWait      = Duration{Min: time.Millisecond, Max: gust.MaxQueueWait, Default: time.Second}
+	// ScheduledFor is what may be declared; the domain's 0 is "not declared".
+	ScheduledFor = Duration{Min: time.Minute, Max: 31 * 24 * time.Hour}
+	QueueSize    = Count{Min: 1, Max: gust.MaxQueueSize}
+	QueueWait    = Duration{Min: time.Millisecond, Max: gust.MaxQueueWait, Default: time.Second}
 )
 
 // Check says what is wrong with n bytes, or returns "".

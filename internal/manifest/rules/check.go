@@ -6,9 +6,11 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/cron"
 )
 
 // Limits that only matter here.
@@ -237,6 +239,10 @@ func (c *checker) concurrency(at string, f *gust.Function) {
 		c.add(Join(at, "reserved"), Reserved.Check(*cc.Reserved))
 	}
 	c.add(Join(at, "provisioned"), Provisioned.Check(cc.Provisioned))
+	c.schedule(Join(at, "schedule"), cc.Schedule)
+	if cc.Prewarm != gust.PrewarmOff {
+		c.add(Join(at, "prewarm"), Choice(string(cc.Prewarm), gust.PrewarmAuto))
+	}
 	if cc.PerEnvironment != 0 {
 		c.add(Join(at, "per_environment"), PerEnvironment.Check(cc.PerEnvironment))
 	}
@@ -253,10 +259,51 @@ func (c *checker) concurrency(at string, f *gust.Function) {
 	}
 	// Environments that the reservation never lets work would only cost.
 	per := f.PerEnvironment()
-	if most := (*cc.Reserved + per - 1) / per; cc.Provisioned > most {
-		c.add(Join(at, "provisioned"), fmt.Sprintf("%d environments of %d at once are more than reserved: %d ever uses: want at most %d",
-			cc.Provisioned, per, *cc.Reserved, most))
+	most := (*cc.Reserved + per - 1) / per
+	within := func(at string, n int) {
+		if n > most {
+			c.add(Join(at, "provisioned"), fmt.Sprintf("%d environments of %d at once are more than reserved: %d ever uses: want at most %d",
+				n, per, *cc.Reserved, most))
+		}
 	}
+	within(at, cc.Provisioned)
+	for i, s := range cc.Schedule {
+		within(fmt.Sprintf("%s[%d]", Join(at, "schedule"), i), s.Provisioned)
+	}
+}
+
+func (c *checker) schedule(at string, entries []gust.Scheduled) {
+	if n := len(entries); n > gust.MaxSchedule {
+		c.add(at, fmt.Sprintf("%d entries are above the maximum of %d", n, gust.MaxSchedule))
+		return
+	}
+	for i, s := range entries {
+		here := fmt.Sprintf("%s[%d]", at, i)
+		if _, err := cron.Parse(s.Cron, time.UTC); err != nil {
+			c.add(Join(here, "cron"), err.Error())
+		}
+		c.add(Join(here, "timezone"), c.zone(s.Timezone))
+		if s.For != 0 {
+			c.add(Join(here, "for"), ScheduledFor.Check(s.For))
+		}
+		c.add(Join(here, "provisioned"), Provisioned.Check(s.Provisioned))
+	}
+}
+
+// zone says what is wrong with a time zone, or returns "". Finding one reads a
+// file, so each is looked up once.
+func (c *checker) zone(name string) string {
+	text, known := c.zones[name]
+	if !known {
+		if _, err := cron.Zone(name); err != nil {
+			text = err.Error()
+		}
+		if c.zones == nil {
+			c.zones = make(map[string]string)
+		}
+		c.zones[name] = text
+	}
+	return text
 }
 
 func (c *checker) env(at string, env map[string]string) {

@@ -82,6 +82,7 @@ type checker struct {
 	// suggestions left: looking for a similar name is a walk through all
 	// names, so a hostile app must not ask for many.
 	suggestions int
+	zones       map[string]string // time zones that were looked up, and what is wrong with them
 }
 
 func (c *checker) add(path, text string) {

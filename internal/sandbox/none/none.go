@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package none is the backend without a sandbox: it runs a function's program
 // as a plain process of the node's own user, for machines where isolation
 // cannot be had (macOS, Linux without root) and for those who typed --sandbox
@@ -27,8 +25,9 @@
 // An http program gets a port that was free a moment before: somebody else on
 // the machine can take it first, and the program then fails to start.
 //
-// The package needs Unix's process groups and signals; it does not build on
-// Windows.
+// On Windows a job object is in the process group's place. Nothing can be frozen
+// there: idle environments run on, with the little that they do. And a program
+// is asked to end by Ctrl-Break, which reaches it only if the node has a console.
 package none
 
 import (
@@ -212,7 +211,9 @@ func (b *Backend) start(spec sandbox.Spec) (_ *environment.Environment, err erro
 		return nil, environment.InvalidEntrypoint(err)
 	}
 	parts.Output = r
-	parts.Process = &process{cmd: cmd, pid: cmd.Process.Pid, tmp: tmp, log: b.log}
+	if parts.Process, err = newProcess(cmd, tmp, b.log); err != nil {
+		return nil, err
+	}
 	undo = nil // all of it is the environment's now
 	return environment.New(parts)
 }

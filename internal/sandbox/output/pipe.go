@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package output reads what a program writes: one pipe that is its standard
 // output and its standard error, split into lines.
 //
@@ -7,8 +5,8 @@
 // in the caller's goroutine), and neither a flood nor an endless line makes
 // memory grow: while nothing is pending an idle pipe holds no buffer at all.
 //
-// The package needs Unix's non-blocking pipes and FIONREAD; it does not build
-// on Windows, where no backend exists.
+// It needs Unix's non-blocking pipes and FIONREAD. On Windows, which has none of
+// both for the pipes that programs can have, it looks again and again.
 package output
 
 import (
@@ -18,8 +16,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	gust "github.com/gust-dev/gust"
 )
@@ -67,14 +63,7 @@ func New(r *os.File, emit func(line []byte)) (*Pipe, error) {
 	}
 	p := &Pipe{file: r, raw: raw, emit: emit, done: make(chan struct{})}
 	p.sift = p.drain
-	var flags int
-	if cerr := raw.Control(func(fd uintptr) { flags, err = unix.FcntlInt(fd, unix.F_GETFL, 0) }); cerr != nil {
-		err = cerr
-	}
-	if err == nil && flags&unix.O_NONBLOCK == 0 {
-		err = errors.New("the pipe is in blocking mode, want one as os.Pipe makes it")
-	}
-	if err != nil {
+	if err := suits(raw); err != nil {
 		return nil, fmt.Errorf("reading the program's output: %w", err)
 	}
 	go p.run()
@@ -85,7 +74,7 @@ func New(r *os.File, emit func(line []byte)) (*Pipe, error) {
 // pipe is closed.
 func (p *Pipe) run() {
 	defer close(p.done)
-	err := p.raw.Read(func(fd uintptr) bool {
+	err := p.await(func(fd uintptr) bool {
 		for {
 			// Between two reads the lock is free, so that a flood cannot
 			// keep Drain and Tail out.
@@ -120,7 +109,7 @@ func (p *Pipe) Drain() {
 
 func (p *Pipe) drain(fd uintptr) {
 	// Bounded by what there is now, or a flood would keep the caller.
-	left, err := unix.IoctlGetInt(int(fd), fionread)
+	left, err := available(fd)
 	if err != nil {
 		p.err = err
 		return
@@ -155,6 +144,9 @@ func (p *Pipe) Close() error {
 	return p.err
 }
 
+// errNothing: there is nothing in the pipe now.
+var errNothing = errors.New("nothing to read")
+
 // step reads up to max bytes once and delivers the lines that are complete. It
 // returns how many bytes it got, 0 at the end of the pipe (the last line has
 // been delivered), -1 if there is nothing now. The caller holds mu.
@@ -167,21 +159,13 @@ func (p *Pipe) step(fd uintptr, max int) int {
 	if len(space) > max {
 		space = space[:max]
 	}
-	var n int
-	for {
-		var err error
-		n, err = unix.Read(int(fd), space)
-		if err == unix.EINTR {
-			continue
-		}
-		if err == unix.EAGAIN {
-			p.tidy()
-			return -1
-		}
-		if err != nil {
-			p.err, n = err, 0
-		}
-		break
+	n, err := read(fd, space)
+	if err == errNothing {
+		p.tidy()
+		return -1
+	}
+	if err != nil {
+		p.err, n = err, 0
 	}
 	if n <= 0 {
 		p.eof = true

@@ -54,7 +54,7 @@ const (
 	keepPlace = time.Minute
 	// The expectations of a kind of which none was booted.
 	expectBoot   = 100 * time.Millisecond
-	expectMemory = 48 * gust.MB
+	expectMemory = 24 * gust.MB
 	// retryFirst and retryMost are between how long a kind that does not boot is
 	// left alone.
 	retryFirst = time.Second

@@ -29,10 +29,10 @@ func newSim(t *testing.T, memory int64) *sim {
 	}
 }
 
-// kindNamed has a footprint of 40 MB in a sim.
+// kindNamed has a footprint of 20 MB in a sim.
 func kindNamed(name string) bootKind { return bootKind{argv: name} }
 
-const footprint = 40 * gust.MB
+const footprint = 20 * gust.MB
 
 // step carries out one decision and reports whether there was one.
 func (s *sim) step() bool {

@@ -70,7 +70,7 @@ class Worker {
     let result;
     try {
       context = this.context(invocation, { succeed, fail, done });
-      result = this.handler(JSON.parse(text), context, callback);
+      result = (0, this.handler)(JSON.parse(text), context, callback);
     } catch (err) {
       fail(err);
       return;
@@ -84,7 +84,7 @@ class Worker {
     invocation.whenEmpty = () => this.fail(invocation, 'Response stream is not finished.');
     stream.on('error', () => {}); // the handler sees it where it writes, or is told by pipeline
     try {
-      const result = this.handler(JSON.parse(text), stream, this.context(invocation));
+      const result = (0, this.handler)(JSON.parse(text), stream, this.context(invocation));
       if (!isPromise(result)) throw 'Streaming does not support non-async handlers.';
       if ((await result) !== undefined) console.warn('Streaming handlers ignore return values.');
       invocation.returned = true;

@@ -36,6 +36,11 @@ type process struct {
 
 var _ environment.Process = (*process)(nil)
 
+// newProcess takes a command that has started.
+func newProcess(cmd *exec.Cmd, tmp string, log *slog.Logger) (*process, error) {
+	return &process{cmd: cmd, pid: cmd.Process.Pid, tmp: tmp, log: log}, nil
+}
+
 // signal sends sig to target (a process, or a group if negative), if it is
 // still this program's.
 func (p *process) signal(target int, sig syscall.Signal) error {
