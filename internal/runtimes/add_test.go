@@ -219,7 +219,7 @@ func TestKilledWhileAdding(t *testing.T) {
 		t.Fatal(err)
 	}
 	killed := 0
-	for after := time.Duration(0); after < 60*time.Millisecond; after += 3 * time.Millisecond {
+	for after := time.Duration(0); after < 60*time.Millisecond; after += 6 * time.Millisecond {
 		dir := t.TempDir()
 		cmd := exec.Command(self)
 		cmd.Env = append(os.Environ(), victimEnv+"="+dir, "GUST_TEST_HOST="+s.host, "GUST_TEST_BIN="+s.bin)
