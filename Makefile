@@ -44,11 +44,12 @@ fuzz: ## each fuzz target for FUZZTIME
 	  done; \
 	done
 
-lint: ## gofmt, vet, staticcheck
+lint: ## gofmt, vet, staticcheck, and builds for macOS and Windows
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "not as gofmt has it:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
+	@set -e; for os in darwin windows; do echo "go build for $$os"; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/gust; done
 
 clean: ## remove what was built
 	rm -rf bin

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/coder/websocket"
 )
 
 // exchangeHTTP is a request to an app, and what has to come back.
@@ -99,6 +100,14 @@ func TestNodeApps(t *testing.T) {
 			{method: "GET", target: "/fastify/nowhere", status: 404, want: "Route GET:/fastify/nowhere not found"},
 		})
 		logged(t, "fastify", `\"name\":\"Ada\",\"msg\":\"a user\"`)
+	})
+
+	t.Run("Hono", func(t *testing.T) {
+		talk(t, []exchangeHTTP{
+			{method: "GET", target: "/hono/users/7?q=a%26b", status: 200, want: `={"id":"7","query":"a&b"}`, header: map[string]string{"X-Powered-By": "Hono", "Content-Type": "application/json"}},
+			{method: "GET", target: "/hono/stream", status: 200, want: "=" + pieces(100)},
+			{method: "GET", target: "/hono/nowhere", status: 404, want: "404 Not Found"},
+		})
 	})
 
 	t.Run("sharp", func(t *testing.T) {
@@ -196,6 +205,19 @@ func TestPythonApps(t *testing.T) {
 			{method: "GET", target: "/fastapi/stream", status: 200, want: "=" + pieces(100)},
 			{method: "GET", target: "/fastapi/openapi.json", status: 200, want: `"/fastapi/items/{item_id}"`},
 		})
+		socket, _, err := websocket.Dial(t.Context(), "ws://"+shared.HTTP+"/fastapi/ws", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer socket.CloseNow()
+		for _, text := range []string{"a", "ü"} {
+			if err := socket.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := socket.Read(t.Context()); err != nil || string(got) != "Message text was: "+text {
+				t.Errorf("%q came back as %q, %v", text, got, err)
+			}
+		}
 		logged(t, "fastapi", "Application startup complete")
 		logged(t, "fastapi", `PUT /fastapi/items/5 HTTP/1.1`)
 	})
@@ -208,6 +230,13 @@ func TestPythonApps(t *testing.T) {
 			{method: "GET", target: "/flask/error", status: 500, want: "Internal Server Error"},
 		})
 		logged(t, "flask", "RuntimeError: out of order")
+	})
+
+	t.Run("Starlette behind Mangum", func(t *testing.T) {
+		talk(t, []exchangeHTTP{
+			{method: "POST", target: "/mangum/7?a=1", kind: "text/plain", body: "ü", status: 200, want: `={"id":"7","query":{"a":"1"},"body":"ü"}`, header: map[string]string{"Content-Type": "application/json"}},
+			{method: "PUT", target: "/mangum/7", status: 405, want: "Method Not Allowed"},
+		})
 	})
 
 	t.Run("numpy", func(t *testing.T) {

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the conformance tests need, at pinned versions, into the
 # checkout's cache folder: the AWS command line and boto3, and the runtime client
-# for Python. Compilers (gcc, cargo, a JDK with Maven), curl and Python itself come
-# from the machine; on Debian and Ubuntu, as root, what is missing is installed.
+# for Python. Compilers (gcc, cargo, a JDK with Maven), curl, Node.js and Python
+# itself come from the machine; on Debian and Ubuntu, as root, what is missing is
+# installed.
 set -euo pipefail
 cd "$(dirname "$0")"
 cache=$PWD/../.cache/conformance
@@ -16,6 +17,8 @@ have curl || missing+=(curl)
 have gcc || missing+=(gcc libc6-dev)
 have python3 || missing+=(python3)
 if have python3; then python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv); else missing+=(python3-venv); fi
+python3 -c 'import pip' 2>/dev/null || missing+=(python3-pip)
+have node && have npm || missing+=(nodejs npm)
 have cargo || missing+=(cargo)
 have javac && have jlink || missing+=(openjdk-17-jdk-headless)
 have mvn || missing+=(maven)
@@ -34,6 +37,13 @@ fi
 rust=$(cargo --version | cut -d' ' -f2)
 if [[ $(printf '%s\n' "$rust" 1.85.0 | sort -V | head -1) != 1.85.0 ]]; then
   echo "conformance needs cargo 1.85 or newer, and here is $rust; https://rustup.rs has it" >&2
+  exit 1
+fi
+
+# What the apps' packages ask for.
+node=$(node --version)
+if [[ $(printf '%s\n' "${node#v}" 20.9.0 | sort -V | head -1) != 20.9.0 ]]; then
+  echo "conformance needs Node.js 20.9 or newer, and here is $node; https://nodejs.org has it" >&2
   exit 1
 fi
 

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,7 +140,7 @@ func inspect(wait bool) func(command, env []string, port int) ([]string, []strin
 		flag = "--inspect-brk="
 	}
 	return func(command, env []string, port int) ([]string, []string) {
-		return insert(command, 1, fmt.Sprintf("%s127.0.0.1:%d", flag, port)), env
+		return slices.Insert(slices.Clone(command), afterProgram(command, "node"), fmt.Sprintf("%s127.0.0.1:%d", flag, port)), env
 	}
 }
 
@@ -147,7 +148,7 @@ func inspect(wait bool) func(command, env []string, port int) ([]string, []strin
 // own flags.
 func listen(wait bool) func(command, env []string, port int) ([]string, []string) {
 	return func(command, env []string, port int) ([]string, []string) {
-		at := 1
+		at := afterProgram(command, "python")
 		for at < len(command) && strings.HasPrefix(command[at], "-") && command[at] != "-m" && command[at] != "-c" {
 			at++
 		}
@@ -155,13 +156,15 @@ func listen(wait bool) func(command, env []string, port int) ([]string, []string
 		if wait {
 			words = append(words, "--wait-for-client")
 		}
-		return insert(command, at, words...), env
+		return slices.Insert(slices.Clone(command), at, words...), env
 	}
 }
 
-func insert(command []string, at int, words ...string) []string {
-	at = min(at, len(command))
-	return append(append(append([]string(nil), command[:at]...), words...), command[at:]...)
+// afterProgram is where an interpreter's flags begin: behind it, before which a
+// wrapper may stand.
+func afterProgram(command []string, interpreter string) int {
+	at := slices.IndexFunc(command, func(word string) bool { return strings.HasPrefix(path.Base(filepath.ToSlash(word)), interpreter) })
+	return max(at, 0) + 1
 }
 
 // attach has delve watch a Go program from beside it: inside a sandbox it could

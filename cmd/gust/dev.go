@@ -71,7 +71,7 @@ Ctrl-C, or q and Enter, ends it.`,
 			if !cmd.Flag("http").Changed {
 				c.config.HTTP = scratch.Door(c.config.HTTP)
 			}
-			d := &dev{command: c, dir: folder(args), debug: wanted, debugBreak: debugBreak}
+			d := &dev{command: c, dir: folder(args), debug: wanted, debugBreak: debugBreak, cool: func() {}}
 			return d.run(cmd.Context())
 		},
 	}
@@ -98,6 +98,7 @@ type dev struct {
 	app      *deploy.App // nil while the manifest cannot be read
 	deployed bool        // something is
 	broken   bool        // what there is now could not be
+	cool     func()      // ends warm
 	failed   []string    // to be built again, whatever changes
 }
 
@@ -141,6 +142,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}()
 
 	d.deploy(ctx, app, broken, nil)
+	defer func() { d.cool() }()
 	for {
 		select {
 		case changed := <-watcher.Changes():
@@ -250,6 +252,7 @@ func (d *dev) deploy(ctx context.Context, app *deploy.App, broken error, names [
 		}
 		return
 	}
+	d.warm(ctx, plan)
 	first, mended := !d.deployed, d.broken
 	d.app, d.deployed, d.broken, d.failed = app, true, false, nil
 	if len(plan.Changes) == 0 {
@@ -264,6 +267,39 @@ func (d *dev) deploy(ctx context.Context, app *deploy.App, broken error, names [
 			d.live.say("%s %s%s -> %s", r.Method, d.node.URL(), r.Path, r.Function)
 		}
 	}
+}
+
+// warm starts what a deploy has changed: the next request need not wait for it,
+// and that it does not come up is in the logs at once. It goes on until the next
+// deploy.
+func (d *dev) warm(ctx context.Context, plan *catalog.Plan) {
+	d.cool()
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	d.cool = func() {
+		cancel()
+		<-done
+	}
+	go func() {
+		defer close(done)
+		warmed := 0
+		for _, change := range plan.Changes {
+			debugged := slices.ContainsFunc(d.debug, func(w debugWish) bool { return w.function == change.Name })
+			if change.Kind != "function" || change.Op == catalog.Remove || debugged || warmed == maxMeasured {
+				continue
+			}
+			warmed++
+			up, err := d.node.Client.Warm(ctx, change.Name)
+			if err != nil {
+				continue // the function's logs tell
+			}
+			pool := ""
+			if up.Pooled {
+				pool = ", from the pool"
+			}
+			d.live.line(time.Now(), change.Name, "", d.out.paint(dim, fmt.Sprintf("STARTED version %d, init %s%s", up.Version, milliseconds(up.Init), pool)))
+		}
+	}()
 }
 
 // adopt makes an app that was loaded the one to deploy: alone, and with what is
@@ -352,10 +388,10 @@ func affected(m *manifest.Manifest, changed []string) []string {
 // imports reports whether f's build may read a file of owner's source. A Go
 // program's own folder is package main, which nobody can import.
 func imports(f, owner *gust.Function, source, file string) bool {
-	switch f.Runtime {
-	case gust.RuntimeNode:
-		return owner.Runtime == gust.RuntimeNode
-	case gust.RuntimeGo, gust.RuntimeHTTP:
+	switch debuggerFor(f) {
+	case nodeInspect:
+		return debuggerFor(owner) == nodeInspect
+	case delve:
 		return path.Ext(file) == ".go" && path.Dir(file) != path.Clean(source)
 	}
 	return false

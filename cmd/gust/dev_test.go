@@ -71,6 +71,9 @@ func cmdDev(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		ts.Setenv("HTTP", p.said.await(ts, `^  HTTP     http://(\S+)$`)[1])
 		ts.Setenv("GUST_DATA", p.said.await(ts, `gust env --data (\S+)\)"$`)[1])
+		if slices.Contains(args, "--debug") {
+			ts.Setenv("DEBUGGER", p.said.await(ts, `^  debug    \S+ at (\S+)$`)[1])
+		}
 		p.said.await(ts, `deployed in \d+ ms`)
 	case !neg && len(args) == 2 && args[0] == "says":
 		p.said.await(ts, args[1])
@@ -92,10 +95,11 @@ func TestAffected(t *testing.T) {
 			"jobs":  {Name: "jobs", Runtime: gust.RuntimeGo},
 			"page":  {Name: "page", Runtime: gust.RuntimeNode},
 			"mail":  {Name: "mail", Runtime: gust.RuntimeNode},
+			"site":  {Name: "site", Runtime: gust.RuntimeHTTP, Command: []string{"python3", "site.py"}},
 			"train": {Name: "train", Runtime: gust.RuntimePython},
 		}},
 		Sources: map[string]manifest.Source{
-			"api": {Path: "./api"}, "jobs": {Path: "jobs/"}, "page": {Path: "web/page"}, "mail": {Path: "web/mail"}, "train": {Path: "train"},
+			"api": {Path: "./api"}, "jobs": {Path: "jobs/"}, "page": {Path: "web/page"}, "mail": {Path: "web/mail"}, "train": {Path: "train"}, "site": {Path: "site"},
 		},
 	}
 	all := m.App.FunctionNames()
@@ -116,5 +120,26 @@ func TestAffected(t *testing.T) {
 	}
 	if got, want := affected(m, []string{"train/app.py", "api/main.go"}), []string{"api", "train"}; !slices.Equal(got, want) {
 		t.Errorf("two files have to do with %q, want %q", got, want)
+	}
+}
+
+func TestDebuggersAreStartedAroundPrograms(t *testing.T) {
+	for _, c := range []struct {
+		change        func([]string, []string, int) ([]string, []string)
+		command, want []string
+	}{
+		{inspect(false), []string{"/usr/bin/node", "--max-old-space-size=80", "/x/bootstrap.cjs"},
+			[]string{"/usr/bin/node", "--inspect=127.0.0.1:9", "--max-old-space-size=80", "/x/bootstrap.cjs"}},
+		{inspect(true), []string{"/opt/wrapper", "/usr/bin/node", "/x/bootstrap.cjs"},
+			[]string{"/opt/wrapper", "/usr/bin/node", "--inspect-brk=127.0.0.1:9", "/x/bootstrap.cjs"}},
+		{listen(false), []string{"/usr/bin/python3.11", "-u", "/x/bootstrap.py"},
+			[]string{"/usr/bin/python3.11", "-u", "-m", "debugpy", "--listen", "127.0.0.1:9", "/x/bootstrap.py"}},
+		{listen(true), []string{"python3", "-m", "uvicorn", "app:app"},
+			[]string{"python3", "-m", "debugpy", "--listen", "127.0.0.1:9", "--wait-for-client", "-m", "uvicorn", "app:app"}},
+	} {
+		before := slices.Clone(c.command)
+		if got, _ := c.change(c.command, nil, 9); !slices.Equal(got, c.want) || !slices.Equal(c.command, before) {
+			t.Errorf("%q became %q, want %q", before, got, c.want)
+		}
 	}
 }

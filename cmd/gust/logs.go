@@ -131,6 +131,9 @@ func describeReport(out *terminal, r *gust.Report) string {
 		}
 		text += fmt.Sprintf(", cold (%s%s), init %s", r.Cold, pool, milliseconds(r.Init))
 	}
+	if r.BytesOut > 0 {
+		text += ", sent " + size(r.BytesOut)
+	}
 	if r.Outcome == gust.OutcomeOK {
 		return out.paint(dim, text)
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -94,7 +95,8 @@ func ReadRootKey(dir string) (*Key, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, fmt.Errorf("reading the root key: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	// On Windows the folder's access list tells, and the mode is made up.
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
 		return nil, fmt.Errorf("the root key %s has mode %04o, so that others than its owner can use it: "+
 			"run `chmod 600 %s`, and replace the key if somebody may have read it", path, mode, path)
 	}

@@ -447,6 +447,31 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
+// Nodes on systems that have no sandbox run those systems' programs.
+func TestProgramsOfSystemsWithoutASandbox(t *testing.T) {
+	for _, test := range []struct {
+		goos, name, body string
+		mode             fs.FileMode
+		want             string
+	}{
+		{"darwin", "bootstrap", "\xcf\xfa\xed\xfe\x07\x00\x00\x01", 0o755, ""},
+		{"darwin", "bootstrap", "#!/bin/sh\nexec x", 0o755, ""},
+		{"darwin", "bootstrap", "\xcf\xfa\xed\xfe\x07\x00\x00\x01", 0o644, `"bootstrap" is not executable`},
+		{"darwin", "bootstrap", static.bytes(), 0o755, `"bootstrap" is no program for darwin, which this node runs on: build it with GOOS=darwin`},
+		{"windows", "bootstrap.exe", "MZ\x90\x00", 0o644, ""},
+		{"windows", "bootstrap.exe", static.bytes(), 0o755, `"bootstrap.exe" is no program for windows`},
+		{"windows", "bootstrap", "MZ\x90\x00", 0o755, `the artifact has no file "bootstrap.exe" at its root`},
+	} {
+		in := artifact.DefaultInspector("amd64")
+		in.GOOS = test.goos
+		z := forge(t, file{name: test.name, body: test.body, mode: test.mode})
+		err := in.Inspect(bytes.NewReader(z), int64(len(z)), provided)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s, %.10q: %v, want %q", test.goos, test.body, err, test.want)
+		}
+	}
+}
+
 // This machine's own shell runs in its sandboxes, and so does this test.
 func TestInspectTakesThisMachinesPrograms(t *testing.T) {
 	if runtime.GOOS != "linux" {
@@ -493,7 +518,11 @@ func FuzzArchive(f *testing.F) {
 	f.Add(forge(f, file{name: "bootstrap", body: elf{class: 2, data: 1, kind: 3, machine: 62, loader: "/var/task/x"}.bytes(), mode: 0o755}))
 	f.Add(forge(f, file{name: "../x"}, file{name: "l", body: "/", mode: fs.ModeSymlink | 0o777}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = inspect(data, provided) // must not panic
+		// None of these must panic.
+		_ = inspect(data, provided)
+		_ = inspect(data, &gust.Function{Runtime: gust.RuntimePython, Interpreter: "python@3.11", Handler: "a.b"})
+		_ = amd64.InspectLayer(bytes.NewReader(data), int64(len(data)))
+		_, _ = artifact.Contents(bytes.NewReader(data), int64(len(data)))
 		parent := tempDir(t)
 		dir := filepath.Join(parent, "code")
 		err := artifact.Unpack(context.Background(), bytes.NewReader(data), int64(len(data)), dir)

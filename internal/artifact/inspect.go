@@ -12,6 +12,8 @@ import (
 
 // Inspector judges artifacts for one kind of node.
 type Inspector struct {
+	// GOOS is the node's system, in Go's names; empty is linux.
+	GOOS string
 	// GOARCH is the node's processor, in Go's names.
 	GOARCH string
 	// Loaders are the dynamic loaders that a sandbox has, by their paths. A
@@ -39,7 +41,7 @@ const shell = "/bin/sh"
 // HostInspector judges for this machine. Where it has no shell that says which
 // loader it is linked to, only static programs are taken.
 func HostInspector() Inspector {
-	in := Inspector{GOARCH: runtime.GOARCH}
+	in := Inspector{GOOS: runtime.GOOS, GOARCH: runtime.GOARCH}
 	f, err := elf.Open(shell)
 	if err != nil {
 		return in
@@ -122,6 +124,15 @@ func (in Inspector) checkContents(a *archive, interpreter string) error {
 	return nil
 }
 
+// Bootstrap is what a function's program is called that has no command. Windows
+// starts nothing without the ending.
+func Bootstrap(goos string) string {
+	if goos == "windows" {
+		return "bootstrap.exe"
+	}
+	return "bootstrap"
+}
+
 // isInterpreter reports whether a command's first word is the interpreter that a
 // function asks for, by a name that it goes by: python, python3, python3.12.
 func isInterpreter(word, interpreter string) bool {
@@ -135,7 +146,7 @@ func (in Inspector) checkEntryPoint(a *archive, f *gust.Function) error {
 	if f.Runtime == gust.RuntimeNode || f.Runtime == gust.RuntimePython {
 		return checkHandler(a, f)
 	}
-	name := "bootstrap"
+	name := Bootstrap(in.GOOS)
 	if len(f.Command) > 0 {
 		if path.IsAbs(f.Command[0]) || isInterpreter(f.Command[0], f.Interpreter) {
 			// Beside the code there is only what the sandbox has.
@@ -155,7 +166,7 @@ func (in Inspector) checkEntryPoint(a *archive, f *gust.Function) error {
 				break
 			}
 		}
-		return invalid("the artifact has no file \"bootstrap\" at its root%s", hint)
+		return invalid("the artifact has no file %s at its root%s", quote(name), hint)
 	case e.dir:
 		return invalid("%s is a folder: it has to be the program that is started", quote(name))
 	}

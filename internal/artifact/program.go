@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// checkProgram refuses a file that the sandbox could not run: only programs for
-// Linux on its processor run, and scripts.
+// checkProgram refuses a file that the node could not run: only programs for its
+// system on its processor run, and scripts. On systems without a sandbox no more
+// is looked at than what kind of program it is.
 func (in Inspector) checkProgram(a *archive, e *entry) error {
 	name := quote(e.name)
 	head, err := a.read(e, 0, 256)
@@ -19,6 +20,10 @@ func (in Inspector) checkProgram(a *archive, e *entry) error {
 		return err
 	}
 	switch {
+	case in.GOOS == "darwin" && isMachO(head) && e.exec, in.GOOS == "windows" && bytes.HasPrefix(head, []byte("MZ")):
+		return nil
+	case in.GOOS == "darwin" && bytes.HasPrefix(head, []byte("\x7fELF")), in.GOOS == "windows" && len(head) > 0:
+		return invalid("%s is no program for %s, which this node runs on: build it with GOOS=%s", name, in.GOOS, in.GOOS)
 	case len(head) == 0:
 		return invalid("%s is empty: it has to be a program for Linux or a script", name)
 	case !e.exec:

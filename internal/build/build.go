@@ -46,6 +46,9 @@ type Options struct {
 	CacheDir string
 	// GOARCH is the node's processor in Go's names; empty is this machine's.
 	GOARCH string
+	// GOOS is the node's system in Go's names; empty is linux. Others run
+	// functions without isolation only.
+	GOOS string
 	// Progress, if set, is told what begins, in a few words. Calls do not
 	// overlap.
 	Progress func(string)
@@ -92,6 +95,9 @@ func Build(ctx context.Context, root string, f *gust.Function, src manifest.Sour
 func newBuilder(root string, f *gust.Function, src manifest.Source, o Options) (*builder, error) {
 	if o.GOARCH == "" {
 		o.GOARCH = runtime.GOARCH
+	}
+	if o.GOOS == "" {
+		o.GOOS = "linux"
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
@@ -321,6 +327,7 @@ func (b *builder) keep(write func(io.Writer) error) (_ *Artifact, err error) {
 		return nil, err
 	}
 	inspector := artifact.DefaultInspector(b.GOARCH)
+	inspector.GOOS = b.GOOS
 	if b.layer {
 		err = inspector.InspectLayer(f, size)
 	} else {

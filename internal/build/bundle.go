@@ -193,8 +193,9 @@ func (n *bundler) options(outfile string) api.BuildOptions {
 }
 
 // defaultNode is what is compiled for when a function takes the newest node
-// that there is: the oldest that a node may have for it.
-const defaultNode = "20"
+// that there is: one that is older than any of them, so that the artifact is the
+// same wherever it goes.
+const defaultNode = "18"
 
 func (n *bundler) nodeMajor() string {
 	if _, version, ok := strings.Cut(n.function.Interpreter, "@"); ok {

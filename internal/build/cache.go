@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// The cache has two folders: in artifacts/ are zips by their digests, in deps/
+// The cache has three folders: in artifacts/ are zips by their digests, in deps/
 // folders of installed dependencies by the hash of all that they were installed
-// from. What stands under its name is whole: it is made under a name that begins
+// from, in pythons/ where a version of Python was found. What stands under its name is whole: it is made under a name that begins
 // with a dot, and renamed. Two builds that install the same at once both do, and
 // the first one's stays.
 
@@ -96,6 +96,22 @@ func (b *builder) installOnce(dir string, install func(dir string) error) (err e
 	return nil
 }
 
+// writeFile writes a small file whole or not at all.
+func writeFile(name, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return err
+}
+
 const (
 	pruneEvery = 24 * time.Hour
 	pruneOlder = 7 * 24 * time.Hour
@@ -115,7 +131,7 @@ func (b *builder) prune() error {
 	if err := os.Chtimes(marker, now, now); err != nil {
 		return err
 	}
-	for _, folder := range []string{"artifacts", "deps"} {
+	for _, folder := range []string{"artifacts", "deps", "pythons"} {
 		folder = filepath.Join(b.CacheDir, folder)
 		entries, err := os.ReadDir(folder)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

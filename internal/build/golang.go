@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -31,7 +30,7 @@ func (b *builder) goProgram(ctx context.Context) (_ *Artifact, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 
 	b.Progress("compiling " + b.name)
-	program := filepath.Join(tmp, "bootstrap")
+	program := filepath.Join(tmp, artifact.Bootstrap(b.GOOS))
 	if program, err = filepath.Abs(program); err != nil {
 		return nil, err
 	}
@@ -43,12 +42,10 @@ func (b *builder) goProgram(ctx context.Context) (_ *Artifact, err error) {
 	}
 	cmd := exec.CommandContext(ctx, tool, append(args, ".")...)
 	cmd.Dir = b.source
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+b.GOARCH)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+b.GOOS, "GOARCH="+b.GOARCH)
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
-	// The compilers that go starts end with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	group(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
 		return nil, &CompileError{Source: b.name, Output: out.String(), err: err}
@@ -70,9 +67,9 @@ func isProgram(name string) bool {
 		return false
 	}
 	defer f.Close()
-	magic := make([]byte, 4)
+	magic := make([]byte, 7)
 	_, err = io.ReadFull(f, magic)
-	return err == nil && string(magic) == "\x7fELF"
+	return err == nil && string(magic) != "!<arch>"
 }
 
 // CompileError is a build that failed, with what the compiler said about it. It

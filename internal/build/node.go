@@ -329,7 +329,7 @@ func (b *builder) nodeModules(ctx context.Context) (*modules, error) {
 	if p.lock == "" {
 		b.warn(fmt.Sprintf("%s has no lockfile, so that what is installed can be another thing tomorrow: run npm install --package-lock-only there, and keep package-lock.json", where))
 	}
-	k := newKey("node", runtime.GOOS, b.GOARCH, b.nodeVersion(ctx), filepath.Base(t.path), strings.Join(t.args, " "))
+	k := newKey("node", runtime.GOOS, b.GOARCH, stamp("node"), filepath.Base(t.path), strings.Join(t.args, " "))
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		k.add(name)
 		k.Write(files[name])
@@ -411,19 +411,20 @@ func (p *project) installer(goarch, where string) (tool, error) {
 	return t, err
 }
 
-// nodeVersion tells what native modules are compiled for: the major version of
-// the node in PATH, whose headers and prebuilt files are taken.
-func (b *builder) nodeVersion(ctx context.Context) string {
-	path, err := find("node", "", "")
+// stamp changes when a program in PATH is another one. Native modules are
+// compiled for the node that installs them; asking it for its version would take
+// longer than all else that an unchanged function needs.
+func stamp(program string) string {
+	path, err := find(program, "", "")
 	if err != nil {
 		return "none"
 	}
-	version, err := tool{path: path, args: []string{"--version"}, in: b.name}.output(ctx)
+	path = realPath(path)
+	info, err := os.Stat(path)
 	if err != nil {
-		return "none"
+		return path
 	}
-	major, _, _ := strings.Cut(strings.TrimSpace(version), ".")
-	return major
+	return fmt.Sprintf("%s %d %d", path, info.Size(), info.ModTime().UnixNano())
 }
 
 // nodeArch is a processor in Node.js' names.

@@ -37,24 +37,33 @@ func (b *builder) findPython(ctx context.Context) (*python, error) {
 		want = b.Python
 	}
 	native := runtime.GOOS == "linux" && runtime.GOARCH == b.GOARCH
+	candidates := []string{"python" + want, "python3", "python"}
+	// To find it takes a few hundred milliseconds, so what was found for a
+	// version is written down.
+	k := newKey("pythons", want)
+	for _, name := range candidates {
+		k.add(stamp(name))
+	}
+	note := filepath.Join(b.CacheDir, "pythons", k.String())
+	if path, err := os.ReadFile(note); err == nil && want != "" && exists(string(path)) {
+		return &python{string(path), want, native}, nil
+	}
 	var other *python
-	var asked []string
-	for _, name := range []string{"python" + want, "python3", "python"} {
+	for _, name := range candidates {
 		path, err := find(name, "", "")
-		if err != nil || slices.Contains(asked, path) {
+		if err != nil {
 			continue
 		}
-		asked = append(asked, path)
-		version, err := tool{path: path, args: []string{"-I", "-c", "import sys, pip; print('%d.%d' % sys.version_info[:2])"}, in: b.name}.output(ctx)
-		version = strings.TrimSpace(version)
+		out, err := tool{path: path, args: []string{"-I", "-c", "import sys, pip; print('%d.%d' % sys.version_info[:2], sys.executable)"}, dir: b.source, in: b.name}.output(ctx)
+		version, executable, _ := strings.Cut(strings.TrimSpace(out), " ")
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case err != nil || !strings.HasPrefix(version, "3."):
 		case want == "" || version == want:
-			return &python{path, version, native}, nil
+			return &python{executable, version, native}, errors.Join(os.MkdirAll(filepath.Dir(note), 0o755), writeFile(note, executable))
 		case other == nil:
-			other = &python{path, want, false}
+			other = &python{executable, want, false}
 		}
 	}
 	if other == nil {
@@ -70,7 +79,9 @@ type requirements struct {
 	file, text string
 	// inputs are all files that they were read from.
 	inputs []string
-	from   string // what says so, for people
+	dir    string // what paths in them are relative to
+	where  string // dir as people call it
+	from   string // the file's name, for people
 }
 
 // exports are the tools that make requirements of their lockfiles.
@@ -84,52 +95,72 @@ var exports = []struct {
 	{"Pipfile.lock", "pipenv", []string{"requirements", "--hash"}},
 }
 
-// requirementsOf finds what a folder of Python needs; nil is nothing.
+// requirementsOf finds what a folder of Python needs, which stands in it or
+// above it, up to the manifest's folder; nil is nothing.
 func (b *builder) requirementsOf(ctx context.Context, py func() (*python, error)) (*requirements, error) {
-	at := func(name string) string { return filepath.Join(b.source, name) }
+	for dir := b.source; ; dir = filepath.Dir(dir) {
+		r := &requirements{dir: dir, where: b.name}
+		if rel, err := filepath.Rel(b.root, dir); err == nil && dir != b.source {
+			r.where = rel
+		}
+		found, err := b.readRequirements(ctx, r, py)
+		if found && r.from != "" {
+			return r, err
+		}
+		if found || err != nil || dir == b.root || !within(b.root, dir) {
+			return nil, err
+		}
+	}
+}
+
+// readRequirements reads those of r's folder, if there are any.
+func (b *builder) readRequirements(ctx context.Context, r *requirements, py func() (*python, error)) (found bool, err error) {
+	at := func(name string) string { return filepath.Join(r.dir, name) }
 	if exists(at("requirements.txt")) {
-		r := &requirements{file: at("requirements.txt"), from: "requirements.txt"}
-		return r, b.follow(r, r.file)
+		r.file, r.from = at("requirements.txt"), "requirements.txt"
+		return true, b.follow(r, r.file)
 	}
 	for _, e := range exports {
 		if !exists(at(e.lock)) {
 			continue
 		}
-		program, err := find(e.program, fmt.Sprintf("%s in %s is read by %s", e.lock, b.name, e.program),
+		program, err := find(e.program, fmt.Sprintf("%s in %s is read by %s", e.lock, r.where, e.program),
 			fmt.Sprintf("install it, or keep what %s %s prints as requirements.txt", e.program, strings.Join(e.args, " ")))
 		if err != nil {
-			return nil, err
+			return true, err
 		}
-		text, err := tool{path: program, args: e.args, dir: b.source, in: b.name,
+		r.from = e.lock
+		r.text, err = tool{path: program, args: e.args, dir: r.dir, in: r.where,
 			hint: "keep what it is to print as requirements.txt, which is used before a lockfile"}.output(ctx)
-		return &requirements{text: text, from: e.lock}, err
+		return true, err
 	}
 	if !exists(at("pyproject.toml")) {
-		return nil, nil
+		return false, nil
 	}
 	p, err := py()
 	if err != nil {
-		return nil, err
+		return true, err
 	}
-	out, err := tool{path: p.path, args: []string{"-I", "-c", readProject, at("pyproject.toml")}, in: b.name}.output(ctx)
+	out, err := tool{path: p.path, args: []string{"-I", "-c", readProject, at("pyproject.toml")}, in: r.where}.output(ctx)
 	if err != nil {
-		return nil, err
+		return true, err
 	}
 	var project struct {
 		Dependencies []string
 		Poetry       bool
 	}
 	if err := json.Unmarshal([]byte(out), &project); err != nil {
-		return nil, fmt.Errorf("reading pyproject.toml in %s: %w", b.name, err)
+		return true, fmt.Errorf("reading pyproject.toml in %s: %w", r.where, err)
 	}
-	switch {
-	case project.Poetry:
-		return nil, fmt.Errorf("pyproject.toml in %s lists its dependencies in [tool.poetry], and there is no poetry.lock: run poetry lock, or list them in [project]: %w", b.name, gust.ErrInvalid)
-	case len(project.Dependencies) == 0:
-		return nil, nil
+	if project.Poetry {
+		return true, fmt.Errorf("pyproject.toml in %s lists its dependencies in [tool.poetry], and there is no poetry.lock: run poetry lock, or list them in [project]: %w", r.where, gust.ErrInvalid)
 	}
-	slices.Sort(project.Dependencies)
-	return &requirements{text: strings.Join(project.Dependencies, "\n") + "\n", from: "pyproject.toml"}, nil
+	if len(project.Dependencies) > 0 {
+		slices.Sort(project.Dependencies)
+		r.text, r.from = strings.Join(project.Dependencies, "\n")+"\n", "pyproject.toml"
+		b.warn(fmt.Sprintf("pyproject.toml in %s has no lockfile, so that what is installed can be another thing tomorrow: run uv lock, or keep what pip freeze prints as requirements.txt", r.where))
+	}
+	return true, nil
 }
 
 // readProject prints the dependencies of a pyproject.toml (PEP 621). Before 3.11
@@ -174,11 +205,11 @@ func (b *builder) follow(r *requirements, file string) error {
 				return fmt.Errorf("%s: %w: %w", line, err, gust.ErrInvalid)
 			}
 		case first == "-e" || first == "--editable":
-			return fmt.Errorf("%s in %s is an editable installation, which has its files elsewhere: write it without %s: %w", strings.TrimSpace(line), b.name, first, gust.ErrInvalid)
+			return fmt.Errorf("%s in %s is an editable installation, which has its files elsewhere: write it without %s: %w", strings.TrimSpace(line), r.where, first, gust.ErrInvalid)
 		case strings.HasPrefix(first, "-"):
 		default:
 			word := strings.Fields(line)[0]
-			path := filepath.Join(b.source, strings.TrimPrefix(word, "file:"))
+			path := filepath.Join(r.dir, strings.TrimPrefix(word, "file:"))
 			if info, err := os.Stat(path); err == nil && strings.ContainsAny(word, "/.") {
 				err := filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
 					if err == nil && d.Type().IsRegular() && !strings.Contains(name, ".egg-info") {
@@ -195,7 +226,7 @@ func (b *builder) follow(r *requirements, file string) error {
 		}
 	}
 	if loose != "" {
-		b.warn(fmt.Sprintf("%s in %s does not say which version of %s, so that what is installed can be another thing tomorrow: pin all with pip freeze or pip-compile", filepath.Base(file), b.name, loose))
+		b.warn(fmt.Sprintf("%s in %s does not say which version of %s, so that what is installed can be another thing tomorrow: pin all with pip freeze or pip-compile", filepath.Base(file), r.where, loose))
 	}
 	return nil
 }
@@ -231,7 +262,7 @@ func (b *builder) sitePackages(ctx context.Context, prefix string) (string, erro
 		if err != nil {
 			return "", err
 		}
-		rel, err := filepath.Rel(b.source, file)
+		rel, err := filepath.Rel(r.dir, file)
 		if err != nil {
 			return "", err
 		}
@@ -239,7 +270,7 @@ func (b *builder) sitePackages(ctx context.Context, prefix string) (string, erro
 		k.add(string(data))
 	}
 	return b.dependencies(ctx, k, func(dir string) error {
-		b.Progress("installing what " + path.Join(b.name, r.from) + " lists")
+		b.Progress("installing what " + path.Join(r.where, r.from) + " lists")
 		site := filepath.Join(dir, "site")
 		file := r.file
 		if file == "" {
@@ -248,7 +279,7 @@ func (b *builder) sitePackages(ctx context.Context, prefix string) (string, erro
 				return err
 			}
 		}
-		t := tool{path: py.path, args: append(args, "--target", site, "--requirement", file), dir: b.source, in: b.name,
+		t := tool{path: py.path, args: append(args, "--target", site, "--requirement", file), dir: r.dir, in: r.where,
 			env: []string{"PYTHONNOUSERSITE=1", "PIP_ROOT_USER_ACTION=ignore", "PYTHONDONTWRITEBYTECODE=1"}}
 		t.hint = "the index and its credentials are those of pip.conf and PIP_INDEX_URL"
 		if !py.exact {

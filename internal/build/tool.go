@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -81,8 +80,7 @@ func (t tool) start(ctx context.Context, errs *output) (string, error) {
 	cmd.Env = append(cmd.Env, t.env...)
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, errs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	group(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {

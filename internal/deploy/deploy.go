@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	gust "github.com/gust-dev/gust"
@@ -36,7 +37,8 @@ type App struct {
 	// name.
 	Built, Layers map[string]*build.Artifact
 
-	arch string // the node's processor
+	os, arch string // the node's
+	python   string // the newest that it has, if that was needed
 }
 
 // New loads the manifest in dir; its problems can be told without a node. The
@@ -60,7 +62,7 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 		if err != nil {
 			return err
 		}
-		_, a.arch, _ = strings.Cut(of.Platform, "/")
+		a.os, a.arch, _ = strings.Cut(of.Platform, "/")
 	}
 	cache, err := Cache()
 	if err != nil {
@@ -73,16 +75,21 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 	}
 	used := make(map[string]manifest.Layer)
 	for _, f := range app.Functions {
+		if err := a.newest(ctx, f.Interpreter); err != nil {
+			return err
+		}
 		for _, l := range f.Layers {
 			used[l.Name] = a.Manifest.Layers[l.Name]
 		}
 	}
 	options := build.Options{
 		CacheDir: cache,
+		GOOS:     a.os,
 		GOARCH:   a.arch,
 		Progress: func(text string) { a.Progress("build", text) },
 		Debug:    a.Debug,
 		Layers:   a.Manifest.Layers,
+		Python:   a.python,
 	}
 	defer a.Progress("build", "")
 	layers, err := build.Layers(ctx, a.Dir, used, options)
@@ -100,6 +107,26 @@ func (a *App) Build(ctx context.Context, names ...string) error {
 			if b := a.Layers[l.Name]; b != nil {
 				f.Layers[i].Artifact = b.Digest
 			}
+		}
+	}
+	return nil
+}
+
+// newest asks the node which Python it gives to functions that name no version:
+// packages are installed for one.
+func (a *App) newest(ctx context.Context, interpreter string) error {
+	if interpreter != string(gust.RuntimePython) || a.python != "" {
+		return nil
+	}
+	list, err := a.Client.Runtimes(ctx)
+	if err != nil {
+		return err
+	}
+	newest := -1
+	for _, r := range list {
+		minor, err := strconv.Atoi(strings.TrimPrefix(r.Name, "python@3."))
+		if err == nil && r.Current && minor > newest {
+			newest, a.python = minor, "3."+strconv.Itoa(minor)
 		}
 	}
 	return nil

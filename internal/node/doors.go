@@ -3,7 +3,6 @@ package node
 import (
 	"net"
 	"sync"
-	"syscall"
 )
 
 // A door's connections are bounded, or clients that only keep connections open
@@ -63,13 +62,4 @@ func (g *guest) Close() error {
 	err := g.TCPConn.Close()
 	g.once.Do(func() { <-g.door.places })
 	return err
-}
-
-// descriptors is how many this process may have open; 0 is not known.
-func descriptors() int {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return 0
-	}
-	return int(min(l.Cur, 1<<20))
 }

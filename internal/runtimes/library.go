@@ -89,9 +89,7 @@ func finished() *task {
 }
 
 // Open reads what is kept. What is to be made or checked is done in the
-// background: at once the base, which every start of a function without an
-// interpreter waits for, and the check of roots that functions are pinned to; the
-// system's interpreters when one is asked for, or a little later.
+// background, when it is first asked for or when Begin is called.
 func Open(o Options) (*Roots, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -122,19 +120,34 @@ func Open(o Options) (*Roots, error) {
 	} else if err := l.openRoots(); err != nil {
 		return nil, err
 	}
+	return l, nil
+}
+
+// Begin does in the background what nobody has asked for yet: it makes the base,
+// checks the roots that functions are pinned to, and a little later adds what the
+// system has. A node calls it when it is ready, so that its start does not wait.
+func (l *Roots) Begin() {
 	l.wg.Go(func() {
+		_ = l.added(l.ctx, nameBase) // each task says what went wrong
+		for d := range l.Pinned() {
+			l.mu.Lock()
+			k := l.kept[d]
+			l.mu.Unlock()
+			if k != nil {
+				_ = l.check(l.ctx, k) // the function's start says it too
+			}
+		}
 		later := time.NewTimer(lookAfter)
 		defer later.Stop()
 		select {
 		case <-later.C:
-			_ = l.Settle(l.ctx) // each task has said what went wrong
+			_ = l.Settle(l.ctx)
 		case <-l.ctx.Done():
 		}
 	})
-	return l, nil
 }
 
-// openRoots reads the records, and begins what cannot wait.
+// openRoots reads the records, and removes what an earlier run left.
 func (l *Roots) openRoots() error {
 	if err := noRoots(); err != nil {
 		return err
@@ -158,18 +171,6 @@ func (l *Roots) openRoots() error {
 			}
 		}
 		<-l.making
-		_ = l.added(l.ctx, nameBase) // it has said what went wrong
-	})
-	pinned := l.Pinned()
-	l.wg.Go(func() {
-		for d := range pinned {
-			l.mu.Lock()
-			k := l.kept[d]
-			l.mu.Unlock()
-			if k != nil {
-				_ = l.check(l.ctx, k) // the function's start says it
-			}
-		}
 	})
 	return nil
 }

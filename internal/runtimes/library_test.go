@@ -214,6 +214,7 @@ func TestPinnedRootsAreCheckedAhead(t *testing.T) {
 	l.Close()
 	o.Pinned = func() map[gust.Digest][]string { return map[gust.Digest][]string{r.Digest: {"api"}} }
 	l = open(t, o)
+	l.Begin()
 	for {
 		l.mu.Lock()
 		task := l.kept[r.Digest].checked

@@ -156,8 +156,10 @@ What ` + "`make conformance`" + ` deploys and calls, with the versions that it p
 | numpy (native) | 2.4.6 | python | conformance/testdata/python/numpy |
 | express | 5.3.0 | http with the interpreter node | conformance/testdata/node/express |
 | Fastify | 5.12.8 | http with the interpreter node | conformance/testdata/node/fastify |
-| FastAPI, on uvicorn | 0.165.0, 0.54.0 | http with the interpreter python | conformance/testdata/python/fastapi |
+| Hono, behind its adapter for Lambda, streaming | 4.9.0 | node | conformance/testdata/node/hono |
+| FastAPI, on uvicorn, with WebSockets | 0.165.0, 0.54.0 | http with the interpreter python | conformance/testdata/python/fastapi |
 | Flask, on waitress | 3.1.3, 3.0.2 | http with the interpreter python | conformance/testdata/python/flask |
+| Starlette, behind Mangum | 1.10.0, 0.22.0 | python | conformance/testdata/python/mangum |
 
 - Tracing has no daemon that takes segments: Powertools' tracers run, find the trace of the invocation, and what they send is lost.
 - A function has no credentials in this version of Gust: an SDK's call ends in its own error for that (CredentialsProviderError in JavaScript).

@@ -172,6 +172,9 @@ func (l *Link) Allow(to gust.Network) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ns == nil {
+		return errors.New("an environment's network is opened once")
+	}
 	if err := l.pass(p.loopback); err != nil {
 		return err
 	}
@@ -396,6 +399,8 @@ func (l *Link) Close() {
 		if err != nil {
 			n.log.Error("an environment has ended and its rules are left", "error", err)
 		}
+		// The kernel has made this one, if there was anything to count.
+		n.gate.edit([]elements{{n.gate.count, []nftables.SetElement{{Key: number(l.index)}}}}, nil)
 	}
 	l.wg.Wait()
 	n.mu.Lock()

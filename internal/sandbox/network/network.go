@@ -307,8 +307,12 @@ func (n *Network) Close() error {
 	if n.forward != nil {
 		err = n.forward.close()
 	}
-	n.host.close()
-	n.gate.close()
+	if n.host != nil {
+		n.host.close()
+	}
+	if n.gate != nil {
+		n.gate.close()
+	}
 	if n.routes != nil {
 		n.routes.close()
 	}

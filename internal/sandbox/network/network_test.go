@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox/network"
@@ -327,4 +330,60 @@ func TestNothingIsLeft(t *testing.T) {
 	if files, _ := filepath.Glob(dir + "/*"); len(files) > 0 {
 		t.Errorf("files: %v", files)
 	}
+}
+
+// A port of the host's that its own rules lead elsewhere is the host's still.
+func TestPortsThatTheHostTranslatesAreItsOwn(t *testing.T) {
+	w := networktest.New(t)
+	n := open(t, w)
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nat := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "published"})
+	t.Cleanup(func() { conn.DelTable(nat); conn.Flush() })
+	c := conn.AddChain(&nftables.Chain{Name: "in", Table: nat, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest})
+	conn.AddRule(&nftables.Rule{Table: nat, Chain: c, Exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: net.ParseIP(networktest.Host).To4()},
+		&expr.Immediate{Register: 1, Data: net.ParseIP(networktest.Private).To4()},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+	}})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	p := attach(t, n, internet())
+	p.refused("tcp", at(networktest.Host))
+	q := attach(t, n, list(at(networktest.Host)))
+	if answer, err := q.dial("tcp", at(networktest.Host)); err != nil || !strings.Contains(answer, networktest.Private) {
+		t.Errorf("listed, it answers %q, %v", answer, err)
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	w := networktest.New(t)
+	n := open(t, w)
+	p, q := attach(t, n, internet()), attach(t, n, internet())
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	var refused error
+	p.in(func() error {
+		for len(conns) < 2000 && refused == nil {
+			c, err := net.Dial("tcp", at(networktest.Public))
+			if err != nil {
+				refused = err
+				break
+			}
+			conns = append(conns, c)
+		}
+		return nil
+	})
+	if !errors.Is(refused, unix.ECONNREFUSED) || len(conns) < 1000 || len(conns) > 1100 {
+		t.Errorf("%d connections, then %v", len(conns), refused)
+	}
+	q.reaches("tcp", at(networktest.Public))
 }

@@ -1,8 +1,8 @@
-"""A FastAPI app: paths, validation by models, answers that stream, documentation of itself."""
+"""A FastAPI app: paths, validation by models, answers that stream, documentation of itself, WebSockets."""
 
 from typing import Annotated
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, WebSocket
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
@@ -37,3 +37,10 @@ async def stream():
             yield f"piece {i}\n"
 
     return StreamingResponse(pieces(), media_type="text/plain")
+
+
+@app.websocket("/fastapi/ws")
+async def echo(socket: WebSocket):
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(f"Message text was: {text}")
