@@ -8,6 +8,14 @@ import (
 	"github.com/gust-dev/gust/internal/manifest/rules"
 )
 
+// interpreterOf is what a runtime asks for that has an interpreter always.
+func interpreterOf(r gust.Runtime) string {
+	if r == gust.RuntimeNode || r == gust.RuntimePython {
+		return string(r)
+	}
+	return ""
+}
+
 func TestHandlers(t *testing.T) {
 	const form = " is no handler: want the file and the function in it, such as index.handler or folder/index.handler"
 	for _, test := range []struct {
@@ -35,7 +43,7 @@ func TestHandlers(t *testing.T) {
 	} {
 		app := valid()
 		f := app.Functions["f"]
-		f.Runtime, f.Handler, f.Interpreter = test.runtime, test.handler, interpreter(test.runtime)
+		f.Runtime, f.Handler, f.Interpreter = test.runtime, test.handler, interpreterOf(test.runtime)
 		want := test.want
 		if want != "" {
 			want = "functions.f.handler: " + want
@@ -44,14 +52,6 @@ func TestHandlers(t *testing.T) {
 			t.Errorf("%s %q:\n got %s\nwant %s", test.runtime, test.handler, got, want)
 		}
 	}
-}
-
-// interpreter is one that a function of the runtime may have.
-func interpreter(r gust.Runtime) string {
-	if r == gust.RuntimeNode || r == gust.RuntimePython {
-		return string(r)
-	}
-	return ""
 }
 
 func TestOneAtATimeInPython(t *testing.T) {
@@ -91,10 +91,9 @@ func TestChosenVariables(t *testing.T) {
 	} {
 		app := valid()
 		f := app.Functions["f"]
-		f.Runtime, f.Env = test.runtime, map[string]string{test.name: test.value}
-		switch test.runtime {
-		case gust.RuntimeNode, gust.RuntimePython:
-			f.Handler, f.Interpreter = "app.handler", interpreter(test.runtime)
+		f.Runtime, f.Env, f.Interpreter = test.runtime, map[string]string{test.name: test.value}, interpreterOf(test.runtime)
+		if f.Interpreter != "" {
+			f.Handler = "app.handler"
 		}
 		want := test.want
 		if want != "" {
