@@ -283,6 +283,24 @@ func TestTheHostsLoopbackIsPassedOn(t *testing.T) {
 	}
 	p := attach(t, n, list("localhost:7001", "127.0.0.1:7001", "127.0.0.1:7002"))
 	p.reaches("tcp", "127.0.0.1:7001")
+	// A connection that stays open is counted while it does.
+	p.in(func() error {
+		c, err := net.Dial("tcp", "localhost:7001")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		r := bufio.NewReader(c)
+		r.ReadString('\n')
+		before := p.BytesOut()
+		c.Write([]byte("a question"))
+		_, err = r.ReadByte()
+		if got := p.BytesOut() - before; got != int64(len("a question")) {
+			t.Errorf("%d bytes are counted", got)
+		}
+		return err
+	})
 	p.refused("tcp", "127.0.0.1:7002")
 	p.refused("tcp", "127.0.0.1:7003")
 	q := attach(t, n, internet())
