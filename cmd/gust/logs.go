@@ -109,7 +109,7 @@ func (c *command) printRecord(out *terminal, r *observe.Record) error {
 func describeRecord(out *terminal, r *observe.Record) string {
 	switch r.Kind {
 	case observe.KindLine:
-		return out.paint(levelColour(r.Level), printable(r.Message))
+		return out.paint(levelColour(r.Level), printable(readable(r.Message)))
 	case observe.KindStart:
 		return out.paint(dim, fmt.Sprintf("START version %d", r.Version))
 	case observe.KindReport:

@@ -222,7 +222,7 @@ var errPins = errors.New("the names of a function's network have more addresses 
 
 // pin opens a listed name's addresses. An open connection outlives it.
 func (l *Link) pin(addrs []netip.Addr, ports []uint16, ttl time.Duration) error {
-	ttl = min(max(ttl, minPin), maxPin) + 5*time.Second // for who has just been told
+	ttl = min(max(ttl, l.n.minPin), maxPin) + l.n.pinGrace
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -91,7 +91,8 @@ func isPublic(a netip.Addr) bool {
 // Bounds of for how long an answer opens an address: a name's owner says how
 // long it is right, and programs often believe it for longer.
 const (
-	minPin  = time.Minute
-	maxPin  = time.Hour
-	maxPins = 1024 // of one environment
+	minPin   = time.Minute
+	maxPin   = time.Hour
+	pinGrace = 5 * time.Second // for who is told at the end of that
+	maxPins  = 1024            // of one environment
 )
