@@ -19,6 +19,16 @@ type Network struct {
 	Allow []string
 }
 
+// MaxDestinations bounds a network's list.
+const MaxDestinations = 64
+
+// Ports that are taken on an environment's loopback: the Runtime API's, and an
+// http program's.
+const (
+	RuntimeAPIPort = 9001
+	HTTPPort       = 8080
+)
+
 // NetworkMode is the kind of a Network.
 type NetworkMode string
 

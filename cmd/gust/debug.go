@@ -152,7 +152,8 @@ func listen(wait bool) func(command, env []string, port int) ([]string, []string
 		for at < len(command) && strings.HasPrefix(command[at], "-") && command[at] != "-m" && command[at] != "-c" {
 			at++
 		}
-		words := []string{"-m", "debugpy", "--listen", fmt.Sprintf("127.0.0.1:%d", port)}
+		// Where the standard library is frozen into it, breakpoints could be missed.
+		words := []string{"-Xfrozen_modules=off", "-m", "debugpy", "--listen", fmt.Sprintf("127.0.0.1:%d", port)}
 		if wait {
 			words = append(words, "--wait-for-client")
 		}

@@ -133,9 +133,9 @@ func TestDebuggersAreStartedAroundPrograms(t *testing.T) {
 		{inspect(true), []string{"/opt/wrapper", "/usr/bin/node", "/x/bootstrap.cjs"},
 			[]string{"/opt/wrapper", "/usr/bin/node", "--inspect-brk=127.0.0.1:9", "/x/bootstrap.cjs"}},
 		{listen(false), []string{"/usr/bin/python3.11", "-u", "/x/bootstrap.py"},
-			[]string{"/usr/bin/python3.11", "-u", "-m", "debugpy", "--listen", "127.0.0.1:9", "/x/bootstrap.py"}},
+			[]string{"/usr/bin/python3.11", "-u", "-Xfrozen_modules=off", "-m", "debugpy", "--listen", "127.0.0.1:9", "/x/bootstrap.py"}},
 		{listen(true), []string{"python3", "-m", "uvicorn", "app:app"},
-			[]string{"python3", "-m", "debugpy", "--listen", "127.0.0.1:9", "--wait-for-client", "-m", "uvicorn", "app:app"}},
+			[]string{"python3", "-Xfrozen_modules=off", "-m", "debugpy", "--listen", "127.0.0.1:9", "--wait-for-client", "-m", "uvicorn", "app:app"}},
 	} {
 		before := slices.Clone(c.command)
 		if got, _ := c.change(c.command, nil, 9); !slices.Equal(got, c.want) || !slices.Equal(c.command, before) {

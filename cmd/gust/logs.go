@@ -109,7 +109,7 @@ func (c *command) printRecord(out *terminal, r *observe.Record) error {
 func describeRecord(out *terminal, r *observe.Record) string {
 	switch r.Kind {
 	case observe.KindLine:
-		return out.paint(levelColour(r.Level), printable(r.Message))
+		return out.paint(levelColour(r.Level), printable(readable(r.Message)))
 	case observe.KindStart:
 		return out.paint(dim, fmt.Sprintf("START version %d", r.Version))
 	case observe.KindReport:
@@ -130,6 +130,9 @@ func describeReport(out *terminal, r *gust.Report) string {
 			pool = ", from the pool"
 		}
 		text += fmt.Sprintf(", cold (%s%s), init %s", r.Cold, pool, milliseconds(r.Init))
+	}
+	if r.BytesOut > 0 {
+		text += ", sent " + size(r.BytesOut)
 	}
 	if r.Outcome == gust.OutcomeOK {
 		return out.paint(dim, text)

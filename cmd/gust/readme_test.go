@@ -63,7 +63,7 @@ func TestReadme(t *testing.T) {
 			t.Errorf("a manifest of README.md is wrong:\n%v", err)
 		}
 	}
-	for _, file := range []string{"README.md", "CONTRIBUTING.md", "docs/API.md", "docs/CLI.md"} {
+	for _, file := range []string{"README.md", "CONTRIBUTING.md", "docs/API.md", "docs/CLI.md", "docs/DEVELOPING.md"} {
 		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(read(t, "../../"+file), -1) {
 			if _, err := os.Stat(filepath.Join("../..", filepath.Dir(file), m[1])); err != nil {
 				t.Errorf("%s links to what is not there: %v", file, err)

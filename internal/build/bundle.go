@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/evanw/esbuild/pkg/api"
 
@@ -23,8 +24,8 @@ import (
 // are looked for: what is compiled from comes before what it was compiled to.
 var sourceEndings = []string{".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs"}
 
-// esmShims stand at the top of a bundle that is an ES module: packages in it
-// that are CommonJS ask for these.
+// Packages that are CommonJS ask for what an ES module does not have: a bundle
+// that is one begins with require, and has the others where they are asked for.
 const esmBanner = `import { createRequire as __gustCreateRequire } from "node:module"; const require = __gustCreateRequire(import.meta.url);`
 
 const esmShims = `import { fileURLToPath as __toPath } from "node:url";
@@ -43,6 +44,8 @@ type bundler struct {
 	// links is a folder that resolves local packages to where they are.
 	links string
 	// external are the installed packages that are packed beside the bundle.
+	// esbuild resolves on many goroutines; mu guards them.
+	mu       sync.Mutex
 	external map[string]bool
 }
 
@@ -55,10 +58,12 @@ func (b *builder) bundle(ctx context.Context, m *modules, module, ending, out st
 	if n.entry, n.esm, err = b.entryPoint(module); err != nil {
 		return nil, err
 	}
-	if ending == "" {
-		if ending = ".cjs"; n.esm {
-			ending = ".mjs"
-		}
+	switch {
+	case ending != "":
+	case n.esm:
+		ending = ".mjs"
+	default:
+		ending = ".cjs"
 	}
 	if err := n.link(); err != nil {
 		return nil, err
@@ -243,7 +248,9 @@ func (n *bundler) setup(b api.PluginBuild) {
 		folder := n.installedFor(args.ResolveDir, name)
 		if n.isExternal(name) || folder != "" && n.modules.installed[folder].Native {
 			if folder != "" {
+				n.mu.Lock()
 				n.external[folder] = true
+				n.mu.Unlock()
 			}
 			return api.OnResolveResult{Path: args.Path, External: true}, nil
 		}

@@ -361,14 +361,14 @@ func (b *builder) nodeModules(ctx context.Context) (*modules, error) {
 // installer is the command that installs a project's production dependencies by
 // the package manager whose lockfile it has.
 func (p *project) installer(goarch, where string) (tool, error) {
-	t := tool{in: where}
+	t := tool{doing: "npm ci", in: where}
 	member := p.packages[p.dir].Name
 	manager := "npm"
 	switch p.lock {
 	case "", "package-lock.json", "npm-shrinkwrap.json":
 		t.args = []string{"ci"}
 		if p.lock == "" {
-			t.args = []string{"install", "--no-package-lock"}
+			t.doing, t.args = "npm install", []string{"install", "--no-package-lock"}
 		}
 		t.args = append(t.args, "--omit=dev", "--no-audit", "--no-fund", "--no-progress", "--no-update-notifier", "--loglevel=error")
 		if p.root != p.dir {
@@ -379,13 +379,13 @@ func (p *project) installer(goarch, where string) (tool, error) {
 		}
 		t.hint = "gust ran it on a copy of package.json and its lockfile; npm's own log has more, and the registry and its credentials are those of .npmrc"
 	case "pnpm-lock.yaml":
-		manager = "pnpm"
+		manager, t.doing = "pnpm", "pnpm install"
 		t.args = []string{"install", "--prod", "--frozen-lockfile", "--config.node-linker=hoisted", "--config.package-import-method=copy", "--reporter=append-only"}
 		if p.root != p.dir {
 			t.args = append(t.args, "--filter", member+"...")
 		}
 	case "yarn.lock":
-		manager = "yarn"
+		manager, t.doing = "yarn", "yarn install"
 		lock, err := os.ReadFile(filepath.Join(p.root, p.lock))
 		if err != nil {
 			return t, err

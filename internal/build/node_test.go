@@ -420,7 +420,7 @@ func TestNodeErrors(t *testing.T) {
 		{"package.json that is none", one("", "fn/package.json", "{"), "index.handler", bundle, []string{"package.json is not a package.json: unexpected end of JSON input"}},
 		{"a file that is not there", one("", "fn/package.json", `{"dependencies": {"a": "file:../a.tgz"}}`), "index.handler", bundle, []string{"names a as file:../a.tgz, which is not there"}},
 		{"a lockfile of something else", one("", "fn/package.json", `{"dependencies": {"pure": "file:../lib/pure.tgz"}}`, "fn/package-lock.json", `{"lockfileVersion": 3, "packages": {"": {}}}`), "index.handler", bundle,
-			[]string{"function f: npm ci --omit=dev --no-audit in fn failed:\n", "are in sync", "gust ran it on a copy of package.json and its lockfile"}},
+			[]string{"function f: npm ci in fn failed:\n", "are in sync", "gust ran it on a copy of package.json and its lockfile"}},
 		{"a package manager that is not there", one("", "fn/package.json", `{"dependencies": {"a": "1"}}`, "fn/bun.lock", ""), "index.handler", bundle,
 			[]string{"fn has bun.lock, and gust does not install by bun: run npm install --package-lock-only there and keep package-lock.json instead"}},
 		{"TypeScript as it is", one(""), "index.handler", manifest.Build{}, []string{

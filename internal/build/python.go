@@ -54,7 +54,7 @@ func (b *builder) findPython(ctx context.Context) (*python, error) {
 		if err != nil {
 			continue
 		}
-		out, err := tool{path: path, args: []string{"-I", "-c", "import sys, pip; print('%d.%d' % sys.version_info[:2], sys.executable)"}, dir: b.source, in: b.name}.output(ctx)
+		out, err := tool{path: path, args: []string{"-I", "-c", "import sys, pip; print('%d.%d' % sys.version_info[:2], sys.executable)"}, dir: b.source, doing: "asking " + name + " for its version", in: b.name}.output(ctx)
 		version, executable, _ := strings.Cut(strings.TrimSpace(out), " ")
 		switch {
 		case ctx.Err() != nil:
@@ -130,7 +130,7 @@ func (b *builder) readRequirements(ctx context.Context, r *requirements, py func
 			return true, err
 		}
 		r.from = e.lock
-		r.text, err = tool{path: program, args: e.args, dir: r.dir, in: r.where,
+		r.text, err = tool{path: program, args: e.args, dir: r.dir, doing: e.program + " " + e.args[0], in: r.where,
 			hint: "keep what it is to print as requirements.txt, which is used before a lockfile"}.output(ctx)
 		return true, err
 	}
@@ -141,7 +141,7 @@ func (b *builder) readRequirements(ctx context.Context, r *requirements, py func
 	if err != nil {
 		return true, err
 	}
-	out, err := tool{path: p.path, args: []string{"-I", "-c", readProject, at("pyproject.toml")}, in: r.where}.output(ctx)
+	out, err := tool{path: p.path, args: []string{"-I", "-c", readProject, at("pyproject.toml")}, doing: "reading pyproject.toml", in: r.where}.output(ctx)
 	if err != nil {
 		return true, err
 	}
@@ -279,7 +279,7 @@ func (b *builder) sitePackages(ctx context.Context, prefix string) (string, erro
 				return err
 			}
 		}
-		t := tool{path: py.path, args: append(args, "--target", site, "--requirement", file), dir: r.dir, in: r.where,
+		t := tool{path: py.path, args: append(args, "--target", site, "--requirement", file), dir: r.dir, doing: "pip install", in: r.where,
 			env: []string{"PYTHONNOUSERSITE=1", "PIP_ROOT_USER_ACTION=ignore", "PYTHONDONTWRITEBYTECODE=1"}}
 		t.hint = "the index and its credentials are those of pip.conf and PIP_INDEX_URL"
 		if !py.exact {
@@ -356,7 +356,7 @@ func (b *builder) compile(ctx context.Context, py *python, from string, names []
 		return err
 	}
 	// What is hashed by chance stands in another order each time.
-	err = tool{path: py.path, args: []string{"-S", "-c", compileAll, file, from, to, prefix}, env: []string{"PYTHONHASHSEED=0"}, in: b.name}.run(ctx)
+	err = tool{path: py.path, args: []string{"-S", "-c", compileAll, file, from, to, prefix}, env: []string{"PYTHONHASHSEED=0"}, doing: "compiling modules", in: b.name}.run(ctx)
 	return errors.Join(err, os.Remove(file))
 }
 

@@ -215,7 +215,7 @@ func TestPythonErrors(t *testing.T) {
 	}{
 		{"no module", map[string]string{"src/app.py": ""}, []string{`the artifact has no file "app.py" or "app/__init__.py", which the handler "app.handler" names, but "src/app.py"`}},
 		{"what pip refuses", map[string]string{"app.py": "", "requirements.txt": "--no-index\nno-such-package==1\n"}, []string{
-			" -m pip install in . failed:\n", "No matching distribution found for no-such-package==1", "the index and its credentials are those of pip.conf"}},
+			"function f: pip install in . failed:\n", "No matching distribution found for no-such-package==1", "the index and its credentials are those of pip.conf"}},
 		{"an editable installation", map[string]string{"app.py": "", "requirements.txt": "-e ../lib\n"}, []string{"-e ../lib in . is an editable installation, which has its files elsewhere: write it without -e"}},
 		{"requirements that are not there", map[string]string{"app.py": "", "requirements.txt": "-r no.txt\n"}, []string{"no.txt: no such file"}},
 		{"a lockfile without its tool", map[string]string{"app.py": "", "Pipfile.lock": "{}"}, []string{

@@ -1,8 +1,10 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -45,26 +47,26 @@ type tool struct {
 	args []string
 	dir  string
 	env  []string // added to this process's
-	// in is where it is done as the manifest calls it, hint what to do when
-	// it fails.
-	in, hint string
+	// doing is what is done, "npm ci", and in where as the manifest calls it;
+	// hint, if any, is what to do when it fails.
+	doing, in, hint string
 }
 
 // run runs the tool to its end. When ctx ends, it and all that it started are
 // killed.
 func (t tool) run(ctx context.Context) error {
-	var out output
-	_, err := t.start(ctx, &out)
-	return err
+	var said output
+	return t.start(ctx, &said, &said)
 }
 
 // output runs the tool and returns what it prints.
 func (t tool) output(ctx context.Context) (string, error) {
-	var out output
-	return t.start(ctx, &out)
+	var out bytes.Buffer
+	err := t.start(ctx, &out, &output{})
+	return out.String(), err
 }
 
-func (t tool) start(ctx context.Context, errs *output) (string, error) {
+func (t tool) start(ctx context.Context, out io.Writer, said *output) error {
 	cmd := exec.CommandContext(ctx, t.path, t.args...)
 	cmd.Dir = t.dir
 	// What one package manager tells the programs that it starts must not
@@ -78,30 +80,17 @@ func (t tool) start(ctx context.Context, errs *output) (string, error) {
 		return false
 	})
 	cmd.Env = append(cmd.Env, t.env...)
-	var out output
-	cmd.Stdout, cmd.Stderr = &out, errs
+	cmd.Stdout, cmd.Stderr = out, said
 	group(cmd)
 	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		said := strings.TrimSpace(out.String() + "\n" + errs.String())
-		return "", &ToolError{Doing: t.String(), Output: said, Hint: t.hint, err: err}
+	err := cmd.Run()
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	return out.String(), nil
-}
-
-// String is what is done, with a short command line: "npm ci in ./api".
-func (t tool) String() string {
-	words := []string{t.path[strings.LastIndexByte(t.path, '/')+1:]}
-	for _, a := range t.args {
-		if len(words) == 4 || strings.HasPrefix(a, "-c") || strings.Contains(a, "\n") {
-			break
-		}
-		words = append(words, a)
+	if err != nil {
+		return &ToolError{Doing: t.doing + " in " + t.in, Output: strings.TrimSpace(said.String()), Hint: t.hint, err: err}
 	}
-	return strings.Join(words, " ") + " in " + t.in
+	return nil
 }
 
 // find looks a program up in PATH; the error says what it is needed for, and
@@ -112,4 +101,27 @@ func find(program, purpose, instead string) (string, error) {
 		return "", fmt.Errorf("%s, and there is no %s in PATH: %s: %w", purpose, program, instead, gust.ErrInvalid)
 	}
 	return path, nil
+}
+
+// output keeps the beginning of what a program prints.
+type output struct {
+	bytes.Buffer
+	dropped int
+}
+
+const maxOutput = 64 * gust.KB
+
+func (o *output) Write(p []byte) (int, error) {
+	kept := min(len(p), maxOutput-o.Len())
+	o.dropped += len(p) - kept
+	o.Buffer.Write(p[:kept])
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	s := string(bytes.TrimRight(o.Bytes(), "\n"))
+	if o.dropped > 0 {
+		s += fmt.Sprintf("\n... and %d bytes more", o.dropped)
+	}
+	return s
 }

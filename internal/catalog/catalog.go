@@ -41,6 +41,9 @@ type Options struct {
 	// NodeConcurrency is what all functions together may set aside a part of;
 	// 0 is gust.DefaultNodeConcurrency.
 	NodeConcurrency int
+	// Permits says why the node cannot give a function its network, or returns
+	// nil; nil permits all.
+	Permits func(gust.Network) error
 }
 
 // Catalog is what is declared. It is safe for use by many goroutines.
@@ -48,6 +51,7 @@ type Catalog struct {
 	store       *store.Store
 	now         func() time.Time
 	concurrency int
+	permits     func(gust.Network) error
 
 	writing  sync.Mutex // one change at a time
 	snapshot atomic.Pointer[Snapshot]
@@ -95,6 +99,9 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Catalog, error) {
 	c := &Catalog{store: s, now: o.Now, concurrency: o.NodeConcurrency, changed: make(chan struct{})}
 	if c.now == nil {
 		c.now = s.Now
+	}
+	if c.permits = o.Permits; c.permits == nil {
+		c.permits = func(gust.Network) error { return nil }
 	}
 	if c.concurrency == 0 {
 		c.concurrency = gust.DefaultNodeConcurrency

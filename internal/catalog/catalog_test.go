@@ -458,3 +458,28 @@ func TestRemoveTakesAllOfAnApp(t *testing.T) {
 		t.Fatalf("%+v", snap)
 	}
 }
+
+// What the node cannot give is refused by name when it is deployed; what was
+// deployed before stays.
+func TestNetworksThatTheNodeCannotGive(t *testing.T) {
+	c, _ := open(t, t.TempDir())
+	internet := func(f *gust.Function) { f.Network.Mode = gust.NetworkInternet }
+	if _, err := c.Apply(t.Context(), app("a", function("old", internet)), ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.permits = func(n gust.Network) error {
+		if n.Mode == gust.NetworkNone {
+			return nil
+		}
+		return errors.New("no rights for it")
+	}
+	if _, err := c.Apply(t.Context(), app("a", function("old", internet), function("g")), ApplyOptions{}); err != nil {
+		t.Errorf("what has not changed: %v", err)
+	}
+	for _, a := range []*gust.App{app("b", function("new", internet)), app("a", function("old", internet), function("g", internet))} {
+		_, err := c.Apply(t.Context(), a, ApplyOptions{})
+		if !errors.Is(err, gust.ErrInvalid) || !strings.HasSuffix(err.Error(), ".network: no rights for it") {
+			t.Errorf("app %s: %v", a.Name, err)
+		}
+	}
+}

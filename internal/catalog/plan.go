@@ -142,7 +142,25 @@ func (c *Catalog) diff(snap *Snapshot, app *gust.App, o PlanOptions) (*delta, er
 	if err := errors.Join(d.pin.wrong...); err != nil {
 		return nil, err
 	}
+	if err := c.checkNetworks(d); err != nil {
+		return nil, err
+	}
 	return d, c.checkConcurrency(snap, d)
+}
+
+// checkNetworks holds what is written against what the node can give. What was
+// deployed when it could more stays.
+func (c *Catalog) checkNetworks(d *delta) error {
+	var v rules.Violations
+	for _, f := range d.written {
+		if err := c.permits(f.Network); err != nil {
+			v = append(v, rules.Violation{Path: rules.Join(rules.Join("functions", f.Name), "network"), Text: err.Error()})
+		}
+	}
+	if len(v) > 0 {
+		return v
+	}
+	return nil
 }
 
 func (d *delta) add(op Op, kind, name string, fields ...FieldChange) {

@@ -2,6 +2,7 @@ package invoke
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -117,12 +118,15 @@ func TestPrepare(t *testing.T) {
 		got = append(got, strings.Join(append([]string{spec.Root}, spec.Boot...), " "))
 	}
 	slices.Sort(got)
-	want := []string{
-		"/roots/a /usr/bin/node --max-old-space-size=394 /var/runtime/bootstrap.cjs",
-		"/roots/a /usr/bin/node --max-old-space-size=68 /var/runtime/bootstrap.cjs",
-		"/roots/b /usr/bin/node --max-old-space-size=68 /var/runtime/bootstrap.cjs",
-		"/roots/c", "/roots/d",
+	var want []string
+	for _, k := range []struct {
+		root   string
+		memory int64
+	}{{"a", 128 * gust.MB}, {"a", 512 * gust.MB}, {"b", 128 * gust.MB}} {
+		want = append(want, fmt.Sprintf("/roots/%s /usr/bin/node %s /var/runtime/bootstrap.cjs", k.root, strings.Join(nodeFlags(k.memory), " ")))
 	}
+	want = append(want, "/roots/c", "/roots/d")
+	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("announced is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

@@ -39,6 +39,7 @@ type environment struct {
 	timeout time.Duration // the function's, or held
 
 	memory atomic.Int64 // the newest measured peak
+	sent   atomic.Int64 // to its network, of what reports have told
 
 	freezing sync.Mutex  // orders freeze, thaw and stop
 	frozen   atomic.Bool // what it should be, by the scaler
@@ -290,7 +291,24 @@ func (x *environment) finish(report *gust.Report, fe *gust.FunctionError) {
 			report.MemoryUsed = report.MemorySize
 		}
 	}
+	if m := x.fn.Network.Mode; m != "" && m != gust.NetworkNone {
+		report.BytesOut = x.sentSince(x.sandbox.Usage().BytesOut)
+	}
 	x.stream.End(report)
+}
+
+// sentSince returns what of now no report has told yet. Of several that end at
+// once, one tells it.
+func (x *environment) sentSince(now int64) int64 {
+	for {
+		told := x.sent.Load()
+		if now <= told {
+			return 0
+		}
+		if x.sent.CompareAndSwap(told, now) {
+			return now - told
+		}
+	}
 }
 
 func newID() string {

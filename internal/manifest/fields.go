@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/cron"
 	"github.com/gust-dev/gust/internal/manifest/rules"
@@ -126,9 +124,9 @@ var functionFields = &object{
 			value: choice{of: names([]gust.CPUMode{gust.CPUShared, gust.CPUStrict}), def: string(gust.CPUShared),
 				set: func(d *declaration, s string) { d.function.CPU = gust.CPUMode(s) }}},
 		{key: "network",
-			doc: "What the program can reach. none: nothing but the node that runs it.",
-			value: choice{of: names([]gust.NetworkMode{gust.NetworkNone}), def: string(gust.NetworkNone), later: laterNetwork,
-				set: func(d *declaration, s string) { d.function.Network = gust.Network{Mode: gust.NetworkMode(s)} }}},
+			doc: fmt.Sprintf("What the program can reach. internet: every public address. none: nothing but the node that runs it. "+
+				"A list: NAME:PORT, ADDRESS:PORT or PREFIX:PORT, at most %d, and nothing else. See docs/NETWORK.md.", gust.MaxDestinations),
+			value: network{}},
 		{key: "idle",
 			doc:   "How long an environment that has nothing to do is kept.",
 			value: duration{bounds: rules.Idle, set: func(d *declaration, t time.Duration) { d.function.Idle = t }}},
@@ -332,16 +330,6 @@ var (
 		"cors":  "leave it out; the function has to answer with the headers",
 	}
 )
-
-func laterNetwork(n *yaml.Node) (what, hint string) {
-	switch {
-	case n.Kind == yaml.SequenceNode || n.Kind == yaml.MappingNode:
-		return "a list of what may be reached", "only network: none is"
-	case n.Value == "internet" || n.Value == "private" || n.Value == "host":
-		return "network " + n.Value, "only network: none is"
-	}
-	return "", ""
-}
 
 // checkReadyWord is the manifest's part of checking a readiness path; the
 // domain has no word for tcp.

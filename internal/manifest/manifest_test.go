@@ -77,12 +77,12 @@ func TestParse(t *testing.T) {
 			"worker": {
 				Name: "worker", App: "shop", Runtime: gust.RuntimeGo,
 				Memory: 128 * gust.MB, Timeout: 3 * time.Second, Ephemeral: 512 * gust.MB,
-				CPU: gust.CPUShared, Network: gust.Network{Mode: gust.NetworkNone}, Idle: 10 * time.Minute,
+				CPU: gust.CPUShared, Network: gust.Network{Mode: gust.NetworkInternet}, Idle: 10 * time.Minute,
 			},
 			"web": {
 				Name: "web", App: "shop", Runtime: gust.RuntimeHTTP,
 				Memory: 128 * gust.MB, Timeout: time.Minute, Ephemeral: 512 * gust.MB,
-				CPU: gust.CPUShared, Network: gust.Network{Mode: gust.NetworkNone}, Idle: 10 * time.Minute,
+				CPU: gust.CPUShared, Network: gust.Network{Mode: gust.NetworkInternet}, Idle: 10 * time.Minute,
 				Concurrency: gust.Concurrency{Reserved: ptr(0), Queue: gust.Queue{Size: 1, Wait: time.Second}},
 			},
 		},
@@ -119,6 +119,9 @@ func node(lines ...string) string {
 func routed(lines ...string) string {
 	return "app: a\nfunctions:\n  f: {runtime: go, source: .}\nroutes:\n  " + strings.Join(lines, "\n  ") + "\n"
 }
+
+// destination is how every complaint about one ends.
+const destination = ": want NAME:PORT, ADDRESS:PORT or PREFIX:PORT, such as api.stripe.com:443, 10.0.0.5:5432 or 10.1.0.0/16:5432"
 
 func TestProblems(t *testing.T) {
 	tests := []struct {
@@ -257,8 +260,13 @@ func TestProblems(t *testing.T) {
 		{"not built: runtimes", "app: a\nfunctions: {f: {runtime: wasm, source: .}, g: {runtime: rust, source: .}}", []string{
 			"2:17: functions.f.runtime: runtime wasm is not built yet in this version of gust: want go, node, python, provided, http",
 			"2:48: functions.g.runtime: runtime rust is not built yet in this version of gust: build the program to an executable named bootstrap, and use runtime provided"}},
-		{"not built: networks", function("network: internet"), []string{"6:5: functions.f.network: network internet is not built yet in this version of gust: only network: none is"}},
-		{"not built: lists of networks", function("network: [db:5432]"), []string{"6:5: functions.f.network: a list of what may be reached is not built yet in this version of gust: only network: none is"}},
+		{"no such network", function("network: intranet"), []string{`6:5: functions.f.network: want internet or none, got "intranet", did you mean "internet"?`}},
+		{"a destination without its list", function("network: db:5432"), []string{`6:5: functions.f.network: want internet or none, or a list such as [api.stripe.com:443, 10.0.0.5:5432], got "db:5432": destinations stand in a list, [db:5432]`}},
+		{"an empty network", function("network: []"), []string{"6:5: functions.f.network: the list is empty: write network: none, or list what may be reached, such as [api.stripe.com:443, 10.0.0.5:5432]"}},
+		{"a network of what is none", function("network:\n      - db:5432\n      - db\n      - '[::1]:80'\n      - 169.254.169.254:80\n      - DB.:5432\n      - localhost:9001"), []string{
+			`8:9: functions.f.network[1]: "db" has no port` + destination, `9:9: functions.f.network[2]: "[::1]:80" is an IPv6 address: environments have no IPv6;` + destination[1:],
+			`10:9: functions.f.network[3]: "169.254.169.254" is an address that no environment reaches (of this network, of the link or of many hosts)` + destination, `11:9: functions.f.network[4]: db:5432 stands twice in the list`,
+			`12:9: functions.f.network[5]: localhost:9001 is where the program finds the Runtime API: give the other program another port`}},
 		{"schedule that is empty", function("concurrency: {schedule: []}"), []string{`6:19: functions.f.concurrency.schedule: the list is empty: want a list of entries such as {cron: "0 8 * * MON-FRI", provisioned: 20}`}},
 		{"schedule that is one entry", function("concurrency: {schedule: {cron: x}}"), []string{`6:19: functions.f.concurrency.schedule: want a list of entries such as {cron: "0 8 * * MON-FRI", provisioned: 20}, got a mapping`}},
 		{"schedule's entries", function("concurrency:", "  schedule:", "  - 5", "  - {provisioned: 1}", "  - {cron: 0 8 * * *, provisioned: -1}",

@@ -38,6 +38,7 @@ type schema struct {
 	Else          *schema            `json:"else,omitempty"`
 	Not           *schema            `json:"not,omitempty"`
 	AllOf         []*schema          `json:"allOf,omitempty"`
+	AnyOf         []*schema          `json:"anyOf,omitempty"`
 }
 
 // Schema is the JSON Schema (draft 2020-12) of a manifest, for editors. It
@@ -129,6 +130,10 @@ func (v list) schema() *schema {
 	return &schema{Type: "array", Items: &schema{Type: []string{"string", "number", "boolean"}, Pattern: v.item}, MinItems: 1, MaxItems: v.most}
 }
 
+func (network) schema() *schema {
+	return &schema{Type: []string{"string", "array"}, AnyOf: []*schema{{Enum: networkModes.of}, networkList.schema()}, Default: networkModes.def}
+}
+
 func (v objects) schema() *schema {
 	return &schema{Type: "array", Items: v.each.schema(), MinItems: 1, MaxItems: v.max}
 }
@@ -194,6 +199,8 @@ func (f field) standard() string {
 		return v.note
 	case choice:
 		return v.def
+	case network:
+		return networkModes.def
 	case text:
 		return v.def
 	default:

@@ -143,6 +143,14 @@ func validate(s, v any) error {
 					err = validate(sub, v)
 				}
 			}
+		case "anyOf":
+			ok := false
+			for _, e := range want.([]any) {
+				ok = ok || validate(e, v) == nil
+			}
+			if !ok {
+				err = fmt.Errorf("%v is none of %v", v, want)
+			}
 		case "then", "else":
 		default:
 			err = fmt.Errorf("the test does not know the keyword %q", keyword)
@@ -229,8 +237,13 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{function("description: 5"), neither},
 		{function("description: " + strings.Repeat("x", 257)), neither},
 		{function("cpu: none"), neither},
-		{function("network: internet"), neither},
+		{function("network: private"), neither},
+		{function("network: a:1"), neither},
+		{function("network: []"), neither},
 		{function("network: [a]"), neither},
+		{function("network: [a:0]"), neither},
+		{function("network: internet"), both},
+		{function("network: [a:1, 10.0.0.0/8:65535]"), both},
 		{function("env: {1A: x}"), neither},
 		{function("env: {A: [x]}"), neither},
 		{function("env: {A: }"), neither},

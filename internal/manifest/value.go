@@ -102,7 +102,7 @@ func (v functions) read(p *parser, at spot, n *yaml.Node, d *declaration) {
 			Memory:    rules.Memory.Default,
 			Ephemeral: rules.Ephemeral.Default,
 			CPU:       gust.CPUShared,
-			Network:   gust.Network{Mode: gust.NetworkNone},
+			Network:   gust.Network{Mode: gust.NetworkInternet},
 			Idle:      rules.Idle.Default,
 		}
 		v.each.read(p, e.at, e.value, &declaration{manifest: d.manifest, function: f, source: src})
@@ -367,6 +367,40 @@ func (v list) read(p *parser, at spot, n *yaml.Node, d *declaration) {
 }
 
 func (v list) words() string { return v.what }
+
+// network is a word or a list of destinations.
+type network struct{}
+
+var (
+	networkModes = choice{of: names([]gust.NetworkMode{gust.NetworkInternet, gust.NetworkNone}), def: string(gust.NetworkInternet),
+		set: func(d *declaration, s string) { d.function.Network = gust.Network{Mode: gust.NetworkMode(s)} }}
+	networkList = list{what: "a list such as [api.stripe.com:443, 10.0.0.5:5432]", most: gust.MaxDestinations, item: `^.+:[1-9][0-9]{0,4}$`,
+		set: func(d *declaration, entries []string) {
+			for i, e := range entries { // as the domain writes them; what is none, package rules reports
+				if known, err := gust.ParseDestination(e); err == nil {
+					entries[i] = known.String()
+				}
+			}
+			d.function.Network = gust.Network{Mode: gust.NetworkList, Allow: entries}
+		}}
+)
+
+func (v network) read(p *parser, at spot, n *yaml.Node, d *declaration) {
+	switch {
+	case n.Kind == yaml.SequenceNode && len(n.Content) == 0:
+		p.report(at, "the list is empty: write network: none, or list what may be reached, such as [api.stripe.com:443, 10.0.0.5:5432]")
+	case n.Kind == yaml.SequenceNode:
+		networkList.read(p, at, n, d)
+	case n.Kind == yaml.ScalarNode && strings.Contains(n.Value, ":"):
+		p.report(at, fmt.Sprintf("want %s, got %s: destinations stand in a list, [%s]", v.words(), rules.Quote(n.Value), n.Value))
+	case n.Kind != yaml.ScalarNode || isNull(n):
+		p.wrong(at, v.words(), n)
+	default:
+		networkModes.read(p, at, n, d)
+	}
+}
+
+func (network) words() string { return networkModes.words() + ", or " + networkList.what }
 
 // objects is a list of mappings of one kind.
 type objects struct {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 
 	gust "github.com/gust-dev/gust"
@@ -32,11 +33,17 @@ func (n *Node) openBackend() (err error) {
 	run := filepath.Join(n.config.Data, "run")
 	switch n.config.Sandbox {
 	case "process":
-		n.backend, err = process.New(process.Options{
-			Dir: run, RunDir: run, Spares: spares, PoolMemory: poolMemory(n.config), Scratch: n.scratch(), Logger: n.logger,
+		var b *process.Backend
+		b, err = process.New(process.Options{
+			Dir: run, RunDir: run, Spares: spares, PoolMemory: poolMemory(n.config), Scratch: n.scratch(), Ports: n.ports(), Logger: n.logger,
 		})
+		if err == nil {
+			n.backend, n.permits, n.backendWarnings = b, b.Permits, b.Warnings()
+		}
 	case "none":
 		n.backend, err = none.New(none.Options{Dir: run, Logger: n.logger})
+		n.permits = func(gust.Network) error { return nil }
+		n.backendWarnings = []string{"functions run without isolation (--sandbox none): each can read and change what the node's user can, and reach what the node can, whatever its network declares"}
 	default:
 		err = fmt.Errorf("--sandbox %s is not known", n.config.Sandbox)
 	}
@@ -45,6 +52,16 @@ func (n *Node) openBackend() (err error) {
 	}
 	n.onClose(n.backend.Close)
 	return nil
+}
+
+// ports are those that the node listens on.
+func (n *Node) ports() (ports []uint16) {
+	for _, a := range []string{n.usersAddr, n.apisAddr} {
+		if at, err := netip.ParseAddrPort(a); err == nil {
+			ports = append(ports, at.Port())
+		}
+	}
+	return ports
 }
 
 // scratch is what all /tmp may take, so that functions cannot fill the disk

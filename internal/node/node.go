@@ -47,8 +47,10 @@ type Node struct {
 	code     *artifact.Cache
 	runtimes *runtimes.Roots
 	backend  sandbox.Backend
+	permits  func(gust.Network) error // says why the backend cannot give one
 	invoker  *invoke.Invoker
 
+	backendWarnings     []string
 	users, apis         *http.Server
 	usersAddr, apisAddr string
 
@@ -218,7 +220,10 @@ func (n *Node) openState(ctx context.Context) (err error) {
 	n.onClose(n.log.Close)
 	n.recorder = observe.New(observe.Options{Log: n.log, Version: n.build.Version, Logger: n.logger})
 	n.onClose(n.recorder.Close)
-	n.catalog, err = catalog.Open(ctx, n.store, catalog.Options{NodeConcurrency: c.Concurrency})
+	n.catalog, err = catalog.Open(ctx, n.store, catalog.Options{
+		NodeConcurrency: c.Concurrency,
+		Permits:         func(to gust.Network) error { return n.permits(to) }, // the backend is opened later
+	})
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ routes:
 	for _, want := range []string{
 		`gust_throttles_total{app="burst",function="capped",reason="function"} 2`,
 		`gust_throttles_total{app="burst",function="patient",reason="queue"} 5`,
-		`gust_cold_starts_total{app="burst",cause="first",function="open",pool="none"} 1`,
+		`gust_cold_starts_total{app="burst",cause="warm_up",function="open",pool="none"} 1`,
 		`gust_cold_starts_total{app="burst",cause="scale_out",function="open",pool="none"} `,
 		`gust_concurrency_limit 70`,
 		`gust_queue_wait_seconds_count{app="burst",function="patient"} 5`,

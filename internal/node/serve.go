@@ -141,9 +141,7 @@ func (n *Node) status() api.Status {
 	if n.draining.Load() {
 		s.State = "draining"
 	}
-	if s.Sandbox == "none" {
-		s.Warnings = append(s.Warnings, "functions run without isolation (--sandbox none): each can read and change what the node's user can")
-	}
+	s.Warnings = append(s.Warnings, n.backendWarnings...)
 	if s.Durability == "interval" {
 		s.Warnings = append(s.Warnings, "writes are acknowledged before they are synced (--durability interval): a crash may lose the last 100 ms")
 	}

@@ -65,6 +65,7 @@ type figures struct {
 
 	billed           atomic.Int64 // milliseconds
 	megabyteMillis   atomic.Int64 // billed milliseconds times megabytes of memory size
+	bytesOut         atomic.Int64
 	logLines         atomic.Int64
 	logBytes         atomic.Int64
 	droppedLines     atomic.Int64
@@ -89,6 +90,7 @@ func (f *figures) ended(r *gust.Report) {
 	millis := int64((r.Billed + time.Millisecond - 1) / time.Millisecond)
 	f.billed.Add(millis)
 	f.megabyteMillis.Add(millis * (r.MemorySize / gust.MB))
+	f.bytesOut.Add(r.BytesOut)
 	if r.Outcome != gust.OutcomeOK {
 		f.countError(r)
 	}

@@ -40,6 +40,7 @@ const (
 	running
 	billedSeconds
 	billedGBSeconds
+	networkSent
 	logLines
 	logBytes
 	logDroppedLines
@@ -83,6 +84,7 @@ var families = [familyCount]family{
 	running:          {"gust_concurrency", prometheus.GaugeValue, perFunction, "Invocations that run."},
 	billedSeconds:    {"gust_billed_seconds_total", prometheus.CounterValue, perFunction, "Billed time."},
 	billedGBSeconds:  {"gust_billed_gigabyte_seconds_total", prometheus.CounterValue, perFunction, "Billed time, times the declared memory in GB (1,024 MB)."},
+	networkSent:      {"gust_network_sent_bytes_total", prometheus.CounterValue, perFunction, "What environments sent to their networks, in bytes of IP packets."},
 	logLines:         {"gust_log_lines_total", prometheus.CounterValue, perFunction, "Lines that programs printed and that were logged."},
 	logBytes:         {"gust_log_bytes_total", prometheus.CounterValue, perFunction, "Bytes of the lines that were logged."},
 	logDroppedLines:  {"gust_log_dropped_lines_total", prometheus.CounterValue, perFunction, "Lines that were not logged: over a limit, or not written."},
@@ -253,6 +255,9 @@ func (e emitter) function(f *figures) {
 	if ms := f.billed.Load(); ms != 0 {
 		e.value(billedSeconds, float64(ms)/1e3, f.app, f.function)
 		e.value(billedGBSeconds, float64(f.megabyteMillis.Load())/1e3/1024, f.app, f.function)
+	}
+	if n := f.bytesOut.Load(); n != 0 {
+		e.value(networkSent, float64(n), f.app, f.function)
 	}
 	e.count(logLines, &f.logLines, f.app, f.function)
 	e.count(logBytes, &f.logBytes, f.app, f.function)

@@ -54,9 +54,15 @@ func Start(ctx context.Context, c node.Config, build api.Build, logger *slog.Log
 func (n *Node) URL() string { return "http://" + api.Reachable(n.HTTPAddr()) }
 
 // Close stops the node, as [node.Node.Close] does, and removes its data folder.
+// The folder gets another name first: the next node on it may start at once.
 func (n *Node) Close(ctx context.Context) error {
 	n.Client.Close()
-	return errors.Join(n.Node.Close(ctx), os.RemoveAll(n.Dir))
+	err := n.Node.Close(ctx)
+	gone := fmt.Sprintf("%s.%d.gone", n.Dir, os.Getpid())
+	if rerr := os.Rename(n.Dir, gone); rerr != nil {
+		gone = n.Dir
+	}
+	return errors.Join(err, os.RemoveAll(gone))
 }
 
 // Environ are the variables that AWS clients need to work with the node.

@@ -131,7 +131,7 @@ func (c *checker) function(at, app, name string, f *gust.Function) {
 	c.add(Join(at, "ephemeral_storage"), Ephemeral.Check(f.Ephemeral))
 	c.add(Join(at, "idle"), Idle.Check(f.Idle))
 	c.add(Join(at, "cpu"), Choice(string(f.CPU), gust.CPUShared, gust.CPUStrict))
-	c.add(Join(at, "network"), Choice(string(f.Network.Mode), gust.NetworkNone))
+	c.network(Join(at, "network"), f)
 	if f.Runtime == gust.RuntimeHTTP {
 		c.command(Join(at, "command"), f.Command)
 		if f.Ready != "" {
@@ -159,6 +159,40 @@ func started(r gust.Runtime) string {
 		return "calls its handler"
 	}
 	return "runs the executable named bootstrap"
+}
+
+// network checks a function's network, each destination at its place.
+func (c *checker) network(at string, f *gust.Function) {
+	n := f.Network
+	switch {
+	case n.Mode != gust.NetworkList:
+		c.add(at, Choice(string(n.Mode), gust.NetworkInternet, gust.NetworkNone))
+		if len(n.Allow) > 0 {
+			c.add(at, fmt.Sprintf("network %s comes with a list: it is the one or the other", n.Mode))
+		}
+		return
+	case len(n.Allow) == 0 || len(n.Allow) > gust.MaxDestinations:
+		c.add(at, fmt.Sprintf("a list of 1 to %d destinations is wanted, it has %d", gust.MaxDestinations, len(n.Allow)))
+		return
+	}
+	seen := make(map[string]bool)
+	for i, entry := range n.Allow {
+		here := fmt.Sprintf("%s[%d]", at, i)
+		d, err := gust.ParseDestination(entry)
+		switch {
+		case err != nil:
+			c.add(here, err.Error())
+		case d.String() != entry:
+			c.add(here, fmt.Sprintf("%s is written %s", Quote(entry), d))
+		case seen[entry]:
+			c.add(here, fmt.Sprintf("%s stands twice in the list", entry))
+		case d.Loopback() && f.Runtime == gust.RuntimeHTTP && d.Port == gust.HTTPPort:
+			c.add(here, fmt.Sprintf("%s would be where the program itself serves (port %d in its environment): give the other program another port", entry, gust.HTTPPort))
+		case d.Loopback() && d.Port == gust.RuntimeAPIPort:
+			c.add(here, fmt.Sprintf("%s is where the program finds the Runtime API: give the other program another port", entry))
+		}
+		seen[entry] = true
+	}
 }
 
 // CheckDescription says what is wrong with a description, or returns "".

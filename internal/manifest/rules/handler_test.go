@@ -8,6 +8,14 @@ import (
 	"github.com/gust-dev/gust/internal/manifest/rules"
 )
 
+// interpreterOf is what a runtime asks for that has an interpreter always.
+func interpreterOf(r gust.Runtime) string {
+	if r == gust.RuntimeNode || r == gust.RuntimePython {
+		return string(r)
+	}
+	return ""
+}
+
 func TestHandlers(t *testing.T) {
 	const form = " is no handler: want the file and the function in it, such as index.handler or folder/index.handler"
 	for _, test := range []struct {
@@ -35,7 +43,7 @@ func TestHandlers(t *testing.T) {
 	} {
 		app := valid()
 		f := app.Functions["f"]
-		f.Runtime, f.Handler = test.runtime, test.handler
+		f.Runtime, f.Handler, f.Interpreter = test.runtime, test.handler, interpreterOf(test.runtime)
 		want := test.want
 		if want != "" {
 			want = "functions.f.handler: " + want
@@ -49,7 +57,7 @@ func TestHandlers(t *testing.T) {
 func TestOneAtATimeInPython(t *testing.T) {
 	app := valid()
 	f := app.Functions["f"]
-	f.Runtime, f.Handler, f.Concurrency.PerEnvironment = gust.RuntimePython, "app.handler", 2
+	f.Runtime, f.Interpreter, f.Handler, f.Concurrency.PerEnvironment = gust.RuntimePython, "python", "app.handler", 2
 	const want = "functions.f.concurrency.per_environment: runtime python runs one invocation at a time in an environment; leave it out, or serve HTTP with runtime http"
 	if got := rules.Check(app).Error(); got != want {
 		t.Errorf("got %s", got)
@@ -58,7 +66,7 @@ func TestOneAtATimeInPython(t *testing.T) {
 	if got := rules.Check(app); got != nil {
 		t.Error(got)
 	}
-	f.Runtime, f.Handler, f.Concurrency.PerEnvironment = gust.RuntimeNode, "index.handler", 20
+	f.Runtime, f.Interpreter, f.Handler, f.Concurrency.PerEnvironment = gust.RuntimeNode, "node", "index.handler", 20
 	if got := rules.Check(app); got != nil {
 		t.Error(got)
 	}
@@ -83,9 +91,8 @@ func TestChosenVariables(t *testing.T) {
 	} {
 		app := valid()
 		f := app.Functions["f"]
-		f.Runtime, f.Env = test.runtime, map[string]string{test.name: test.value}
-		switch test.runtime {
-		case gust.RuntimeNode, gust.RuntimePython:
+		f.Runtime, f.Env, f.Interpreter = test.runtime, map[string]string{test.name: test.value}, interpreterOf(test.runtime)
+		if f.Interpreter != "" {
 			f.Handler = "app.handler"
 		}
 		want := test.want

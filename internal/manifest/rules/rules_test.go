@@ -37,7 +37,7 @@ func TestCheck(t *testing.T) {
 		{func(a *gust.App, f *gust.Function) { a.Routes[0].App = "b" }, `routes["GET /"]: the route says that it belongs to app "b", but stands in app "a"`},
 		{func(a *gust.App, f *gust.Function) { f.Runtime = "" }, `functions.f.runtime: want go, node, python, provided or http, got ""`},
 		{func(a *gust.App, f *gust.Function) { f.CPU = "" }, `functions.f.cpu: want shared or strict, got ""`},
-		{func(a *gust.App, f *gust.Function) { f.Network.Mode = "x" }, `functions.f.network: want none, got "x"`},
+		{func(a *gust.App, f *gust.Function) { f.Network.Mode = "x" }, `functions.f.network: want internet or none, got "x"`},
 		{func(a *gust.App, f *gust.Function) { f.Memory = 0 }, `functions.f.memory: 0MB is below the minimum of 128MB`},
 		{func(a *gust.App, f *gust.Function) { f.Memory++ }, `functions.f.memory: 134217729 bytes is not a whole number of megabytes: want a multiple of 1048576`},
 		{func(a *gust.App, f *gust.Function) { f.Timeout = -1 }, `functions.f.timeout: -1ns is below the minimum of 1s`},

@@ -172,6 +172,9 @@ func (l *Link) Allow(to gust.Network) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ns == nil {
+		return errors.New("an environment's network is opened once")
+	}
 	if err := l.pass(p.loopback); err != nil {
 		return err
 	}
@@ -219,7 +222,7 @@ var errPins = errors.New("the names of a function's network have more addresses 
 
 // pin opens a listed name's addresses. An open connection outlives it.
 func (l *Link) pin(addrs []netip.Addr, ports []uint16, ttl time.Duration) error {
-	ttl = min(max(ttl, minPin), maxPin) + 5*time.Second // for who has just been told
+	ttl = min(max(ttl, l.n.minPin), maxPin) + l.n.pinGrace
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -396,6 +399,8 @@ func (l *Link) Close() {
 		if err != nil {
 			n.log.Error("an environment has ended and its rules are left", "error", err)
 		}
+		// The kernel has made this one, if there was anything to count.
+		n.gate.edit([]elements{{n.gate.count, []nftables.SetElement{{Key: number(l.index)}}}}, nil)
 	}
 	l.wg.Wait()
 	n.mu.Lock()

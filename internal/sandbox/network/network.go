@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -42,6 +43,8 @@ type Network struct {
 	wg      sync.WaitGroup
 	warn    []string
 
+	minPin, pinGrace time.Duration // the constants, but for tests
+
 	indexes atomic.Int32 // the last interface's
 	mu      sync.RWMutex
 	links   map[netip.Addr]*Link
@@ -60,7 +63,7 @@ const (
 // to come, a pair that leads from there to the host, rules, DNS. It undoes what
 // a node that was killed has left. The error says what is missing.
 func Open(o Options) (_ *Network, err error) {
-	n := &Network{log: o.Logger, ports: o.Ports, sys: -1, closing: make(chan struct{}), links: map[netip.Addr]*Link{}}
+	n := &Network{log: o.Logger, ports: o.Ports, sys: -1, closing: make(chan struct{}), links: map[netip.Addr]*Link{}, minPin: minPin, pinGrace: pinGrace}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -307,8 +310,12 @@ func (n *Network) Close() error {
 	if n.forward != nil {
 		err = n.forward.close()
 	}
-	n.host.close()
-	n.gate.close()
+	if n.host != nil {
+		n.host.close()
+	}
+	if n.gate != nil {
+		n.gate.close()
+	}
 	if n.routes != nil {
 		n.routes.close()
 	}

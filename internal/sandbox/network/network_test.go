@@ -9,19 +9,61 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox/network"
 	"github.com/gust-dev/gust/internal/sandbox/network/networktest"
 )
 
-func TestMain(m *testing.M) { os.Exit(networktest.Main(m)) }
+// bareEnv makes the test's binary a node that opens its network and says how
+// that went.
+const bareEnv = "GUST_NETWORK_TEST_BARE"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(bareEnv); dir != "" {
+		_, err := network.Open(network.Options{NodeID: "bare", RunDir: dir})
+		fmt.Println(err)
+		os.Exit(0)
+	}
+	os.Exit(networktest.Main(m))
+}
+
+func TestWithoutRightsItSaysWhatToGrant(t *testing.T) {
+	networktest.New(t)
+	for _, right := range []int{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), bareEnv+"="+t.TempDir())
+		var out []byte
+		var err error
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and never unlocked: the thread has lost a right
+			if err = unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(right), 0, 0, 0); err == nil {
+				out, err = cmd.CombinedOutput()
+			}
+		}()
+		<-done
+		if text := string(out); err != nil || !strings.Contains(text, "grant CAP_NET_ADMIN and CAP_SYS_ADMIN") || !strings.Contains(text, "network: none") {
+			t.Errorf("without capability %d: %s, %v", right, text, err)
+		}
+		if left := networktest.Left(t); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+}
 
 // open makes a node's network in the world w.
 func open(t testing.TB, w *networktest.World, changes ...func(*network.Options)) *network.Network {
@@ -296,11 +338,17 @@ func TestAnEndedEnvironmentsConnectionsEnd(t *testing.T) {
 	var c net.Conn
 	p.in(func() (err error) { c, err = net.Dial("tcp", at(networktest.Public)); return err })
 	defer c.Close()
-	bufio.NewReader(c).ReadString('\n')
+	r := bufio.NewReader(c)
+	r.ReadString('\n')
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.Write([]byte("more"))
+	if _, err := r.ReadByte(); err != nil {
+		t.Fatal("the connection does not live:", err)
+	}
 	p.Close()
 	c.SetDeadline(time.Now().Add(300 * time.Millisecond))
 	c.Write([]byte("more"))
-	if _, err := c.Read(make([]byte, 1)); err == nil {
+	if _, err := r.ReadByte(); err == nil {
 		t.Error("the connection lives on")
 	}
 }
@@ -327,4 +375,194 @@ func TestNothingIsLeft(t *testing.T) {
 	if files, _ := filepath.Glob(dir + "/*"); len(files) > 0 {
 		t.Errorf("files: %v", files)
 	}
+}
+
+// A port of the host's that its own rules lead elsewhere is the host's still.
+func TestPortsThatTheHostTranslatesAreItsOwn(t *testing.T) {
+	w := networktest.New(t)
+	n := open(t, w)
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nat := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "published"})
+	t.Cleanup(func() { conn.DelTable(nat); conn.Flush() })
+	c := conn.AddChain(&nftables.Chain{Name: "in", Table: nat, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest})
+	conn.AddRule(&nftables.Rule{Table: nat, Chain: c, Exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: net.ParseIP(networktest.Host).To4()},
+		&expr.Immediate{Register: 1, Data: net.ParseIP(networktest.Private).To4()},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+	}})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	p := attach(t, n, internet())
+	p.refused("tcp", at(networktest.Host))
+	q := attach(t, n, list(at(networktest.Host)))
+	if answer, err := q.dial("tcp", at(networktest.Host)); err != nil || !strings.Contains(answer, networktest.Private) {
+		t.Errorf("listed, it answers %q, %v", answer, err)
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	w := networktest.New(t)
+	n := open(t, w)
+	p, q := attach(t, n, internet()), attach(t, n, internet())
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	var refused error
+	p.in(func() error {
+		for len(conns) < 2000 && refused == nil {
+			c, err := net.Dial("tcp", at(networktest.Public))
+			if err != nil {
+				refused = err
+				break
+			}
+			conns = append(conns, c)
+		}
+		return nil
+	})
+	if !errors.Is(refused, unix.ECONNREFUSED) || len(conns) < 1000 || len(conns) > 1100 {
+		t.Errorf("%d connections, then %v", len(conns), refused)
+	}
+	q.reaches("tcp", at(networktest.Public))
+}
+
+func forwards(t *testing.T, dev string) bool {
+	t.Helper()
+	b, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + dev + "/forwarding")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b)) == "1"
+}
+
+func TestNodesOnOneMachineShareItsForwarding(t *testing.T) {
+	w := networktest.New(t)
+	one, err := network.Open(network.Options{NodeID: "one", RunDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := open(t, w)
+	p := attach(t, two, internet())
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.reaches("tcp", at(networktest.Public))
+	p.Close()
+	if !forwards(t, "wan0") {
+		t.Error("the other node's forwarding is off")
+	}
+	if err := two.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if forwards(t, "wan0") {
+		t.Error("the last node has left forwarding on")
+	}
+}
+
+// TestTheHostForwardsForEnvironmentsAlone: what was no router stays none.
+func TestTheHostForwardsForEnvironmentsAlone(t *testing.T) {
+	w := networktest.New(t)
+	open(t, w)
+	other, err := network.NewNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "lan0"}, PeerName: "far0", PeerNamespace: netlink.NsFd(other.Fd())}))
+	lan, err := netlink.LinkByName("lan0")
+	must(err)
+	defer netlink.LinkDel(lan)
+	must(netlink.AddrAdd(lan, &netlink.Addr{IPNet: netlink.NewIPNet(net.IPv4(192, 168, 77, 1))}))
+	must(netlink.LinkSetUp(lan))
+	must(network.In(int(other.Fd()), func() error {
+		far, err := netlink.LinkByName("far0")
+		if err != nil {
+			return err
+		}
+		to := &netlink.Route{LinkIndex: far.Attrs().Index, Gw: net.IPv4(192, 168, 77, 1), Flags: int(netlink.FLAG_ONLINK)}
+		return errors.Join(netlink.AddrAdd(far, &netlink.Addr{IPNet: netlink.NewIPNet(net.IPv4(192, 168, 77, 2))}), netlink.LinkSetUp(far), netlink.RouteAdd(to))
+	}))
+	must(netlink.RouteAdd(&netlink.Route{LinkIndex: lan.Attrs().Index, Dst: netlink.NewIPNet(net.IPv4(192, 168, 77, 2))}))
+	must(w.In(func() error { // an answer would find its way
+		return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(networktest.Host), Dst: netlink.NewIPNet(net.IPv4(192, 168, 77, 2))})
+	}))
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !forwards(t, "lan0"); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("an interface that comes later does not forward")
+		}
+	}
+	far := &place{t: t, ns: other}
+	if answer, err := far.dial("tcp", at(networktest.Public)); err == nil {
+		t.Errorf("the host routes for others: %q", answer)
+	}
+	if answer, err := far.dial("tcp", at(networktest.Private)); err == nil {
+		t.Errorf("the host routes for others: %q", answer)
+	}
+}
+
+func TestAHostThatDropsWhatIsForwardedIsToldOf(t *testing.T) {
+	networktest.New(t)
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
+	t.Cleanup(func() { conn.DelTable(table); conn.Flush() })
+	policy := nftables.ChainPolicyDrop
+	conn.AddChain(&nftables.Chain{Name: "FORWARD", Table: table, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &policy})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	warnings := open(t, nil).Warnings()
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "table filter, chain FORWARD") || !strings.Contains(warnings[0], "iptables -I FORWARD -i gust+ -j ACCEPT") {
+		t.Errorf("it says %q", warnings)
+	}
+}
+
+// A name opens its addresses for as long as its answer is right; what is open
+// then stays open, and asking again opens again.
+func TestNamesOpenForTheirTTL(t *testing.T) {
+	w := networktest.New(t)
+	w.Name("api.test", networktest.Public)
+	n := open(t, w)
+	n.ForgetAfter(time.Second) // as long as the upstream says
+	p := attach(t, n, list(fmt.Sprintf("api.test:%d", networktest.Port)))
+	p.told("api.test", networktest.Public)
+	var c net.Conn
+	p.in(func() (err error) { c, err = net.Dial("tcp", at(networktest.Public)); return err })
+	defer c.Close()
+	r := bufio.NewReader(c)
+	r.ReadString('\n')
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; <-tick.C {
+		if _, err := p.dial("tcp", at(networktest.Public)); err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is open still")
+		}
+	}
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.Write([]byte("more"))
+	if _, err := r.ReadByte(); err != nil {
+		t.Error("what was open is not any more:", err)
+	}
+	p.told("api.test", networktest.Public)
+	p.reaches("tcp", at(networktest.Public))
 }

@@ -59,18 +59,20 @@ func reduce(ds []gust.Destination) []gust.Destination {
 	return kept
 }
 
+// covers reports whether an entry means an address: a prefix that is not
+// private opens nothing that is.
+func covers(d gust.Destination, a netip.Addr) bool {
+	return d.Prefix.Contains(a) && (isPublic(a) || isPrivate(a) && isPrivatePrefix(d.Prefix))
+}
+
 // lists reports whether an address is listed as such, with any port.
 func (p *policy) lists(a netip.Addr) bool {
-	return slices.ContainsFunc(p.prefixes, func(d gust.Destination) bool {
-		return d.Prefix.Contains(a) && (!isPrivate(a) || isPrivatePrefix(d.Prefix))
-	})
+	return slices.ContainsFunc(p.prefixes, func(d gust.Destination) bool { return covers(d, a) })
 }
 
 // opens reports whether a place is listed by address.
 func (p *policy) opens(a netip.Addr, port uint16) bool {
-	return slices.ContainsFunc(p.prefixes, func(d gust.Destination) bool {
-		return d.Port == port && d.Prefix.Contains(a) && (!isPrivate(a) || isPrivatePrefix(d.Prefix))
-	})
+	return slices.ContainsFunc(p.prefixes, func(d gust.Destination) bool { return d.Port == port && covers(d, a) })
 }
 
 // tells reports whether an answer may name an address: a public one, or one
@@ -89,7 +91,8 @@ func isPublic(a netip.Addr) bool {
 // Bounds of for how long an answer opens an address: a name's owner says how
 // long it is right, and programs often believe it for longer.
 const (
-	minPin  = time.Minute
-	maxPin  = time.Hour
-	maxPins = 1024 // of one environment
+	minPin   = time.Minute
+	maxPin   = time.Hour
+	pinGrace = 5 * time.Second // for who is told at the end of that
+	maxPins  = 1024            // of one environment
 )

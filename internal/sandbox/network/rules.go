@@ -32,6 +32,7 @@ type table struct {
 	*nftables.Table
 	mu   sync.Mutex // from the first word of a change to its last
 	conn *nftables.Conn
+	sets uint32 // numbered here: the library counts for all, without a lock
 }
 
 // newTable makes one in the namespace of the calling thread.
@@ -78,11 +79,7 @@ func (t *table) own(sock *netlink.Conn) error {
 	return err
 }
 
-func (t *table) close() {
-	if t != nil {
-		t.conn.CloseLasting()
-	}
-}
+func (t *table) close() { t.conn.CloseLasting() }
 
 func (t *table) chain(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32, policy nftables.ChainPolicy) *nftables.Chain {
 	return t.conn.AddChain(&nftables.Chain{Name: name, Table: t.Table, Type: kind, Hooknum: hook, Priority: nftables.ChainPriorityRef(nftables.ChainPriority(priority)), Policy: &policy})
@@ -103,7 +100,8 @@ func (t *table) rule(c *nftables.Chain, parts ...any) {
 }
 
 func (t *table) set(s *nftables.Set, elements ...nftables.SetElement) (*nftables.Set, error) {
-	s.Table = t.Table
+	t.sets++
+	s.Table, s.ID = t.Table, t.sets
 	return s, t.conn.AddSet(s, elements)
 }
 
@@ -149,8 +147,9 @@ var (
 func number(n int) []byte { return binaryutil.NativeEndian.PutUint32(uint32(n)) }
 
 // known matches packets of connections that have been let through.
-func known() []expr.Any {
-	bits := uint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)
+func known() []expr.Any { return state(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED) }
+
+func state(bits uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Ct{Key: expr.CtKeySTATE, Register: reg},
 		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
@@ -208,7 +207,12 @@ type gate struct {
 	listed   *nftables.Set // interface . address . port, for a time
 	inside   *nftables.Set // interface . prefix . port, of private ranges
 	outside  *nftables.Set // ... of all others
+	count    *nftables.Set // interfaces and the connections they have
 }
+
+// maxConnectionsOut bounds one environment's connections at once: what the
+// kernel remembers of them it remembers for the whole machine.
+const maxConnectionsOut = 1024
 
 // newGate makes the table in the calling thread's namespace, where up leads to
 // the host.
@@ -238,6 +242,7 @@ func newGate(up int) (g *gate, err error) {
 		{&g.internet, nftables.Set{Name: "internet", KeyType: nftables.TypeIFIndex}, nil},
 		{&g.listed, nftables.Set{Name: "listed", KeyType: destination, HasTimeout: true}, nil},
 		{&g.inside, nftables.Set{Name: "inside", KeyType: destination, Interval: true, Concatenation: true}, nil},
+		{&g.count, nftables.Set{Name: "count", KeyType: nftables.TypeIFIndex, Dynamic: true, Size: 1 << 16}, nil},
 		{&g.outside, nftables.Set{Name: "outside", KeyType: destination, Interval: true, Concatenation: true}, nil},
 	} {
 		if *s.at, err = t.set(&s.set, s.elements...); err != nil {
@@ -246,6 +251,8 @@ func newGate(up int) (g *gate, err error) {
 	}
 	refuse := t.refusal()
 	take := t.conn.AddChain(&nftables.Chain{Name: "take", Table: t.Table})
+	t.rule(take, load(expr.MetaKeyIIF, reg), &expr.Dynset{SrcRegKey: reg, SetName: g.count.Name, SetID: g.count.ID, Operation: uint32(unix.NFT_DYNSET_OP_ADD),
+		Exprs: []expr.Any{&expr.Connlimit{Count: maxConnectionsOut, Flags: expr.NFT_CONNLIMIT_F_INV}}}, follow(refuse))
 	t.rule(take, load(expr.MetaKeyIIF, reg), &expr.Ct{Key: expr.CtKeyMARK, Register: reg, SourceRegister: true}, accept)
 
 	ported := t.conn.AddChain(&nftables.Chain{Name: "ported", Table: t.Table})
@@ -261,6 +268,7 @@ func newGate(up int) (g *gate, err error) {
 	mark := &expr.Ct{Key: expr.CtKeyMARK, Register: reg + 1}
 	fwd := t.chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, 0, nftables.ChainPolicyDrop)
 	t.rule(fwd, v6, drop)
+	t.rule(fwd, state(expr.CtStateBitINVALID), drop)
 	t.rule(fwd, from(up), known(), in(g.live, load(expr.MetaKeyOIF, reg), mark), accept)
 	t.rule(fwd, from(up), drop)
 	t.rule(fwd, in(never, daddr(reg)), follow(refuse))
@@ -365,13 +373,17 @@ func newHostRules(name string, dev int, envs netip.Prefix, ports []uint16) (h *h
 		return nil, err
 	}
 	refuse := t.refusal()
-	const before = -10 // of what the host filters itself
-	input := t.chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, before, nftables.ChainPolicyAccept)
+	// Before the host translates addresses: a port of its own that it has put
+	// somewhere else, as Docker does, is still its own.
+	const before = -150
+	input := t.chain("input", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, before, nftables.ChainPolicyAccept)
+	t.rule(input, isNot(load(expr.MetaKeyIIF, reg), number(dev)), accept)
+	t.rule(input, isNot(&expr.Fib{Register: reg, ResultADDRTYPE: true, FlagDADDR: true}, number(unix.RTN_LOCAL)), accept)
 	for _, p := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
-		t.rule(input, from(dev), protocol(p), in(nodes, dport(reg)), follow(refuse))
-		t.rule(input, from(dev), protocol(p), in(h.local, saddr(reg), daddr(reg+1), dport(reg+2)), accept)
+		t.rule(input, protocol(p), in(nodes, dport(reg)), follow(refuse))
+		t.rule(input, protocol(p), in(h.local, saddr(reg), daddr(reg+1), dport(reg+2)), accept)
 	}
-	t.rule(input, from(dev), follow(refuse))
+	t.rule(input, follow(refuse))
 	fwd := t.chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, before, nftables.ChainPolicyAccept)
 	t.rule(fwd, from(dev), accept)
 	t.rule(fwd, to(dev), known(), accept)

@@ -217,10 +217,8 @@ func (w *booted) bind(spec sandbox.Spec, doc []byte, m mounts) (_ *program, err 
 		id: spec.ID, function: spec.Function, cell: c, volume: w.volume, pidfd: w.pidfd,
 		memory: spec.Memory, strict: spec.CPU == gust.CPUStrict, init: true,
 	}
-	if c.link != nil { // by which nothing could be reached until now
-		if err := c.link.Allow(spec.Network); err != nil {
-			return nil, err
-		}
+	if err := c.allow(spec.Network); err != nil { // by which nothing could be reached until now
+		return nil, err
 	}
 	// What it used until now is nobody's.
 	if p.cpuBefore, err = c.group.cpu(); err != nil {

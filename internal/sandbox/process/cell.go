@@ -117,6 +117,14 @@ func (c *cell) attach() error {
 	return err
 }
 
+// allow opens what the function may reach, before any of it runs.
+func (c *cell) allow(n gust.Network) error {
+	if c.link == nil {
+		return nil
+	}
+	return c.link.Allow(n)
+}
+
 // bind makes the cell the environment of one function and starts its program.
 // output is the write end of its output. When it fails, the cell is of no use
 // any more, but has to be released.
@@ -139,10 +147,8 @@ func (c *cell) bind(spec sandbox.Spec, v *volume, output int) (*program, error) 
 	if rules >= 0 {
 		defer unix.Close(rules)
 	}
-	if c.link != nil {
-		if err := c.link.Allow(spec.Network); err != nil {
-			return nil, err
-		}
+	if err := c.allow(spec.Network); err != nil {
+		return nil, err
 	}
 	var netns *os.File
 	if spec.Runtime == gust.RuntimeHTTP { // before the program, which may end at once

@@ -11,11 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox/network"
 )
-
-// httpPort is where an http program serves, in its own network namespace.
-const httpPort = 8080
 
 // openNetns opens the network namespace of a process.
 func openNetns(pid int) (*os.File, error) {
@@ -39,7 +37,7 @@ func (p *program) dial(ctx context.Context) (net.Conn, error) {
 		return nil, fmt.Errorf("open the environment's network: %w", err)
 	}
 	defer unix.Close(ns)
-	return dialAt(ctx, ns, httpPort)
+	return dialAt(ctx, ns, gust.HTTPPort)
 }
 
 // dialAt connects to a port of a network namespace's loopback.

@@ -209,7 +209,7 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 		return nil, context.Cause(ctx)
 	}
 	if err := b.Permits(spec.Network); err != nil {
-		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Network", Message: err.Error()}
+		return nil, err
 	}
 	if b.scratch.full.Load() {
 		return nil, ErrScratch
@@ -358,7 +358,7 @@ func (b *Backend) forget(p *program) {
 // knows is the environment variable that the backend alone knows.
 func (b *Backend) knows(spec sandbox.Spec) string {
 	if spec.Runtime == gust.RuntimeHTTP {
-		return "PORT=" + strconv.Itoa(httpPort)
+		return "PORT=" + strconv.Itoa(gust.HTTPPort)
 	}
 	return apiVariable
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
 )
 
@@ -30,6 +31,12 @@ func (*Backend) Name() string { return "process" }
 func (*Backend) Start(context.Context, sandbox.Spec) (sandbox.Environment, error) {
 	return nil, ErrUnsupported
 }
+
+// Permits says why a function's network cannot be given.
+func (*Backend) Permits(gust.Network) error { return ErrUnsupported }
+
+// Warnings are what is not as it should be, for people.
+func (*Backend) Warnings() []string { return nil }
 
 // Prepare announces what will be started.
 func (*Backend) Prepare([]sandbox.Spec) {}

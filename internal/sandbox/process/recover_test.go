@@ -21,6 +21,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/sandbox/network/networktest"
 )
 
 // victim is a node with three environments (idle, frozen, without a first
@@ -39,6 +40,7 @@ func victim(dir string) error {
 	for i := range 3 {
 		spec := helloSpec(os.Getenv(victimEnv + "_CODE"))
 		spec.Env = append(spec.Env, "VICTIM="+dir)
+		spec.Network = gust.Network{Mode: gust.NetworkInternet}
 		e, err := b.Start(context.Background(), spec)
 		if err != nil {
 			return err
@@ -71,11 +73,23 @@ func groupProcs(dirs []string) []string {
 
 func TestRecoverAfterKill(t *testing.T) {
 	needRoot(t)
+	networktest.New(t)
+	forwards := func() bool {
+		b, err := os.ReadFile("/proc/sys/net/ipv4/conf/wan0/forwarding")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(b)) == "1"
+	}
 	dir := t.TempDir()
 	run := filepath.Join(dir, "run")
+	first := newBackend(t, options(t, 0))
+	root := interpreter(t, first)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), victimEnv+"="+dir, victimEnv+"_CODE="+hello(t),
-		victimEnv+"_ROOT="+interpreter(t, newBackend(t, options(t, 0))))
+	cmd.Env = append(os.Environ(), victimEnv+"="+dir, victimEnv+"_CODE="+hello(t), victimEnv+"_ROOT="+root)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -100,9 +114,13 @@ func TestRecoverAfterKill(t *testing.T) {
 	if n := len(groupProcs(dirs)); n < 8 {
 		t.Errorf("%d processes are in its cgroups, want 8 at least", n)
 	}
+	if len(networktest.Left(t)) == 0 || !forwards() {
+		t.Error("the node has made no network")
+	}
 	cmd.Process.Kill()
 	cmd.Wait()
 	eventually(t, "its processes end with it", func() bool { return len(groupProcs(dirs)) == 0 })
+	eventually(t, "its interfaces and rules end with it", func() bool { return len(networktest.Left(t)) == 0 })
 
 	again := newBackend(t, Options{Dir: dir, RunDir: run})
 	for _, d := range dirs {
@@ -126,6 +144,9 @@ func TestRecoverAfterKill(t *testing.T) {
 	invoke(t, e)
 	if err := again.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if forwards() {
+		t.Error("the host forwards on")
 	}
 	left, err := os.ReadDir(run)
 	if err != nil || len(left) != 0 {

@@ -110,7 +110,7 @@ func TestRoots(t *testing.T) {
 		e.Stop(0)
 	}
 
-	b.roots.tidy(time.Now().Add(rootIdle - time.Second))
+	b.roots.tidy(time.Now().Add(rootIdle / 2))
 	if n := len(b.roots.current); n != 3 {
 		t.Errorf("%d zygotes are left before their time, want 3", n)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gust-dev/gust/internal/sandbox/network/networktest"
 	"github.com/gust-dev/gust/internal/sandbox/sandboxtest/wire"
 )
 
@@ -72,6 +73,11 @@ func (s *suite) observe(t *testing.T) machine {
 			}
 			return nil
 		})
+	}
+	if s.caps.Network {
+		for _, thing := range networktest.Left(t) {
+			add("%s", thing)
+		}
 	}
 	fds, _ := os.ReadDir("/proc/self/fd")
 	m.descriptors, m.goroutines = len(fds), runtime.NumGoroutine()

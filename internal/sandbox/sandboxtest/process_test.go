@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,9 +18,12 @@ import (
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/sandbox/network/networktest"
 	"github.com/gust-dev/gust/internal/sandbox/process"
 	"github.com/gust-dev/gust/internal/sandbox/sandboxtest"
 )
+
+func TestMain(m *testing.M) { os.Exit(networktest.Main(m)) }
 
 // TestProcess runs the whole suite against the process sandbox.
 func TestProcess(t *testing.T) {
@@ -66,7 +70,8 @@ func TestPooled(t *testing.T) {
 			pools.Prepare([]sandbox.Spec{spec})
 			tick := time.NewTicker(time.Millisecond)
 			defer tick.Stop()
-			for deadline := time.Now().Add(20 * time.Second); !slices.ContainsFunc(pools.Pools(), func(p process.Pool) bool { return p.Waiting > 0 }); <-tick.C {
+			// Of every kind: with a network and without.
+			for deadline := time.Now().Add(20 * time.Second); slices.ContainsFunc(pools.Pools(), func(p process.Pool) bool { return p.Waiting == 0 }); <-tick.C {
 				if time.Now().After(deadline) {
 					t.Fatal("no interpreter waits within 20 s")
 				}
@@ -82,6 +87,7 @@ func run(t *testing.T, pool *sandboxtest.Pool) {
 		nodes++
 		o := process.Options{
 			Dir: dir, RunDir: filepath.Join(dir, "run"), NodeID: fmt.Sprint(id, nodes), Spares: 2,
+			Ports: []uint16{7080}, Upstreams: []netip.AddrPort{netip.MustParseAddrPort(networktest.Upstream + ":53")},
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		}
 		if pool != nil {
@@ -94,7 +100,7 @@ func run(t *testing.T, pool *sandboxtest.Pool) {
 		return b
 	}, sandboxtest.Capabilities{
 		Isolation: true, Memory: true, Processes: true, Ephemeral: true,
-		Freeze: true, Usage: true, Detached: true,
+		Freeze: true, Usage: true, Detached: true, Network: true,
 		Pool: pool, Marks: []string{id},
 	})
 }

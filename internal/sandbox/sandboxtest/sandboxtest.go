@@ -35,6 +35,10 @@ type Capabilities struct {
 	// Detached: processes that the program detached from itself (setsid, double
 	// fork) end with it.
 	Detached bool
+	// Network: Spec.Network is enforced, with the resolver of package networktest
+	// as upstream, and 7080 for a port of the node's own. The suite has to be
+	// run by networktest.Main.
+	Network bool
 	// Pool, if it is set, makes the suite's program an interpreter that is booted
 	// ahead, and every environment of it one that was.
 	Pool *Pool
@@ -68,6 +72,7 @@ func Run(t *testing.T, newBackend func(t *testing.T) sandbox.Backend, caps Capab
 	t.Run("freeze", s.freeze)
 	t.Run("attack", s.attack)
 	t.Run("exhaust", s.exhaust)
+	t.Run("network", s.networks)
 	t.Run("pool", s.pool)
 	t.Run("nothing-left", func(t *testing.T) { s.nothingLeft(t, before) })
 }

@@ -9,7 +9,6 @@ package networktest
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -151,7 +150,8 @@ func New(t testing.TB) *World {
 func (w *World) In(f func() error) error { return network.In(int(w.Outside.Fd()), f) }
 
 // Answer answers whoever connects to, or sends to, an address of the calling
-// thread's namespace with the address that it sees and the one it was asked at.
+// thread's namespace with the address that it sees and the one it was asked at,
+// and each further word with a dot.
 func Answer(t testing.TB, addr string, port int) error {
 	at := net.JoinHostPort(addr, fmt.Sprint(port))
 	l, err := net.Listen("tcp4", at)
@@ -175,7 +175,12 @@ func Answer(t testing.TB, addr string, port int) error {
 				defer c.Close()
 				fmt.Fprintf(c, "%s at %s\n", c.RemoteAddr(), at)
 				wg.Go(func() { <-end; c.Close() })
-				io.Copy(io.Discard, c)
+				for buf := make([]byte, 64<<10); ; {
+					if _, err := c.Read(buf); err != nil {
+						return
+					}
+					c.Write([]byte("."))
+				}
 			})
 		}
 	})

@@ -45,10 +45,14 @@ type Targets struct {
 	Neighbour int `json:"neighbour,omitempty"`
 	// TCP are addresses the host listens on; UDP likewise; Abstract is the
 	// name of an abstract socket, Unix the path of another.
-	TCP      []string `json:"tcp,omitempty"`
-	UDP      []string `json:"udp,omitempty"`
-	Abstract string   `json:"abstract,omitempty"`
-	Unix     string   `json:"unix,omitempty"`
+	TCP []string `json:"tcp,omitempty"`
+	UDP []string `json:"udp,omitempty"`
+	// Names are to be resolved; with Resolvers, there and for records of all
+	// kinds too.
+	Names     []string `json:"names,omitempty"`
+	Resolvers []string `json:"resolvers,omitempty"`
+	Abstract  string   `json:"abstract,omitempty"`
+	Unix      string   `json:"unix,omitempty"`
 	// Handle is the host's file handle of Secret, for open_by_handle_at.
 	Handle     []byte `json:"handle,omitempty"`
 	HandleType int32  `json:"handle_type,omitempty"`
