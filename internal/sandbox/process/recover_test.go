@@ -28,7 +28,8 @@ import (
 // answer), spares and an interpreter that waits. It says when they are there,
 // and waits.
 func victim(dir string) error {
-	b, err := New(Options{Dir: dir, RunDir: filepath.Join(dir, "run"), Spares: 2, PoolMemory: 512 * gust.MB})
+	root := func(context.Context) (string, error) { return os.Getenv(victimEnv + "_ROOT"), nil }
+	b, err := New(Options{Root: root, RunDir: filepath.Join(dir, "run"), Spares: 2, PoolMemory: 512 * gust.MB})
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,14 @@ func TestRecoverAfterKill(t *testing.T) {
 	eventually(t, "its processes end with it", func() bool { return len(groupProcs(dirs)) == 0 })
 	eventually(t, "its interfaces and rules end with it", func() bool { return len(networktest.Left(t)) == 0 })
 
-	again := newBackend(t, Options{Dir: dir, RunDir: run})
+	other := newBackend(t, options(t, 0)) // what it changed of the host is any node's to undo
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if forwards() {
+		t.Error("the host forwards on")
+	}
+	again := newBackend(t, Options{Root: base, RunDir: run})
 	for _, d := range dirs {
 		entries, err := os.ReadDir(d)
 		if err != nil && !os.IsNotExist(err) {
