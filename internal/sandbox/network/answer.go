@@ -26,7 +26,7 @@ type judgement struct {
 	// name's, nil in mode internet.
 	resolve bool
 	ports   []uint16
-	extra   uint16 // an extended error (RFC 8914), 0 for none
+	why     string // for people, with an extended error (RFC 8914)
 }
 
 // judge decides about a question under a policy, nil for an environment that
@@ -54,7 +54,7 @@ func judge(q *dns.Msg, p *policy) judgement {
 	switch {
 	case !p.internet && !listed:
 		// Not REFUSED, of which programs think that it may be different soon.
-		return judgement{rcode: dns.RcodeNameError, extra: dns.ExtendedErrorCodeFiltered}
+		return judgement{rcode: dns.RcodeNameError, why: "the name is not in the function's network list"}
 	case ask.Qtype == dns.TypeAAAA, !p.internet && ask.Qtype != dns.TypeA:
 		return judgement{} // no data
 	case p.internet:
@@ -200,15 +200,15 @@ func checkAnswer(q dns.Question, m *dns.Msg) error {
 	return nil
 }
 
-// replyTo begins an answer.
-func replyTo(q *dns.Msg, rcode int, extra uint16) *dns.Msg {
+// replyTo begins an answer. why, if it is not empty, is what was filtered.
+func replyTo(q *dns.Msg, rcode int, why string) *dns.Msg {
 	r := new(dns.Msg).SetRcode(q, rcode)
 	r.RecursionAvailable = true
 	if q.IsEdns0() != nil {
 		r.SetEdns0(udpAnswer, false)
-		if extra != 0 {
+		if why != "" {
 			opt := r.IsEdns0()
-			opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: extra, ExtraText: "not in the function's network list"})
+			opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeFiltered, ExtraText: why})
 		}
 	}
 	return r

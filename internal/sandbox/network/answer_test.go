@@ -229,7 +229,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		for _, p := range policies {
 			j := judge(m, p)
-			r := replyTo(m, j.rcode, j.extra)
+			r := replyTo(m, j.rcode, j.why)
 			r.Answer = j.addr
 			r.Truncate(udpSize(m))
 			if j.resolve && len(m.Question) != 1 {

@@ -21,10 +21,11 @@ type Options struct {
 	// NodeID tells this node's interfaces and rules from those of others on
 	// the machine.
 	NodeID string
-	// RunDir is a folder that lives as long as the node: what has been changed
-	// of the host is noted there, and undone by the next Open if it was not by
-	// Close.
-	RunDir string
+	// Notes is a folder that all nodes on the machine share and that a reboot
+	// empties: what has been changed of the host is noted there, and undone by
+	// the next Open of any node if it was not by Close. Empty is
+	// /run/gust/forwarding.
+	Notes string
 	// Ports are the node's own: no environment reaches them by any of the
 	// host's addresses.
 	Ports []uint16

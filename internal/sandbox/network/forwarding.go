@@ -3,7 +3,6 @@
 package network
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -26,39 +24,52 @@ import (
 // interface forwards. Where one did not before, what is neither from nor for an
 // environment is dropped as before (hostRules.closed), and Close turns it off
 // again, unless another node on the machine still needs it.
+//
+// What was turned on is noted for the whole machine, in a folder that ends with
+// it: a node that was killed may never be started again, and then the next one
+// cleans up after it, whichever that is.
 type forwarding struct {
-	notes string // a file with the names of interfaces that were turned on
+	notes string // a folder with a file for each interface
+	netns string // the host's namespace, by which notes are told apart
 	log   *slog.Logger
 	host  *hostRules
-	dev   int
-	on    []string
+	on    []*net.Interface
 }
-
-var interfaceName = regexp.MustCompile(`^[^/\s]{1,15}$`)
 
 func forwardingFile(dev string) string { return "/proc/sys/net/ipv4/conf/" + dev + "/forwarding" }
 
-// open undoes what an earlier node has left, and turns on what is needed.
-func (f *forwarding) open(h *hostRules, dev int) error {
-	f.host, f.dev = h, dev
-	b, err := os.ReadFile(f.notes)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+// note is the file that says that an interface forwards because of a node. An
+// interface that has the number of one that is gone is told by its name.
+func (f *forwarding) note(dev *net.Interface) string {
+	return filepath.Join(f.notes, fmt.Sprintf("%s-%d-%s", f.netns, dev.Index, dev.Name))
+}
+
+// open undoes what killed nodes have left, and turns on what is needed.
+func (f *forwarding) open(h *hostRules) error {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &st); err != nil {
 		return err
-	default:
-		if err := json.Unmarshal(b, &f.on); err != nil {
-			f.log.Warn("the notes of an earlier node are not readable", "file", f.notes, "error", err)
+	}
+	f.host, f.netns = h, fmt.Sprint(st.Ino)
+	if err := os.MkdirAll(f.notes, 0o700); err != nil {
+		return err
+	}
+	devs, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, dev := range devs {
+		if _, err := os.Stat(f.note(&dev)); err == nil {
+			f.on = append(f.on, &dev)
 		}
-		f.on = slices.DeleteFunc(f.on, func(s string) bool { return !interfaceName.MatchString(s) || s == "." || s == ".." })
-		if err := f.restore(); err != nil {
-			return err
-		}
+	}
+	if err := f.restore(); err != nil {
+		return err
 	}
 	return f.update()
 }
 
-// update turns on what has a route and does not forward yet, and takes over
+// update turns on what has a route and does not forward yet, and takes part in
 // what another node has turned on.
 func (f *forwarding) update() error {
 	routes, err := netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Type: unix.RTN_UNICAST}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
@@ -71,19 +82,20 @@ func (f *forwarding) update() error {
 	}
 	for _, r := range routes {
 		dev, err := net.InterfaceByIndex(r.LinkIndex)
-		if err != nil || dev.Flags&net.FlagLoopback != 0 || strings.HasPrefix(dev.Name, "gust") || slices.Contains(f.on, dev.Name) {
+		if err != nil || dev.Flags&net.FlagLoopback != 0 || strings.HasPrefix(dev.Name, "gust") ||
+			slices.ContainsFunc(f.on, func(on *net.Interface) bool { return on.Index == dev.Index }) {
 			continue
 		}
 		b, err := os.ReadFile(forwardingFile(dev.Name))
 		if err != nil || strings.TrimSpace(string(b)) == "1" && !slices.Contains(others, dev.Index) {
-			continue
+			continue // it is not there any more, or forwards because somebody wants it to
 		}
-		f.on = append(f.on, dev.Name)
-		if err := f.note(); err != nil {
+		// First what drops, then the note, then what lets through.
+		if err := f.host.edit(nil, []elements{{f.host.closed, []nftables.SetElement{{Key: number(dev.Index)}}}}); err != nil {
 			return err
 		}
-		// First what drops, then what lets through.
-		if err := f.host.edit(nil, []elements{{f.host.closed, []nftables.SetElement{{Key: number(dev.Index)}}}}); err != nil {
+		f.on = append(f.on, dev)
+		if err := os.WriteFile(f.note(dev), nil, 0o600); err != nil {
 			return err
 		}
 		if err := os.WriteFile(forwardingFile(dev.Name), []byte("1"), 0); err != nil {
@@ -93,40 +105,24 @@ func (f *forwarding) update() error {
 	return nil
 }
 
-func (f *forwarding) note() error {
-	b, err := json.Marshal(f.on)
-	if err != nil {
-		return err
-	}
-	tmp := f.notes + ".new"
-	if err := os.MkdirAll(filepath.Dir(f.notes), 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, f.notes)
-}
-
 // restore turns off what was turned on, unless another node needs it.
 func (f *forwarding) restore() error {
 	others, err := closedByOthers(f.host.Name)
 	if err != nil {
 		return err
 	}
-	for _, name := range f.on {
-		dev, err := net.InterfaceByName(name)
-		if err != nil || slices.Contains(others, dev.Index) {
+	for _, dev := range f.on {
+		if slices.Contains(others, dev.Index) {
 			continue
 		}
-		if err := os.WriteFile(forwardingFile(name), []byte("0"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.WriteFile(forwardingFile(dev.Name), []byte("0"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("turn the host's forwarding off again: %w", err)
+		}
+		if err := os.Remove(f.note(dev)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	f.on = nil
-	if err := os.Remove(f.notes); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	return nil
 }
 

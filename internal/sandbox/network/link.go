@@ -4,9 +4,11 @@ package network
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -39,7 +41,8 @@ type Link struct {
 	passed  atomic.Int64 // bytes to the host's loopback
 	wg      sync.WaitGroup
 	closed  bool
-	gone    chan struct{} // closed by Close
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
 	bytes   counter
 	packets counter
 	out     int64
@@ -81,7 +84,8 @@ func (c *counter) read() (int64, bool) {
 // Attach gives the network namespace ns its interface. ns stays the caller's.
 // The kernel ends the interface with the namespace.
 func (n *Network) Attach(ns int) (_ *Link, err error) {
-	l := &Link{n: n, index: int(n.indexes.Add(1)), bytes: counter{fd: -1}, packets: counter{fd: -1}, dns: newAccount(), pins: map[pin]time.Time{}, gone: make(chan struct{})}
+	l := &Link{n: n, index: int(n.indexes.Add(1)), bytes: counter{fd: -1}, packets: counter{fd: -1}, dns: newAccount(), pins: map[pin]time.Time{}}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
 	if l.number, err = n.addrs.take(); err != nil {
 		return nil, err
 	}
@@ -222,41 +226,44 @@ var errPins = errors.New("the names of a function's network have more addresses 
 
 // pin opens a listed name's addresses. An open connection outlives it.
 func (l *Link) pin(addrs []netip.Addr, ports []uint16, ttl time.Duration) error {
-	ttl = min(max(ttl, l.n.minPin), maxPin) + l.n.pinGrace
+	ttl = min(ttl, maxPin)
 	now := time.Now()
+	// What is open for long enough is left alone: most answers come from the
+	// cache.
+	enough, end := now.Add(max(ttl, l.n.minPin*3/4)), now.Add(max(ttl, l.n.minPin)+l.n.pinGrace)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.policy.Load()
 	if l.closed || p == nil {
 		return net.ErrClosed
 	}
+	var new []pin
 	var es []nftables.SetElement
 	for _, a := range addrs {
 		for _, port := range ports {
-			at := pin{a, port}
-			// What is listed by address has no end. What is open for long
-			// enough is left alone: most answers come from the cache.
-			if p.opens(a, port) || l.pins[at].After(now.Add(ttl*3/4)) {
-				continue
+			// What is listed by address has no end.
+			if at := (pin{a, port}); !p.opens(a, port) && l.pins[at].Before(enough) {
+				new = append(new, at)
+				es = append(es, nftables.SetElement{Key: where(number(l.index), a, port), Timeout: end.Sub(now)})
 			}
-			l.pins[at] = now.Add(ttl)
-			es = append(es, nftables.SetElement{Key: where(number(l.index), a, port), Timeout: ttl})
 		}
 	}
-	if len(l.pins) > maxPins {
-		for at, end := range l.pins {
-			if end.Before(now) {
-				delete(l.pins, at)
-			}
-		}
-		if len(l.pins) > maxPins {
+	if len(new) == 0 {
+		return nil
+	}
+	if len(l.pins)+len(new) > maxPins {
+		maps.DeleteFunc(l.pins, func(_ pin, end time.Time) bool { return end.Before(now) })
+		if len(l.pins)+len(new) > maxPins {
 			return errPins
 		}
 	}
-	if len(es) == 0 {
-		return nil
+	if err := l.n.gate.renew(l.n.gate.listed, es); err != nil {
+		return err
 	}
-	return l.n.gate.renew(l.n.gate.listed, es)
+	for _, at := range new {
+		l.pins[at] = end
+	}
+	return nil
 }
 
 // pass listens in the environment for what it may reach of the host's loopback,
@@ -301,56 +308,59 @@ func (l *Link) accept(ln net.Listener, to string) {
 		places <- struct{}{}
 		c, err := ln.Accept()
 		if err != nil {
-			return
+			<-places
+			select { // out of descriptors, perhaps
+			case <-time.After(10 * time.Millisecond):
+				continue
+			case <-l.ctx.Done():
+				return
+			}
 		}
 		l.wg.Go(func() {
 			defer func() { <-places }()
-			l.join(c, to)
+			l.join(c.(*net.TCPConn), to)
 		})
 	}
 }
 
 // join passes one connection on until both sides have ended it, or either is
 // broken.
-func (l *Link) join(c net.Conn, to string) {
+func (l *Link) join(c *net.TCPConn, to string) {
 	defer c.Close()
-	up, err := (&net.Dialer{Timeout: 10 * time.Second}).Dial("tcp", to)
+	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(l.ctx, "tcp", to)
 	if err != nil {
-		c.(*net.TCPConn).SetLinger(0) // refused, as far as that can still be said
+		c.SetLinger(0) // refused, as far as that can still be said
 		return
 	}
+	up := conn.(*net.TCPConn)
 	defer up.Close()
-	stop := make(chan struct{})
-	defer close(stop)
-	l.wg.Go(func() {
-		select {
-		case <-stop:
-		case <-l.gone:
-		}
-		c.Close()
-		up.Close()
-	})
+	defer context.AfterFunc(l.ctx, func() { c.Close(); up.Close() })()
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
 		if _, err := io.Copy(c, up); err != nil {
 			c.Close()
 		}
-		c.(*net.TCPConn).CloseWrite()
+		c.CloseWrite()
 	}()
-	// In pieces, so that a connection that stays open is counted meanwhile.
-	for {
-		n, err := io.CopyN(up, c, 1<<20)
-		l.passed.Add(n)
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				up.Close()
-			}
-			break
-		}
+	if _, err := io.Copy(counted{up, &l.passed}, c); err != nil {
+		up.Close()
 	}
-	up.(*net.TCPConn).CloseWrite()
+	up.CloseWrite()
 	<-back
+}
+
+// counted counts what is written while it is: a connection to a database may
+// stay open for as long as the environment.
+type counted struct {
+	io.Writer
+	n *atomic.Int64
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	n, err := c.Writer.Write(b)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // BytesOut is how much has been sent: IP packets, and what was passed on to
@@ -376,7 +386,7 @@ func (l *Link) Close() {
 		return
 	}
 	l.closed = true
-	close(l.gone)
+	l.cancel()
 	for _, ln := range l.passing {
 		ln.Close()
 	}

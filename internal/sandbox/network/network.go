@@ -3,6 +3,7 @@
 package network
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -10,7 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,7 +76,7 @@ func Open(o Options) (_ *Network, err error) {
 			err = errors.Join(lacking(err), n.Close())
 		}
 	}()
-	n.forward = &forwarding{notes: filepath.Join(o.RunDir, "forwarding"), log: n.log}
+	n.forward = &forwarding{notes: cmp.Or(o.Notes, "/run/gust/forwarding"), log: n.log}
 	if old, err := netlink.LinkByName(n.dev); err == nil {
 		if err := netlink.LinkDel(old); err != nil { // the kernel may be at it
 			n.log.Debug("an interface of an earlier node", "error", err)
@@ -99,7 +99,7 @@ func Open(o Options) (_ *Network, err error) {
 	if n.host, err = newHostRules(strings.TrimPrefix(n.dev, "gust"), dev, n.pool, o.Ports); err != nil {
 		return nil, err
 	}
-	if err := n.forward.open(n.host, dev); err != nil {
+	if err := n.forward.open(n.host); err != nil {
 		return nil, err
 	}
 	n.warn = dropping()

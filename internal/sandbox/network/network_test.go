@@ -33,7 +33,7 @@ const bareEnv = "GUST_NETWORK_TEST_BARE"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(bareEnv); dir != "" {
-		_, err := network.Open(network.Options{NodeID: "bare", RunDir: dir})
+		_, err := network.Open(network.Options{NodeID: "bare", Notes: dir})
 		fmt.Println(err)
 		os.Exit(0)
 	}
@@ -68,7 +68,7 @@ func TestWithoutRightsItSaysWhatToGrant(t *testing.T) {
 // open makes a node's network in the world w.
 func open(t testing.TB, w *networktest.World, changes ...func(*network.Options)) *network.Network {
 	t.Helper()
-	o := network.Options{NodeID: t.Name(), RunDir: t.TempDir(), Ports: []uint16{7080}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	o := network.Options{NodeID: t.Name(), Ports: []uint16{7080}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	if w != nil {
 		o.Upstreams = append(o.Upstreams, w.Resolver())
 	}
@@ -283,6 +283,24 @@ func TestTheHostsLoopbackIsPassedOn(t *testing.T) {
 	}
 	p := attach(t, n, list("localhost:7001", "127.0.0.1:7001", "127.0.0.1:7002"))
 	p.reaches("tcp", "127.0.0.1:7001")
+	// A connection that stays open is counted while it does.
+	p.in(func() error {
+		c, err := net.Dial("tcp", "localhost:7001")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		r := bufio.NewReader(c)
+		r.ReadString('\n')
+		before := p.BytesOut()
+		c.Write([]byte("a question"))
+		_, err = r.ReadByte()
+		if got := p.BytesOut() - before; got != int64(len("a question")) {
+			t.Errorf("%d bytes are counted", got)
+		}
+		return err
+	})
 	p.refused("tcp", "127.0.0.1:7002")
 	p.refused("tcp", "127.0.0.1:7003")
 	q := attach(t, n, internet())
@@ -356,7 +374,7 @@ func TestAnEndedEnvironmentsConnectionsEnd(t *testing.T) {
 func TestNothingIsLeft(t *testing.T) {
 	networktest.New(t)
 	dir := t.TempDir()
-	n, err := network.Open(network.Options{NodeID: "left", RunDir: dir})
+	n, err := network.Open(network.Options{NodeID: "left", Notes: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,7 +462,7 @@ func forwards(t *testing.T, dev string) bool {
 
 func TestNodesOnOneMachineShareItsForwarding(t *testing.T) {
 	w := networktest.New(t)
-	one, err := network.Open(network.Options{NodeID: "one", RunDir: t.TempDir()})
+	one, err := network.Open(network.Options{NodeID: "one"})
 	if err != nil {
 		t.Fatal(err)
 	}

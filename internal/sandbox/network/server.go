@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,17 +220,20 @@ func (s *server) answer(l *Link, query []byte, udp bool) []byte {
 	}
 	a, err := r.Pack()
 	if err != nil {
-		a, _ = replyTo(q, dns.RcodeServerFailure, 0).Pack()
+		a, _ = replyTo(q, dns.RcodeServerFailure, "").Pack()
 	}
 	return a
 }
+
+// leadsInside is why an address is not told.
+const leadsInside = "the name leads to an address that the function's network does not list"
 
 // resolve carries the judgement out. What a name has led to is open before the
 // answer tells of it.
 func (s *server) resolve(l *Link, q *dns.Msg) *dns.Msg {
 	p := l.policy.Load()
 	j := judge(q, p)
-	r := replyTo(q, j.rcode, j.extra)
+	r := replyTo(q, j.rcode, j.why)
 	r.Answer = j.addr
 	if !j.resolve {
 		return r
@@ -238,7 +242,7 @@ func (s *server) resolve(l *Link, q *dns.Msg) *dns.Msg {
 	defer cancel()
 	failed := func(err error) *dns.Msg {
 		s.n.log.Debug("a name was not resolved", "name", q.Question[0].Name, "error", err)
-		return replyTo(q, dns.RcodeServerFailure, 0)
+		return replyTo(q, dns.RcodeServerFailure, "")
 	}
 	if j.ports == nil {
 		m, err := s.resolver.lookup(ctx, q.Question[0])
@@ -246,7 +250,7 @@ func (s *server) resolve(l *Link, q *dns.Msg) *dns.Msg {
 			return failed(err)
 		}
 		if filter(m, p.tells) {
-			r = replyTo(q, 0, dns.ExtendedErrorCodeFiltered)
+			r = replyTo(q, 0, leadsInside)
 		}
 		r.Rcode, r.Answer, r.Ns = m.Rcode, m.Answer, m.Ns
 		return r
@@ -254,6 +258,9 @@ func (s *server) resolve(l *Link, q *dns.Msg) *dns.Msg {
 	addrs, ttl, err := s.resolver.addresses(ctx, q.Question[0].Name)
 	if err != nil {
 		return failed(err)
+	}
+	if !slices.ContainsFunc(addrs, p.tells) && len(addrs) > 0 {
+		return replyTo(q, 0, leadsInside)
 	}
 	var pinned []netip.Addr
 	for _, a := range addrs {

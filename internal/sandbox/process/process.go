@@ -123,7 +123,7 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 		b.log.Warn("the node is not protected from the kernel's memory killer", "error", err)
 	}
 	b.net, b.netErr = network.Open(network.Options{
-		NodeID: o.NodeID, RunDir: o.RunDir, Ports: o.Ports, Upstreams: o.Upstreams, Logger: b.log,
+		NodeID: o.NodeID, Ports: o.Ports, Upstreams: o.Upstreams, Logger: b.log,
 	})
 	if b.netErr != nil {
 		b.log.Warn("functions get no network", "error", b.netErr)

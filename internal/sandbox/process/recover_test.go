@@ -123,6 +123,13 @@ func TestRecoverAfterKill(t *testing.T) {
 	eventually(t, "its processes end with it", func() bool { return len(groupProcs(dirs)) == 0 })
 	eventually(t, "its interfaces and rules end with it", func() bool { return len(networktest.Left(t)) == 0 })
 
+	other := newBackend(t, options(t, 0)) // what it changed of the host is any node's to undo
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if forwards() {
+		t.Error("the host forwards on")
+	}
 	again := newBackend(t, Options{Root: base, RunDir: run})
 	for _, d := range dirs {
 		entries, err := os.ReadDir(d)
