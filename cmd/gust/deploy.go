@@ -16,7 +16,7 @@ import (
 func (c *command) deploy() *cobra.Command {
 	var take []string
 	var expect uint64
-	var asJSON bool
+	var asJSON, noStart bool
 	cmd := &cobra.Command{
 		Use:     "deploy [DIR]",
 		GroupID: "app",
@@ -27,7 +27,8 @@ wrong. What runs finishes on the old version. Deploying the same again changes
 nothing and restarts nothing.
 
 Of each function that was added or changed it says how large it is, what in it
-is large, and how long its init takes: one environment is started for that. An
+is large, and how long its init takes: one environment is started for that
+(unless --no-start says not to), and waited for, 12 seconds for all together. An
 init that fails is shown with the end of what the program printed; the function
 is deployed all the same.
 
@@ -52,12 +53,13 @@ with --take.`,
 			}
 			return c.withClient(func(client *api.Client) error {
 				app.Client = client
-				return c.runDeploy(cmd.Context(), app, req, asJSON)
+				return c.runDeploy(cmd.Context(), app, req, !noStart, asJSON)
 			})
 		},
 	}
 	cmd.Flags().StringArrayVar(&take, "take", nil, "take over a name from another app: function:NAME or route:KEY; can be repeated")
 	cmd.Flags().Uint64Var(&expect, "expect", 0, "apply only if the node's revision is this one, as gust plan shows it")
+	cmd.Flags().BoolVar(&noStart, "no-start", false, "start no environment of what was added or changed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what changed, and the report, as JSON")
 	return cmd
 }
@@ -70,7 +72,7 @@ func folder(args []string) string {
 	return args[0]
 }
 
-func (c *command) runDeploy(ctx context.Context, a *deploy.App, req api.ApplyRequest, asJSON bool) error {
+func (c *command) runDeploy(ctx context.Context, a *deploy.App, req api.ApplyRequest, start, asJSON bool) error {
 	working := c.err.working()
 	a.Progress = working.does
 	err := a.Build(ctx)
@@ -80,7 +82,7 @@ func (c *command) runDeploy(ctx context.Context, a *deploy.App, req api.ApplyReq
 	}
 	var report *deployed
 	if err == nil {
-		report, err = reportOn(ctx, a, plan, working)
+		report, err = reportOn(ctx, a, plan, start, working)
 	}
 	working.stop()
 	if err != nil {

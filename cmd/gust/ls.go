@@ -98,9 +98,9 @@ func (c *command) printList(l listing, now time.Time) error {
 		states[e.Function][string(e.State)]++
 	}
 	fmt.Fprintln(c.out)
-	rows = [][]string{{"FUNCTION", "APP", "RUNTIME", "VERSION", "MEMORY", "TIMEOUT", "ENVIRONMENTS", "DEPLOYED"}}
+	rows = [][]string{{"FUNCTION", "APP", "RUNTIME", "ROOT", "VERSION", "MEMORY", "TIMEOUT", "ENVIRONMENTS", "DEPLOYED"}}
 	for _, f := range l.Functions {
-		rows = append(rows, []string{f.Name, f.App, string(f.Runtime), strconv.FormatUint(f.Version, 10),
+		rows = append(rows, []string{f.Name, f.App, runsIn(f), cmp.Or(f.Root.Short(), "-"), strconv.FormatUint(f.Version, 10),
 			size(f.Memory), f.Timeout.String(), sumStates(states[f.Name]), ago(f.Modified, now)})
 	}
 	if err := c.out.table(rows); err != nil {
@@ -129,6 +129,17 @@ func (c *command) printList(l listing, now time.Time) error {
 		}
 	}
 	return c.out.table(rows)
+}
+
+// runsIn is a function's runtime, and its interpreter where that says more.
+func runsIn(f *gust.Function) string {
+	switch {
+	case f.Interpreter == "":
+		return string(f.Runtime)
+	case strings.HasPrefix(f.Interpreter, string(f.Runtime)):
+		return f.Interpreter
+	}
+	return string(f.Runtime) + " in " + f.Interpreter
 }
 
 // maxListed is how many environments of a function people are shown; --json has

@@ -54,12 +54,18 @@ const (
 	// maxMeasuring how many at once: they share the node with what it serves.
 	maxMeasured  = 50
 	maxMeasuring = 2
+	// maxWaiting is for how long a deploy waits for them together: as long as
+	// an init may take, and a little.
+	maxWaiting = gust.InitTimeout + 2*time.Second
 )
+
+var errSlowInit = fmt.Errorf("it was not ready within the %v that a deploy waits", maxWaiting)
 
 // reportOn tells of the functions that a deploy changed. It starts an
 // environment of each: whoever deploys learns how long its init takes, or that
 // it fails, before anybody calls it.
-func reportOn(ctx context.Context, a *deploy.App, plan *catalog.Plan, working *progress) (*deployed, error) {
+// Without start it starts nothing.
+func reportOn(ctx context.Context, a *deploy.App, plan *catalog.Plan, start bool, working *progress) (*deployed, error) {
 	d := &deployed{Plan: plan, Functions: []functionReport{}}
 	layers := make(map[string]bool)
 	for _, change := range plan.Changes {
@@ -79,8 +85,16 @@ func reportOn(ctx context.Context, a *deploy.App, plan *catalog.Plan, working *p
 			d.warn(a.Layers[name])
 		}
 	}
+	if !start {
+		for i := range d.Functions {
+			d.Functions[i].Unmeasured = "it was not to be started"
+		}
+		return d, nil
+	}
 	working.does("init", "starting what was changed")
 	defer working.does("init", "")
+	patience, stop := context.WithTimeoutCause(ctx, maxWaiting, errSlowInit)
+	defer stop()
 	var wg sync.WaitGroup
 	turn := make(chan struct{}, maxMeasuring)
 	for i := range d.Functions {
@@ -92,7 +106,7 @@ func reportOn(ctx context.Context, a *deploy.App, plan *catalog.Plan, working *p
 		wg.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			f.measure(ctx, a.Client)
+			f.measure(patience, a.Client)
 		})
 	}
 	wg.Wait()
@@ -117,6 +131,8 @@ func (f *functionReport) measure(ctx context.Context, client *api.Client) {
 	switch {
 	case errors.As(err, &failed):
 		f.Failed = &api.InitFailure{Outcome: failed.Outcome, Type: failed.Type, Message: failed.Message, Output: failed.Output}
+	case err != nil && ctx.Err() != nil: // it goes on starting
+		f.Unmeasured = context.Cause(ctx).Error()
 	case err != nil: // its concurrency is 0, the node is full: it is deployed all the same
 		f.Unmeasured = err.Error()
 	default:

@@ -625,3 +625,37 @@ func TestWarm(t *testing.T) {
 		t.Error(w.Code)
 	}
 }
+
+// TestRuntimes: what the system has can be listed, what cannot be is refused by
+// name, and a function that needs what is not there is neither planned nor
+// applied.
+func TestRuntimes(t *testing.T) {
+	f := newFixture(t)
+	digest := f.upload(t)
+	list, err := f.client.Runtimes(t.Context())
+	if err != nil || len(list) != 0 {
+		t.Errorf("without isolation and interpreters there are %+v, %v", list, err)
+	}
+	status, err := f.client.Status(t.Context())
+	if err != nil || len(status.Runtimes) != 0 || status.Runtimes == nil {
+		t.Errorf("the status says %+v, %v", status, err)
+	}
+	if _, err := f.client.AddRuntime(t.Context(), "node@99", ""); !errors.Is(err, gust.ErrInvalid) || !strings.Contains(err.Error(), "the system has no node@99 (it has no node)") {
+		t.Errorf("added: %v", err)
+	}
+	if err := f.client.RemoveRuntime(t.Context(), "node@99"); !errors.Is(err, gust.ErrInvalid) {
+		t.Errorf("removed: %v", err)
+	}
+	a := app("shop", digest, "api", "worker")
+	for _, fn := range a.Functions {
+		fn.Runtime, fn.Interpreter = gust.RuntimeProvided, "node@99"
+	}
+	_, planned := f.client.Plan(t.Context(), a, nil)
+	_, applied := f.client.Apply(t.Context(), &ApplyRequest{App: a})
+	for _, err := range []error{planned, applied} {
+		var e *Error
+		if !errors.As(err, &e) || e.Code != "invalid" || len(e.Details) != 2 || !strings.HasPrefix(e.Details[0], "function api: the node has no runtime node@99 (it has none with an interpreter)") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}

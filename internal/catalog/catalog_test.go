@@ -459,6 +459,83 @@ func TestRemoveTakesAllOfAnApp(t *testing.T) {
 	}
 }
 
+// TestRootsArePinned: what is added or changed gets the root that its interpreter
+// means now, what is not keeps its own, as long as that is there.
+func TestRootsArePinned(t *testing.T) {
+	c, _ := open(t, t.TempDir())
+	now := map[string]gust.Digest{"": "base-1", "node@20": "node-1"}
+	gone := map[gust.Digest]bool{}
+	asked := 0
+	o := PlanOptions{
+		Root: func(interpreter string) (gust.Digest, error) {
+			asked++
+			if d, ok := now[interpreter]; ok {
+				return d, nil
+			}
+			return "", fmt.Errorf("the node has no runtime %s: %w", interpreter, gust.ErrInvalid)
+		},
+		HasRoot: func(d gust.Digest) bool { return !gone[d] },
+	}
+	in := func(interpreter string) func(*gust.Function) {
+		return func(f *gust.Function) {
+			f.Root = "whatever the caller says"
+			if f.Interpreter = interpreter; interpreter != "" {
+				f.Runtime = gust.RuntimeProvided
+			}
+		}
+	}
+	apply := func(a *gust.App) (*Plan, error) {
+		planned, err := c.Plan(a, o)
+		applied, aerr := c.Apply(t.Context(), a, ApplyOptions{Root: o.Root, HasRoot: o.HasRoot})
+		if fmt.Sprint(err) != fmt.Sprint(aerr) || err == nil && fmt.Sprint(planned.Changes) != fmt.Sprint(applied.Changes) {
+			t.Errorf("planned %+v, %v; applied %+v, %v", planned, err, applied, aerr)
+		}
+		return applied, aerr
+	}
+	roots := func() string {
+		s := c.Snapshot()
+		return strings.Join([]string{string(s.Functions["a"].Root), string(s.Functions["b"].Root), string(s.Functions["c"].Root), fmt.Sprint(s.Roots())}, " ")
+	}
+	app1 := func(changes ...func(*gust.Function)) *gust.App {
+		return app("shop", function("a", changes...), function("b", in("node@20")), function("c", in("node@20")))
+	}
+	if _, err := apply(app1(in(""))); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := roots(), "base-1 node-1 node-1 map[base-1:[a] node-1:[b c]]"; got != want || asked != 4 {
+		t.Errorf("the roots are %s, want %s; asked %d times", got, want, asked)
+	}
+	// The host is upgraded: only what changes moves.
+	now = map[string]gust.Digest{"": "base-2", "node@20": "node-2"}
+	if plan, err := apply(app1(in(""))); err != nil || len(plan.Changes) != 0 {
+		t.Errorf("nothing changed: %+v, %v", plan, err)
+	}
+	plan, err := apply(app1(in(""), memory(256)))
+	if err != nil || roots() != "base-2 node-1 node-1 map[base-2:[a] node-1:[b c]]" {
+		t.Errorf("the roots are %s, %v", roots(), err)
+	}
+	if want := []FieldChange{{"root", "base-1", "base-2"}, {"memory", "128MB", "256MB"}}; len(plan.Changes) != 1 || !slices.Equal(plan.Changes[0].Fields, want) {
+		t.Errorf("the changes are %+v, want %+v", plan.Changes, want)
+	}
+	// A root that is lost is replaced, though nothing else changed.
+	gone["node-1"] = true
+	plan, err = apply(app1(in(""), memory(256)))
+	if err != nil || len(plan.Changes) != 2 || roots() != "base-2 node-2 node-2 map[base-2:[a] node-2:[b c]]" || c.Snapshot().Functions["b"].Version != 2 {
+		t.Errorf("the roots are %s after %+v, %v", roots(), plan, err)
+	}
+	// What is not there is refused, each function by its name, and what does not
+	// change is not asked about.
+	delete(now, "node@20")
+	if _, err := apply(app1(in(""), memory(512))); err != nil {
+		t.Error(err)
+	}
+	before := c.Snapshot().Revision
+	_, err = apply(app("shop", function("a", in("python@3.12")), function("b", in("node@20"), memory(512)), function("c", in("node@20"))))
+	if want := "function a: the node has no runtime python@3.12: invalid\nfunction b: the node has no runtime node@20: invalid"; !errors.Is(err, gust.ErrInvalid) || err.Error() != want || c.Snapshot().Revision != before {
+		t.Errorf("the error is %v, want %s", err, want)
+	}
+}
+
 // What the node cannot give is refused by name when it is deployed; what was
 // deployed before stays.
 func TestNetworksThatTheNodeCannotGive(t *testing.T) {

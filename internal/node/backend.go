@@ -35,7 +35,7 @@ func (n *Node) openBackend() (err error) {
 	case "process":
 		var b *process.Backend
 		b, err = process.New(process.Options{
-			Dir: run, RunDir: run, Spares: spares, PoolMemory: poolMemory(n.config), Scratch: n.scratch(), Ports: n.ports(), Logger: n.logger,
+			Root: n.runtimes.Base, RunDir: run, Spares: spares, PoolMemory: poolMemory(n.config), Scratch: n.scratch(), Ports: n.ports(), Logger: n.logger,
 		})
 		if err == nil {
 			n.backend, n.permits, n.backendWarnings = b, b.Permits, b.Warnings()

@@ -144,6 +144,7 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 		return nil, err
 	}
 	n.onClose(func() error { return api.RemoveAddress(c.Data) })
+	n.runtimes.Begin()
 	return n, nil
 }
 

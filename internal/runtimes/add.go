@@ -153,11 +153,11 @@ func (l *Roots) Remove(name string) error {
 		}
 		who := strings.Join(functions, ", ")
 		if len(functions) > 20 {
-			who = fmt.Sprintf("%d functions", len(functions))
+			who = fmt.Sprintf("%s and %d more", strings.Join(functions[:20], ", "), len(functions)-20)
 		}
 		switch {
 		case len(functions) > 0:
-			return fmt.Errorf("%w: %s run in %s; remove them first, or deploy them with another runtime", gust.ErrConflict, who, name)
+			return fmt.Errorf("%w: functions are pinned to %s: %s; remove them first, or deploy them with another runtime", gust.ErrConflict, name, who)
 		case slices.ContainsFunc(list, func(k *kept) bool { return k.users > 0 }):
 			return fmt.Errorf("%w: something still runs in %s, or is being deployed; try again when it has ended", gust.ErrConflict, name)
 		}

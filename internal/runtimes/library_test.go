@@ -70,7 +70,7 @@ func TestTheSystemsInterpreter(t *testing.T) {
 	if want := []string{"base current", "node@20 20.2.0 current", "node@20 20.1.0 api"}; !slices.Equal(list, want) {
 		t.Errorf("the list is %q, want %q", list, want)
 	}
-	wantError(t, l.Remove("node@20"), gust.ErrConflict, "api run in node@20")
+	wantError(t, l.Remove("node@20"), gust.ErrConflict, "functions are pinned to node@20: api; remove them first")
 	if err := l.Sweep(); err != nil || !l.Has(first.Digest) {
 		t.Errorf("what a function is pinned to was swept, %v", err)
 	}
@@ -214,6 +214,7 @@ func TestPinnedRootsAreCheckedAhead(t *testing.T) {
 	l.Close()
 	o.Pinned = func() map[gust.Digest][]string { return map[gust.Digest][]string{r.Digest: {"api"}} }
 	l = open(t, o)
+	l.Begin()
 	for {
 		l.mu.Lock()
 		task := l.kept[r.Digest].checked

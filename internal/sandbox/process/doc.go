@@ -7,6 +7,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -23,9 +24,10 @@ var ErrScratch = errors.New("the functions' /tmp are full together")
 
 // Options configure a backend.
 type Options struct {
-	// Dir is the node's data folder; the environments' root is kept in its
-	// folder roots.
-	Dir string
+	// Root finds the root of environments that name none, which is also the one
+	// that is made ready for before anything has started. It is called once, in
+	// the background; the first such environment waits for it.
+	Root func(context.Context) (string, error)
 	// RunDir is a folder for what lives as long as the node, on a disk: the
 	// environments' /tmp lie there. What another backend, which was killed,
 	// left behind and noted there is removed by New.

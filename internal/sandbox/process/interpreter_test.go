@@ -15,10 +15,9 @@ import (
 	"github.com/gust-dev/gust/internal/sandbox"
 )
 
-// library is the system's interpreters as roots, made once for all tests; nil
-// where there is none to be had.
+// library is the system's interpreters as roots, made once for all tests.
 var library = sync.OnceValues(func() (*runtimes.Roots, error) {
-	return runtimes.Open(runtimes.Options{Dir: filepath.Join(rootsDir, "interpreters"), Isolated: true})
+	return runtimes.Open(runtimes.Options{Dir: rootsDir, Isolated: true})
 })
 
 // interpreted is the Spec of a function of one of the system's interpreters.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 )
 
@@ -28,9 +29,9 @@ func (b *Backend) cellList(uid int) *list {
 	const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	l.call("mount /proc", unix.SYS_MOUNT, "proc", "/proc", "proc", quiet, "hidepid=2")
 	for _, path := range b.proc.masked {
-		empty := emptyFile
+		empty := runtimes.EmptyFile
 		if strings.HasSuffix(path, "/") {
-			empty = emptyFolder
+			empty = runtimes.EmptyFolder
 		}
 		l.call("mask "+path, unix.SYS_MOUNT, empty, path, 0, unix.MS_BIND, 0)
 	}

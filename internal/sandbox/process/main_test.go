@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 
 var (
 	helloDir string // removed by TestMain
-	rootsDir string // too; the root is built once for all tests
+	rootsDir string // too; roots are made once for all tests
 )
 
 var buildHello = sync.OnceValue(func() error {
@@ -91,9 +91,18 @@ func needRoot(tb testing.TB) {
 	}
 }
 
+// base is the root of environments that name none.
+func base(ctx context.Context) (string, error) {
+	l, err := library()
+	if err != nil {
+		return "", err
+	}
+	return l.Base(ctx)
+}
+
 // options are of a node of its own, with spares or without.
 func options(tb testing.TB, spares int) Options {
-	return Options{Dir: rootsDir, RunDir: filepath.Join(tb.TempDir(), "run"), Spares: spares}
+	return Options{Root: base, RunDir: filepath.Join(tb.TempDir(), "run"), Spares: spares}
 }
 
 // newBackend makes one that is closed at the end of the test.

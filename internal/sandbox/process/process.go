@@ -25,7 +25,6 @@ import (
 // Backend starts environments as processes. It is safe for use by many
 // goroutines.
 type Backend struct {
-	dir     string
 	run     string
 	log     *slog.Logger
 	keeper  *keeper
@@ -75,10 +74,10 @@ func New(o Options) (*Backend, error) { return open(o, "/") }
 // open is New. cgroupRoot is where /proc/self and the cgroups are found, "/" but
 // for tests.
 func open(o Options, cgroupRoot string) (_ *Backend, err error) {
-	if !filepath.IsAbs(o.Dir) || !filepath.IsAbs(o.RunDir) {
-		return nil, fmt.Errorf("the process sandbox needs absolute folders, got %q and %q", o.Dir, o.RunDir)
+	if !filepath.IsAbs(o.RunDir) {
+		return nil, fmt.Errorf("the process sandbox needs an absolute folder, got %q", o.RunDir)
 	}
-	b := &Backend{dir: o.Dir, run: o.RunDir, log: o.Logger, envs: map[*program]*environment.Environment{}}
+	b := &Backend{run: o.RunDir, log: o.Logger, envs: map[*program]*environment.Environment{}}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
@@ -146,7 +145,7 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	b.base.ready = make(chan struct{})
 	b.wg.Go(func() {
 		defer close(b.base.ready)
-		b.base.path, b.base.err = ensureRoot(b.ctx, "/", filepath.Join(b.dir, "roots"))
+		b.base.path, b.base.err = o.Root(b.ctx)
 		switch {
 		case b.base.err == nil:
 			b.spares.expect(kind{root: b.base.path, network: b.net != nil})

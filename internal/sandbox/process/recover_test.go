@@ -28,7 +28,8 @@ import (
 // answer), spares and an interpreter that waits. It says when they are there,
 // and waits.
 func victim(dir string) error {
-	b, err := New(Options{Dir: dir, RunDir: filepath.Join(dir, "run"), Spares: 2, PoolMemory: 512 * gust.MB})
+	root := func(context.Context) (string, error) { return os.Getenv(victimEnv + "_ROOT"), nil }
+	b, err := New(Options{Root: root, RunDir: filepath.Join(dir, "run"), Spares: 2, PoolMemory: 512 * gust.MB})
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func TestRecoverAfterKill(t *testing.T) {
 	if forwards() {
 		t.Error("the host forwards on")
 	}
-	again := newBackend(t, Options{Dir: dir, RunDir: run})
+	again := newBackend(t, Options{Root: base, RunDir: run})
 	for _, d := range dirs {
 		entries, err := os.ReadDir(d)
 		if err != nil && !os.IsNotExist(err) {

@@ -42,18 +42,12 @@ func TestPooled(t *testing.T) {
 	}
 	run(t, &sandboxtest.Pool{
 		Root: func(t *testing.T, program string) string {
-			roots, err := runtimes.Open(runtimes.Options{Dir: t.TempDir(), Isolated: true})
+			base, err := library(t).Base(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer roots.Close()
-			base, release, err := roots.Acquire(t.Context(), &gust.Function{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer release()
 			root := filepath.Join(t.TempDir(), "root")
-			if out, err := exec.Command("cp", "-al", base.Path, root).CombinedOutput(); err != nil {
+			if out, err := exec.Command("cp", "-al", base, root).CombinedOutput(); err != nil {
 				t.Fatalf("copy the root: %v: %s", err, out)
 			}
 			text, err := os.ReadFile(program)
@@ -80,13 +74,24 @@ func TestPooled(t *testing.T) {
 	})
 }
 
+// library has the root without an interpreter.
+func library(t *testing.T) *runtimes.Roots {
+	roots, err := runtimes.Open(runtimes.Options{Dir: t.TempDir(), Isolated: true, Path: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { roots.Close() })
+	return roots
+}
+
 func run(t *testing.T, pool *sandboxtest.Pool) {
 	id, nodes := strings.ToLower(rand.Text()[:12]), 0
+	roots := library(t)
 	sandboxtest.Run(t, func(t *testing.T) sandbox.Backend {
 		dir := t.TempDir()
 		nodes++
 		o := process.Options{
-			Dir: dir, RunDir: filepath.Join(dir, "run"), NodeID: fmt.Sprint(id, nodes), Spares: 2,
+			Root: roots.Base, RunDir: filepath.Join(dir, "run"), NodeID: fmt.Sprint(id, nodes), Spares: 2,
 			Ports: []uint16{7080}, Upstreams: []netip.AddrPort{netip.MustParseAddrPort(networktest.Upstream + ":53")},
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		}
