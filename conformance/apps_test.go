@@ -3,7 +3,11 @@ package conformance
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -128,8 +132,8 @@ func TestNodeApps(t *testing.T) {
 	})
 
 	t.Run("the AWS SDK", func(t *testing.T) {
-		if got := invoke[string](t, "sdk", map[string]string{"do": "region"}); got != "us-east-1" {
-			t.Errorf("the region is %q", got)
+		if got := invoke[map[string]string](t, "sdk", map[string]string{"do": "region"}); got["answer"] != "us-east-1" {
+			t.Errorf("the region is %v", got)
 		}
 		// A function has no credentials yet, and the SDK says so as anywhere.
 		for _, do := range []string{"get", "list", "put"} {
@@ -188,6 +192,47 @@ func TestNodeApps(t *testing.T) {
 			{method: "GET", target: "/powertools/nobody", status: 404, want: `={"error":"nobody","statusCode":404}`},
 		})
 	})
+}
+
+// TestSDKNetworks: AWS's SDK in a function reaches an endpoint on this host where
+// the function lists it, and nothing where it has no network.
+func TestSDKNetworks(t *testing.T) {
+	if !shared.sandboxed() {
+		t.Skip("without isolation a function reaches what the node reaches")
+	}
+	need(t, "node")
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/"):
+			w.WriteHeader(http.StatusForbidden)
+		case r.Method == "GET" && r.URL.Path == "/bucket/key":
+			io.WriteString(w, "an object")
+		case r.Header.Get("X-Amz-Target") == "DynamoDB_20120810.ListTables":
+			w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+			io.WriteString(w, `{"TableNames":["orders"]}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer endpoint.Close()
+	dir := t.TempDir()
+	copyTree(t, "testdata/node/sdk", filepath.Join(dir, "sdk"))
+	env := fmt.Sprintf("{AWS_ENDPOINT_URL: %q, ACCESS_KEY: AKIAIOSFODNN7EXAMPLE, SECRET_KEY: secret}", endpoint.URL)
+	manifest(t, dir, fmt.Sprintf(`
+app: sdk-networks
+functions:
+  sdk-listed: {runtime: node, source: ./sdk, handler: index.handler, timeout: 10s, memory: 256MB, env: %s, network: [%q]}
+  sdk-none: {runtime: node, source: ./sdk, handler: index.handler, timeout: 10s, memory: 256MB, env: %s, network: none}
+`, env, endpoint.Listener.Addr(), env))
+	deploy(t, dir, "sdk-networks")
+	for do, want := range map[string]string{"get": `{"answer":"an object"}`, "list": `{"answer":["orders"]}`} {
+		if got := call(t, "sdk-listed", map[string]string{"do": do}); string(got.Payload) != want {
+			t.Errorf("%s with the endpoint listed: %s, want %s", do, got.Payload, want)
+		}
+		if got := invoke[map[string]string](t, "sdk-none", map[string]string{"do": do}); got["code"] != "ECONNREFUSED" && got["code"] != "ENETUNREACH" {
+			t.Errorf("%s without a network: %v", do, got)
+		}
+	}
 }
 
 // TestPythonApps deploys programs of Python as they are found anywhere, their

@@ -82,6 +82,6 @@ fi
 (cd testdata/rust && CARGO_TARGET_DIR="$cache/rust" cargo fetch --locked --quiet)
 
 # Maven keeps what it fetches below the home folder.
-(cd ../examples/java && mvn --quiet --batch-mode -Dstyle.color=never package)
+(cd ../examples/java && mvn --quiet --batch-mode package)
 
 go mod download

@@ -28,6 +28,9 @@ var vendors = []vendor{
 // TestVendor runs the same handlers under the vendor's runtime clients and under
 // Gust's own, on the same node: answers, errors and contexts have to be the same.
 func TestVendor(t *testing.T) {
+	if !shared.sandboxed() {
+		t.Skip("without isolation code and clients lie elsewhere for each function, and their stacks say so")
+	}
 	for _, v := range vendors {
 		t.Run(v.interpreter, func(t *testing.T) {
 			client := cache(t, v.installed)

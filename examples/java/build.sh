@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-mvn --quiet --batch-mode -Dstyle.color=never package
+mvn --quiet --batch-mode package
 rm -rf function
 mkdir -p function
 cp -R target/lib function/lib

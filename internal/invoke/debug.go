@@ -66,7 +66,7 @@ func (d *Debug) prepare(spec *sandbox.Spec) (port int, err error) {
 	return port, nil
 }
 
-// started makes the environment the one that debuggers reach.
+// debugStarted makes the environment the one that debuggers reach.
 func (iv *Invoker) debugStarted(d *Debug, x *environment, spec sandbox.Spec, port int) error {
 	env, ok := x.sandbox.(debugged)
 	if !ok {

@@ -74,12 +74,6 @@ func (t tree) find(p string) (string, fs.FileInfo, map[string]string, error) {
 	return at, st, links, err
 }
 
-// has reports whether there is a file or a folder at p.
-func (t tree) has(p string) bool {
-	_, _, _, err := t.find(p)
-	return err == nil
-}
-
 // processor is what programs and libraries have to be for.
 func processor() elf.Machine {
 	return map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]

@@ -59,7 +59,7 @@ type Options struct {
 
 // Pool is what waits of one kind.
 type Pool struct {
-	Root        string // the name of the root's folder
+	Root        string // the beginning of the name of the root's folder
 	Interpreter string // its command line, by the names of its files
 	Waiting     int
 	Memory      int64  // bytes that those use together

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
 )
 
@@ -30,8 +31,7 @@ func newPools(b *Backend, memory int64) *pools {
 
 // Prepare announces which environments will be asked for: of each Spec what it
 // has before it is known for which function (Root, Boot, BootEnv, Ephemeral, and
-// whether it has a network).
-// It takes the place of what was announced before.
+// whether it has a network). It takes the place of what was announced before.
 func (b *Backend) Prepare(specs []sandbox.Spec) {
 	var kinds []bootKind
 	for _, spec := range specs {
@@ -56,7 +56,7 @@ func (b *Backend) Pools() []Pool {
 	defer p.mu.Unlock()
 	var all []Pool
 	for k, d := range p.size.kinds {
-		pool := Pool{Root: filepath.Base(k.root), Boots: d.boots, Failures: d.failures}
+		pool := Pool{Root: gust.Digest(filepath.Base(k.root)).Short(), Boots: d.boots, Failures: d.failures}
 		argv := words(k.argv)
 		for i, word := range argv {
 			if strings.HasPrefix(word, "/") {
