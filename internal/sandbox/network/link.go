@@ -409,8 +409,6 @@ func (l *Link) Close() {
 		if err != nil {
 			n.log.Error("an environment has ended and its rules are left", "error", err)
 		}
-		// The kernel has made this one, if there was anything to count.
-		n.gate.edit([]elements{{n.gate.count, []nftables.SetElement{{Key: number(l.index)}}}}, nil)
 	}
 	l.wg.Wait()
 	n.mu.Lock()

@@ -207,7 +207,7 @@ type gate struct {
 	listed   *nftables.Set // interface . address . port, for a time
 	inside   *nftables.Set // interface . prefix . port, of private ranges
 	outside  *nftables.Set // ... of all others
-	count    *nftables.Set // interfaces and the connections they have
+	count    *nftables.Set // interfaces and the connections they have; the kernel keeps it
 }
 
 // maxConnectionsOut bounds one environment's connections at once: what the
@@ -242,7 +242,7 @@ func newGate(up int) (g *gate, err error) {
 		{&g.internet, nftables.Set{Name: "internet", KeyType: nftables.TypeIFIndex}, nil},
 		{&g.listed, nftables.Set{Name: "listed", KeyType: destination, HasTimeout: true}, nil},
 		{&g.inside, nftables.Set{Name: "inside", KeyType: destination, Interval: true, Concatenation: true}, nil},
-		{&g.count, nftables.Set{Name: "count", KeyType: nftables.TypeIFIndex, Dynamic: true, Size: 1 << 16}, nil},
+		{&g.count, nftables.Set{Name: "count", KeyType: nftables.TypeIFIndex, Dynamic: true, Size: 1 << 20}, nil},
 		{&g.outside, nftables.Set{Name: "outside", KeyType: destination, Interval: true, Concatenation: true}, nil},
 	} {
 		if *s.at, err = t.set(&s.set, s.elements...); err != nil {
