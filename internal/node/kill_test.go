@@ -150,7 +150,7 @@ func (h *house) disturb(n *process, generation, times int, accepted *events) (ac
 	wg.Go(func() {
 		for g := generation + 1; left.Load() > 0; g++ {
 			h.manifest(h.generations(g, never))
-			if _, status := h.gust("deploy", h.app); status != 0 {
+			if _, status := h.gust("deploy", "--no-start", h.app); status != 0 {
 				return // it was killed
 			}
 			last.Store(int64(g))
