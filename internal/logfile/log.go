@@ -80,6 +80,8 @@ type Log struct {
 	waiters  []chan struct{} // followers; closed when something was appended
 
 	work    chan struct{} // wakes the writer
+	// unsynced is the last failed sync that no Sync has told of. Writer only.
+	unsynced error
 	syncs   chan chan error
 	closing chan struct{}
 	writer  sync.WaitGroup
@@ -245,7 +247,10 @@ func (l *Log) write() {
 		case <-l.closing:
 			return
 		case done := <-l.syncs:
-			err = l.flush(true)
+			if err = l.flush(true); err == nil {
+				err = l.unsynced
+			}
+			l.unsynced = nil
 			done <- err
 			armed = false
 			sync.Stop()
@@ -334,7 +339,8 @@ func (l *Log) flush(sync bool) error {
 			// What a failed sync has left on the disk is unknown, and a second
 			// one would not tell: go on in a new segment.
 			l.detach(g)
-			return fmt.Errorf("sync %s: %w", g.path, err)
+			l.unsynced = fmt.Errorf("sync %s: %w", g.path, err)
+			return l.unsynced
 		}
 	}
 	return nil
