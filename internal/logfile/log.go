@@ -79,13 +79,13 @@ type Log struct {
 	closed   bool
 	waiters  []chan struct{} // followers; closed when something was appended
 
-	work    chan struct{} // wakes the writer
+	work chan struct{} // wakes the writer
 	// unsynced is the last failed sync that no Sync has told of. Writer only.
 	unsynced error
-	syncs   chan chan error
-	closing chan struct{}
-	writer  sync.WaitGroup
-	broken  atomic.Bool // the writer could not write when it last tried
+	syncs    chan chan error
+	closing  chan struct{}
+	writer   sync.WaitGroup
+	broken   atomic.Bool // the writer could not write when it last tried
 }
 
 // buffer is a run of records in memory. The first done bytes are written.
