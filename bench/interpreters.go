@@ -9,67 +9,78 @@ import (
 	"time"
 )
 
-// client is one of the vendor's runtime clients, as conformance/install.sh
-// installs it, and how it is started.
-type client struct {
-	interpreter, handler string
-	file, source         string // the function
-	installed, needs     string
-	start                string
+// language is one that Gust has a runtime client for.
+type language struct {
+	name, handler string
+	file, source  string // the function
+	bootstrap     string // of Gust's client
+	// plainly is a variable that an interpreter reads as it starts, so that
+	// the function gets none that was booted ahead: what a miss of the pool is.
+	plainly string
+	vendor  vendor
 }
 
-var clients = []client{
-	{"node", "index.handler", "index.js", "exports.handler = async () => ({ statusCode: 200, body: 'hello' });\n",
-		".cache/conformance/node", "node_modules/aws-lambda-ric/dist/rapid-client.node",
-		"exec node node_modules/aws-lambda-ric/bin/index.mjs index.handler"},
-	{"python", "app.handler", "app.py", "def handler(event, context):\n    return {\"statusCode\": 200, \"body\": \"hello\"}\n",
-		".cache/conformance/python", "awslambdaric",
-		"exec python3 -m awslambdaric app.handler"},
+// vendor is the vendor's runtime client, as conformance/install.sh installs it,
+// and how it is started.
+type vendor struct{ installed, needs, start string }
+
+var languages = []language{
+	{
+		name: "node", handler: "index.handler", bootstrap: "bootstrap.cjs", plainly: "NODE_OPTIONS: --no-deprecation",
+		file: "index.js", source: "exports.handler = async () => ({ statusCode: 200, body: 'hello' });\n",
+		vendor: vendor{".cache/conformance/node", "node_modules/aws-lambda-ric/dist/rapid-client.node",
+			"exec node node_modules/aws-lambda-ric/bin/index.mjs index.handler"},
+	},
+	{
+		name: "python", handler: "app.handler", bootstrap: "bootstrap.py", plainly: "PYTHONNODEBUGRANGES: '1'",
+		file: "app.py", source: "def handler(event, context):\n    return {\"statusCode\": 200, \"body\": \"hello\"}\n",
+		vendor: vendor{".cache/conformance/python", "awslambdaric", "exec python3 -m awslambdaric app.handler"},
+	},
 }
 
 // interpreters: a warm Node and Python function under Gust's own runtime clients
 // beside the same under the vendor's, on the same node, with the same
 // interpreter.
 func interpreters(r *run) (rows []row, err error) {
-	for _, c := range clients {
-		got, err := r.interpreter(c)
+	for _, l := range languages {
+		got, err := r.interpreter(l)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.interpreter, err)
+			return nil, fmt.Errorf("%s: %w", l.name, err)
 		}
 		rows = append(rows, got...)
 	}
 	return rows, nil
 }
 
-func (r *run) interpreter(c client) (rows []row, err error) {
-	name := "warm, " + c.interpreter + ", %s, against the vendor's client"
-	if _, err := os.Stat(filepath.Join(c.installed, c.needs)); err != nil {
+func (r *run) interpreter(l language) (rows []row, err error) {
+	name := "warm, " + l.name + ", %s, against the vendor's client"
+	if _, err := os.Stat(filepath.Join(l.vendor.installed, l.vendor.needs)); err != nil {
 		return []row{{name: fmt.Sprintf(name, "8 callers"), baseline: "not installed: conformance/install.sh", aim: "0.80 or more"}}, nil
 	}
 	rounds, each := 7, 1500*time.Millisecond
 	if r.short {
 		rounds, each = 1, 200*time.Millisecond
 	}
-	ours, theirs := filepath.Join(r.dir, "app-"+c.interpreter, "ours"), filepath.Join(r.dir, "app-"+c.interpreter, "theirs")
+	ours, theirs := filepath.Join(r.dir, "app-"+l.name, "ours"), filepath.Join(r.dir, "app-"+l.name, "theirs")
 	for _, dir := range []string{ours, theirs} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(filepath.Join(dir, c.file), []byte(c.source), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, l.file), []byte(l.source), 0o644); err != nil {
 			return nil, err
 		}
 	}
-	if err := copyClient(theirs, c.installed); err != nil {
+	if err := copyClient(theirs, l.vendor.installed); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(theirs, "bootstrap"), []byte("#!/bin/sh\n"+c.start+"\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(theirs, "bootstrap"), []byte("#!/bin/sh\n"+l.vendor.start+"\n"), 0o755); err != nil {
 		return nil, err
 	}
 	functions := []string{
-		fmt.Sprintf("ours: {runtime: %s, source: ./ours, handler: %s, memory: 256MB, timeout: 10s}", c.interpreter, c.handler),
-		fmt.Sprintf("theirs: {runtime: provided, interpreter: %s, source: ./theirs, memory: 256MB, timeout: 10s}", c.interpreter),
+		fmt.Sprintf("ours: {runtime: %s, source: ./ours, handler: %s, memory: 256MB, timeout: 10s}", l.name, l.handler),
+		fmt.Sprintf("theirs: {runtime: provided, interpreter: %s, source: ./theirs, memory: 256MB, timeout: 10s}", l.name),
 	}
-	err = r.with(c.interpreter, functions, []string{"GET /ours: ours", "GET /theirs: theirs"}, func(n *node) error {
+	err = r.with(l.name, functions, []string{"GET /ours: ours", "GET /theirs: theirs"}, func(n *node) error {
 		paths := []string{"/ours", "/theirs"}
 		for _, path := range paths { // warm up
 			if _, err := load(n.http, path, 8, each); err != nil {

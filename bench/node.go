@@ -94,11 +94,12 @@ func (n *node) wait(d time.Duration) error {
 	return fmt.Errorf("the node did not stop in %v:\n%s", d, n.logs.String())
 }
 
-// deploy deploys the folder dir.
+// deploy deploys the folder dir, and starts nothing of it: that is for what is
+// measured.
 func (n *node) deploy(dir string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, n.bin, "deploy", dir, "--data", n.data).CombinedOutput()
+	out, err := exec.CommandContext(ctx, n.bin, "deploy", dir, "--no-start", "--data", n.data).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("gust deploy: %w\n%s", err, out)
 	}

@@ -41,11 +41,18 @@ type responder struct {
 
 // startResponder runs the function program with a responder of its own.
 func startResponder(program string) (*responder, error) {
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), "_HANDLER=bootstrap", "GOMAXPROCS=1")
+	return respond(cmd)
+}
+
+// respond runs a function with a responder of its own.
+func respond(cmd *exec.Cmd) (*responder, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	r := &responder{ln: ln, first: make(chan struct{})}
+	r := &responder{ln: ln, cmd: cmd, first: make(chan struct{})}
 	go func() { // ends with the listener
 		for {
 			conn, err := ln.Accept()
@@ -55,8 +62,7 @@ func startResponder(program string) (*responder, error) {
 			go r.serve(conn)
 		}
 	}()
-	r.cmd = exec.Command(program)
-	r.cmd.Env = append(os.Environ(), "AWS_LAMBDA_RUNTIME_API="+ln.Addr().String(), "_HANDLER=bootstrap", "GOMAXPROCS=1")
+	r.cmd.Env = append(r.cmd.Env, "AWS_LAMBDA_RUNTIME_API="+ln.Addr().String())
 	r.cmd.Stderr = os.Stderr
 	if err := r.cmd.Start(); err != nil {
 		ln.Close()
