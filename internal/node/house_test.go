@@ -136,10 +136,10 @@ func (h *house) manifest(text string) {
 }
 
 // deploy deploys a manifest, which has to succeed.
-func (h *house) deploy(manifest string) {
+func (h *house) deploy(manifest string, flags ...string) {
 	h.t.Helper()
 	h.manifest(manifest)
-	if out, status := h.gust("deploy", h.app); status != 0 {
+	if out, status := h.gust(append([]string{"deploy", h.app}, flags...)...); status != 0 {
 		h.t.Fatalf("gust deploy ended with status %d:\n%s", status, out)
 	}
 }
