@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gust-dev/gust/internal/runtimes/client"
@@ -20,6 +21,11 @@ func boots(r *run) (rows []row, err error) {
 	clients := filepath.Join(r.dir, "clients")
 	if err := os.CopyFS(clients, client.Files); err != nil {
 		return nil, err
+	}
+	if python, err := interpreterOf("python"); err == nil { // compiled once, as it is in a root
+		if out, err := exec.Command(python, "-m", "compileall", "-q", clients).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("compiling the client: %w\n%s", err, out)
+		}
 	}
 	for _, l := range languages {
 		got, err := r.boots(l, clients)
@@ -112,10 +118,15 @@ func interpreterOf(name string) (string, error) {
 // bareBoot is the time from the start of a bare interpreter to the handler's
 // first answer.
 func bareBoot(program, bootstrap, source, handler string) (time.Duration, error) {
-	cmd := exec.Command(program, bootstrap)
+	argv := []string{bootstrap}
+	if strings.HasSuffix(bootstrap, ".py") {
+		argv = []string{"-S", bootstrap} // a root has no site-packages of the machine's
+	}
+	cmd := exec.Command(program, argv...)
 	cmd.Dir = source
-	// Compiled once, as it is in a root.
-	cmd.Env = append(os.Environ(), "_HANDLER="+handler, "LAMBDA_TASK_ROOT="+source, "AWS_LAMBDA_FUNCTION_NAME=bare",
+	// Nothing of this process's environment: a variable such as
+	// NODE_EXTRA_CA_CERTS costs more than the boot.
+	cmd.Env = append(cmd.Env, "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/tmp", "_HANDLER="+handler, "LAMBDA_TASK_ROOT="+source, "AWS_LAMBDA_FUNCTION_NAME=bare",
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256", "AWS_LAMBDA_FUNCTION_VERSION=1", "AWS_LAMBDA_LOG_GROUP_NAME=g", "AWS_LAMBDA_LOG_STREAM_NAME=s")
 	start := time.Now()
 	r, err := respond(cmd)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
@@ -214,7 +215,8 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 		return nil, ErrScratch
 	}
 	b.spares.begin()
-	defer b.spares.end()
+	var e *environment.Environment
+	defer func() { b.starts(e) }()
 	p, r, pooled, err := b.bindBooted(spec)
 	if err == nil && p == nil {
 		p, r, err = b.launch(ctx, spec)
@@ -233,8 +235,7 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	} else {
 		parts.Listener, p.cell.listener = p.cell.listener, nil // the environment's to close
 	}
-	e, err := environment.New(parts)
-	if err != nil {
+	if e, err = environment.New(parts); err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
@@ -246,6 +247,30 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 		return nil, errClosed
 	}
 	return e, nil
+}
+
+// startsFor is for how long at most what is prepared ahead waits for a program
+// to be ready: what takes longer mostly waits for something itself.
+const startsFor = 250 * time.Millisecond
+
+// starts lets nothing be prepared ahead before e, if there is one, is ready:
+// its program needs the processors more.
+func (b *Backend) starts(e *environment.Environment) {
+	if e == nil {
+		b.spares.end()
+		return
+	}
+	b.wg.Go(func() {
+		defer b.spares.end()
+		limit := time.NewTimer(startsFor)
+		defer limit.Stop()
+		select {
+		case <-e.Ready():
+		case <-e.Done():
+		case <-limit.C:
+		case <-b.ctx.Done():
+		}
+	})
 }
 
 // bindBooted gives spec an interpreter that waits, if there is one. Without one,
