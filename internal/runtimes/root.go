@@ -121,6 +121,7 @@ func sumFile(p string) (string, error) {
 // write makes what is in r in dir, which is empty but for what was written
 // before, and learns the files' sums.
 func (r root) write(ctx context.Context, dir string) error {
+	buf := make([]byte, 128<<10) // one for thousands of files
 	for _, p := range slices.Sorted(maps.Keys(r)) { // a folder before what is in it
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -138,7 +139,7 @@ func (r root) write(ctx context.Context, dir string) error {
 		case e.mode&fs.ModeSymlink != 0:
 			err = os.Symlink(e.target, full)
 		default:
-			err = e.write(full)
+			err = e.write(full, buf)
 		}
 		if err != nil {
 			return err
@@ -147,8 +148,8 @@ func (r root) write(ctx context.Context, dir string) error {
 	return nil
 }
 
-// write makes a file.
-func (e *entry) write(full string) error {
+// write makes a file, by way of buf.
+func (e *entry) write(full string, buf []byte) error {
 	f, err := os.OpenFile(full, os.O_WRONLY|os.O_CREATE|os.O_EXCL, e.mode.Perm())
 	if err != nil {
 		return err
@@ -167,7 +168,7 @@ func (e *entry) write(full string) error {
 		content = io.MultiReader(content, src)
 	}
 	sum := sha256.New()
-	if e.size, err = io.Copy(io.MultiWriter(f, sum), content); err != nil {
+	if e.size, err = io.CopyBuffer(io.MultiWriter(f, sum), struct{ io.Reader }{content}, buf); err != nil {
 		return err
 	}
 	e.sum = hex.EncodeToString(sum.Sum(nil))
