@@ -121,7 +121,7 @@ func sumFile(p string) (string, error) {
 // write makes what is in r in dir, which is empty but for what was written
 // before, and learns the files' sums.
 func (r root) write(ctx context.Context, dir string) error {
-	buf := make([]byte, 128<<10) // one for thousands of files
+	buf := make([]byte, 128<<10)                    // one for thousands of files
 	for _, p := range slices.Sorted(maps.Keys(r)) { // a folder before what is in it
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
