@@ -30,6 +30,21 @@ func awaitExit(pid int) bool {
 	}
 }
 
+// stopPatience bounds how long awaitStop waits: a thread that waits for a disk
+// stops when it has what it waits for.
+const stopPatience = 100 * time.Millisecond
+
+// awaitStop returns when all threads of a child have stopped, or it has ended.
+func awaitStop(pid int) {
+	for end := time.Now().Add(stopPatience); time.Now().Before(end); time.Sleep(50 * time.Microsecond) {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+		if err != nil && err != unix.EINTR || info.Signo != 0 {
+			return
+		}
+	}
+}
+
 // clockTick is USER_HZ, which Linux fixes at 100 for what it shows in /proc.
 const clockTick = time.Second / 100
 

@@ -22,5 +22,9 @@ func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tr
 // at once, which none does.
 func awaitExit(int) bool { return false }
 
+// awaitStop does not: no other system can tell without taking the news from who
+// waits for the end.
+func awaitStop(int) {}
+
 // running is unknown before the end.
 func running(int) sandbox.Usage { return sandbox.Usage{} }

@@ -66,8 +66,16 @@ func (p *process) tell(target int, sig syscall.Signal) {
 	}
 }
 
-func (p *process) Freeze() error { return p.signal(-p.pid, syscall.SIGSTOP) }
-func (p *process) Thaw() error   { return p.signal(-p.pid, syscall.SIGCONT) }
+// Freeze waits until the first process has stopped: its threads do so one by one.
+func (p *process) Freeze() error {
+	if err := p.signal(-p.pid, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	awaitStop(p.pid)
+	return nil
+}
+
+func (p *process) Thaw() error { return p.signal(-p.pid, syscall.SIGCONT) }
 
 // SetInit has nothing to do: there are no CPU limits.
 func (p *process) SetInit(bool) error { return nil }
