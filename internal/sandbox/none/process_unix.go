@@ -3,20 +3,16 @@
 package none
 
 import (
-	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
-	"github.com/gust-dev/gust/internal/sandbox/environment"
 )
 
 // process is a program and its process group.
@@ -33,8 +29,6 @@ type process struct {
 	ended bool
 	used  sandbox.Usage // what Usage has seen, or the last word once ended
 }
-
-var _ environment.Process = (*process)(nil)
 
 // newProcess takes a command that has started.
 func newProcess(cmd *exec.Cmd, tmp string, log *slog.Logger) (*process, error) {
@@ -76,24 +70,6 @@ func (p *process) Freeze() error {
 }
 
 func (p *process) Thaw() error { return p.signal(-p.pid, syscall.SIGCONT) }
-
-// SetInit has nothing to do: there are no CPU limits.
-func (p *process) SetInit(bool) error { return nil }
-
-// PID implements environment.Process.
-func (p *process) PID() (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended {
-		return 0, os.ErrProcessDone
-	}
-	return p.pid, nil
-}
-
-// Dial implements environment.Process: its loopback is the host's.
-func (p *process) Dial(ctx context.Context, port int) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-}
 
 // goneWait bounds how long what the program left behind may take to die.
 const goneWait = 100 * time.Millisecond
@@ -174,12 +150,5 @@ func (p *process) see(u sandbox.Usage) {
 		Memory:     u.Memory,
 		PeakMemory: max(p.used.PeakMemory, u.PeakMemory),
 		CPU:        max(p.used.CPU, u.CPU),
-	}
-}
-
-// Release implements environment.Process.
-func (p *process) Release() {
-	if err := os.RemoveAll(p.tmp); err != nil {
-		p.log.Error("an environment's temporary folder was not removed", "error", err)
 	}
 }

@@ -1,14 +1,10 @@
 package none
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -17,7 +13,6 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
-	"github.com/gust-dev/gust/internal/sandbox/environment"
 )
 
 // process is a program and its job, in which its descendants are too. The job
@@ -32,8 +27,6 @@ type process struct {
 	ended bool
 	used  sandbox.Usage
 }
-
-var _ environment.Process = (*process)(nil)
 
 // killed is the exit status of what Kill ends, which no program has by itself.
 const killed = 0x67757374
@@ -98,24 +91,6 @@ func (p *process) Kill() {
 func (p *process) Freeze() error { return nil }
 func (p *process) Thaw() error   { return nil }
 
-// SetInit has nothing to do: there are no CPU limits.
-func (p *process) SetInit(bool) error { return nil }
-
-// PID implements environment.Process.
-func (p *process) PID() (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended {
-		return 0, os.ErrProcessDone
-	}
-	return p.cmd.Process.Pid, nil
-}
-
-// Dial implements environment.Process: its loopback is the host's.
-func (p *process) Dial(ctx context.Context, port int) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-}
-
 // Wait implements environment.Process.
 func (p *process) Wait() sandbox.Exit {
 	_ = p.cmd.Wait() // its state tells
@@ -163,11 +138,4 @@ func (p *process) Usage() sandbox.Usage {
 		p.look()
 	}
 	return p.used
-}
-
-// Release implements environment.Process.
-func (p *process) Release() {
-	if err := os.RemoveAll(p.tmp); err != nil {
-		p.log.Error("an environment's temporary folder was not removed", "error", err)
-	}
 }
