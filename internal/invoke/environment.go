@@ -292,7 +292,7 @@ func (x *environment) finish(report *gust.Report, fe *gust.FunctionError) {
 		}
 	}
 	if m := x.fn.Network.Mode; m != "" && m != gust.NetworkNone {
-		report.BytesOut = x.sentSince(x.sandbox.Usage().BytesOut)
+		report.BytesOut = x.sentSince(x.sandbox.BytesOut())
 	}
 	x.stream.End(report)
 }

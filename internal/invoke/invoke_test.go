@@ -89,6 +89,7 @@ func (e *fakeEnv) RoundTrip(r *http.Request) (*http.Response, error) {
 func (e *fakeEnv) Freeze() error        { e.backend.events <- "freeze " + e.spec.Function; return nil }
 func (e *fakeEnv) Thaw() error          { e.backend.events <- "thaw " + e.spec.Function; return nil }
 func (e *fakeEnv) SetInit(bool) error   { return nil }
+func (e *fakeEnv) BytesOut() int64      { return 0 }
 func (e *fakeEnv) Usage() sandbox.Usage { return sandbox.Usage{Memory: gust.MB, PeakMemory: gust.MB} }
 func (e *fakeEnv) Stop(time.Duration) {
 	e.once.Do(func() { e.backend.events <- "stop " + e.spec.Function; close(e.done) })

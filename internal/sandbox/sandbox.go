@@ -113,6 +113,9 @@ type Environment interface {
 
 	// Usage is what the environment has used so far.
 	Usage() Usage
+	// BytesOut is what it has sent to its network so far, in bytes of IP
+	// packets. It is cheap enough to be asked after each invocation.
+	BytesOut() int64
 	// Pooled reports whether its interpreter had been booted ahead.
 	Pooled() bool
 
@@ -134,8 +137,6 @@ type Usage struct {
 	Memory, PeakMemory int64
 	// CPU is processor time since the start.
 	CPU time.Duration
-	// BytesOut is what it has sent to its network, in bytes of IP packets.
-	BytesOut int64
 }
 
 // Exit is how an environment ended.

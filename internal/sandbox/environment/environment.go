@@ -291,6 +291,9 @@ func (e *Environment) SetInit(on bool) error { return e.process.SetInit(on) }
 // Usage implements sandbox.Environment.
 func (e *Environment) Usage() sandbox.Usage { return e.process.Usage() }
 
+// BytesOut implements sandbox.Environment.
+func (e *Environment) BytesOut() int64 { return e.process.BytesOut() }
+
 // Pooled implements sandbox.Environment.
 func (e *Environment) Pooled() bool { return e.pooled }
 

@@ -86,6 +86,7 @@ func (f *fake) Kill() {
 func (f *fake) Freeze() error         { f.note("freeze"); return nil }
 func (f *fake) Thaw() error           { f.note("thaw"); return nil }
 func (f *fake) SetInit(on bool) error { f.note(fmt.Sprint("init ", on)); return nil }
+func (f *fake) BytesOut() int64       { return 0 }
 func (f *fake) Usage() sandbox.Usage  { return sandbox.Usage{Memory: 1} }
 func (f *fake) PID() (int, error)     { return os.Getpid(), nil }
 func (f *fake) Dial(context.Context, int) (net.Conn, error) {

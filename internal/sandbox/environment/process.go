@@ -49,6 +49,8 @@ type Process interface {
 	SetInit(bool) error
 	// Usage is what it has used so far, or had used when it ended.
 	Usage() sandbox.Usage
+	// BytesOut is what it has sent to its network, likewise.
+	BytesOut() int64
 	// PID is its first process on the host, and Dial connects to a port of its
 	// loopback, both for debuggers: an error when it has ended.
 	PID() (int, error)

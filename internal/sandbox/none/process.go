@@ -16,6 +16,9 @@ var _ environment.Process = (*process)(nil)
 // SetInit has nothing to do: there are no CPU limits.
 func (p *process) SetInit(bool) error { return nil }
 
+// BytesOut is not known: its network is the host's.
+func (p *process) BytesOut() int64 { return 0 }
+
 // PID implements environment.Process.
 func (p *process) PID() (int, error) {
 	p.mu.Lock()

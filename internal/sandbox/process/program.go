@@ -33,6 +33,7 @@ type program struct {
 	frozen bool
 	dead   bool // its first process has ended, and init is not to be frozen
 	usage  sandbox.Usage
+	sent   int64 // to its network, when it has ended
 	// cpuBefore is the processor time that was used before it was a function's.
 	cpuBefore time.Duration
 	over      bool      // ended because of its /tmp
@@ -158,6 +159,21 @@ func (p *program) Usage() sandbox.Usage {
 	return p.usage
 }
 
+// BytesOut looks at nothing but the counter: it is asked after each invocation.
+func (p *program) BytesOut() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bytesOut()
+}
+
+// bytesOut is BytesOut for who holds mu.
+func (p *program) bytesOut() int64 {
+	if p.ended || p.cell.link == nil {
+		return p.sent
+	}
+	return p.cell.link.BytesOut()
+}
+
 // cpuFresh is how old the processor time that Usage tells may be: the kernel
 // adds it up over all processors when it is asked.
 const cpuFresh = 5 * time.Millisecond
@@ -166,9 +182,6 @@ const cpuFresh = 5 * time.Millisecond
 // cache is not, so that is only asked when something has changed.
 func (p *program) look() {
 	g := p.cell.group
-	if p.cell.link != nil {
-		p.usage.BytesOut = p.cell.link.BytesOut()
-	}
 	const step = 128 * gust.KB
 	charged, err := g.charged()
 	if err == nil && (charged > p.looked+step || charged < p.looked-step) {
@@ -220,10 +233,8 @@ func (p *program) Wait() sandbox.Exit {
 		p.usage.CPU = t - p.cpuBefore
 	}
 	p.countOOM()
-	if p.cell.link != nil {
-		p.usage.BytesOut = p.cell.link.BytesOut()
-	}
 	p.usage.Memory = 0
+	p.sent = p.bytesOut()
 	p.ended = true
 	if p.killer != nil {
 		p.killer.Stop()

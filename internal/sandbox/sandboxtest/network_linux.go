@@ -170,11 +170,11 @@ func (s *suite) networks(t *testing.T) {
 		e := with(t, list(place(networktest.Public), place("localhost")))
 		const sent = 1 << 20
 		for _, to := range []string{place(networktest.Public), place("localhost")} {
-			before := e.Usage().BytesOut
+			before := e.BytesOut()
 			for _, gained := range ask[wire.Findings](t, e, wire.Event{Do: "send-network", Text: to, Size: sent}).Refused {
 				t.Errorf("%s: %s", to, gained)
 			}
-			if got := e.Usage().BytesOut - before; got < sent || got > sent*11/10 {
+			if got := e.BytesOut() - before; got < sent || got > sent*11/10 {
 				t.Errorf("%s: %d bytes are counted, %d were sent", to, got, sent)
 			}
 		}
