@@ -270,7 +270,7 @@ func (l *Roots) added(ctx context.Context, name string) error {
 		return nil
 	}
 	l.run(t, func() error {
-		if k := l.current(name); k != nil && k.Source != sourceSystem {
+		if r, ok := l.has(name); ok && r.Source != sourceSystem {
 			return nil // somebody wants another one
 		}
 		_, err := l.fromSystem(l.ctx, name, t.interpreter)

@@ -57,8 +57,9 @@ func (l *Roots) fromSystem(ctx context.Context, name string, i *interpreter) (Ru
 	for _, k := range l.kept {
 		if k.Name == name && k.Source == sourceSystem && k.Fingerprint == fingerprint && !k.gone && !k.damaged() {
 			err := l.keep(k, k.record)
+			r := k.Runtime
 			l.mu.Unlock()
-			return k.Runtime, err
+			return r, err
 		}
 	}
 	l.mu.Unlock()
@@ -184,21 +185,21 @@ func (l *Roots) check(ctx context.Context, k *kept) error {
 	if k.checked == nil {
 		k.checked = newTask()
 	}
-	t := k.checked
+	t, rec := k.checked, k.record
 	l.mu.Unlock()
 	l.run(t, func() error {
-		r, err := read(l.ctx, k.Path)
+		r, err := read(l.ctx, rec.Path)
 		if l.ctx.Err() != nil {
 			return context.Cause(l.ctx)
 		}
-		if err == nil && r.digest() == k.Digest {
+		if err == nil && r.digest() == rec.Digest {
 			return nil
 		}
-		what := fmt.Sprintf("the root %s of %s in %s is damaged", k.Digest.Short(), k.Name, k.Path)
+		what := fmt.Sprintf("the root %s of %s in %s is damaged", rec.Digest.Short(), rec.Name, rec.Path)
 		if err == nil {
 			err = errors.New("its files do not have the digest that names it")
 		}
-		again := l.heal(k)
+		again := l.heal(k, rec)
 		if again == nil {
 			l.Logger.Warn(what+" and has been made again", "error", err)
 			return nil
@@ -210,12 +211,12 @@ func (l *Roots) check(ctx context.Context, k *kept) error {
 	return t.wait(ctx)
 }
 
-// heal makes a damaged root again.
-func (l *Roots) heal(k *kept) error {
-	if k.Source != sourceSystem {
-		return fmt.Errorf("it is not of the system: gust runtime add %s --from %s", k.Name, k.Source)
+// heal makes a damaged root again; was is its record.
+func (l *Roots) heal(k *kept, was record) error {
+	if was.Source != sourceSystem {
+		return fmt.Errorf("it is not of the system: gust runtime add %s --from %s", was.Name, was.Source)
 	}
-	if kind, _, err := ParseName(k.Name); err == nil {
+	if kind, _, err := ParseName(was.Name); err == nil {
 		if err := l.found(l.ctx, kind); err != nil {
 			return err
 		}
@@ -226,22 +227,22 @@ func (l *Roots) heal(k *kept) error {
 	}
 	defer done()
 	l.mu.Lock()
-	t := l.system[k.Name]
+	t := l.system[was.Name]
 	l.mu.Unlock()
 	if t == nil {
-		return fmt.Errorf("the system has no %s any more", k.Name)
+		return fmt.Errorf("the system has no %s any more", was.Name)
 	}
 	i := t.interpreter
 	r, err := collect(l.ctx, tree{dir: l.host}, i)
 	if err != nil {
 		return err
 	}
-	tmp, rec, err := l.write(l.ctx, r, i, record{Runtime: Runtime{Name: k.Name, Source: sourceSystem}})
+	tmp, rec, err := l.write(l.ctx, r, i, record{Runtime: Runtime{Name: was.Name, Source: sourceSystem}})
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	if rec.Digest != k.Digest {
+	if rec.Digest != was.Digest {
 		return errors.New("the system's files are others by now; deploy again what is pinned to it")
 	}
 	l.mu.Lock()

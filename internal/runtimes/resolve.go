@@ -12,14 +12,8 @@ import (
 	gust "github.com/gust-dev/gust"
 )
 
-// current is the newest root of that name, which functions get that are deployed
-// now; nil without one.
-func (l *Roots) current(name string) *kept {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.currentLocked(name)
-}
-
+// currentLocked is the newest root of that name, which functions get that are
+// deployed now; nil without one. The caller holds mu.
 func (l *Roots) currentLocked(name string) (newest *kept) {
 	for _, k := range l.kept {
 		if k.Name == name && !k.gone && (newest == nil || k.Added.After(newest.Added)) {
@@ -181,13 +175,13 @@ func (l *Roots) Acquire(ctx context.Context, f *gust.Function) (Runtime, func(),
 			return Runtime{}, nil, l.lacksRoot(f)
 		}
 	}
-	release := l.hold(k)
+	r, release := k.Runtime, l.hold(k)
 	l.mu.Unlock()
 	if err := l.check(ctx, k); err != nil {
 		release()
 		return Runtime{}, nil, err
 	}
-	return k.Runtime, release, nil
+	return r, release, nil
 }
 
 func (l *Roots) acquireCurrent(ctx context.Context, f *gust.Function) (Runtime, func(), error) {
