@@ -90,7 +90,7 @@ type preparer interface {
 // are declared.
 func (iv *Invoker) prepare() {
 	p, ok := iv.Backend.(preparer)
-	if !ok || iv.Runtimes == nil {
+	if !ok {
 		return
 	}
 	for {

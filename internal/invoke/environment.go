@@ -13,7 +13,6 @@ import (
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/observe"
-	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	sandboxenv "github.com/gust-dev/gust/internal/sandbox/environment"
 )
@@ -140,14 +139,11 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 		folders = append(folders, folder)
 		x.release = append(x.release, release)
 	}
-	var r runtimes.Runtime
-	if iv.Runtimes != nil {
-		var release func()
-		if r, release, err = iv.Runtimes.Acquire(ctx, f); err != nil {
-			return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Runtime", Message: err.Error()}
-		}
-		x.release = append(x.release, release)
+	r, release, err := iv.Runtimes.Acquire(ctx, f)
+	if err != nil {
+		return nil, &gust.FunctionError{Outcome: gust.OutcomeSandbox, Type: "Sandbox.Runtime", Message: err.Error()}
 	}
+	x.release = append(x.release, release)
 	code := folders[0]
 	task := iv.taskRoot(code)
 	spec := ahead(f, r, task)

@@ -22,6 +22,7 @@ import (
 	"github.com/gust-dev/gust/internal/invoke/scale"
 	"github.com/gust-dev/gust/internal/logfile"
 	"github.com/gust-dev/gust/internal/observe"
+	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 	"github.com/gust-dev/gust/internal/store"
 )
@@ -67,6 +68,14 @@ type fakeEnv struct {
 	done      chan struct{}
 	once      sync.Once
 	initError *gust.FunctionError
+}
+
+// noInterpreters is what a node without isolation has for functions of which
+// each brings its own.
+type noInterpreters struct{ runtimes.Library }
+
+func (noInterpreters) Acquire(context.Context, *gust.Function) (runtimes.Runtime, func(), error) {
+	return runtimes.Runtime{}, func() {}, nil
 }
 
 func (e *fakeEnv) Pooled() bool                   { return false }
@@ -142,7 +151,7 @@ func newBed(t *testing.T, dir string, handlers map[string]handler) *bed {
 	b.digest, _, err = b.store.Blobs().Put(t.Context(), &z, gust.MaxArtifact)
 	must(err)
 	b.iv = New(Options{
-		Catalog: b.catalog, Backend: b.backend, Code: code, Recorder: b.rec, Store: b.store, Place: gust.DefaultPlace,
+		Catalog: b.catalog, Backend: b.backend, Code: code, Runtimes: noInterpreters{}, Recorder: b.rec, Store: b.store, Place: gust.DefaultPlace,
 		Limits: scale.Limits{Concurrency: 100, Starts: 4, Memory: gust.GB, Grace: time.Minute}, Logger: slog.New(slog.DiscardHandler),
 	})
 	b.close = sync.OnceFunc(func() {
