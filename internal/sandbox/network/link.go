@@ -368,13 +368,14 @@ func (c counted) Write(b []byte) (int, error) {
 func (l *Link) BytesOut() int64 {
 	const header = 14 // of Ethernet, in each packet
 	l.mu.Lock()
-	if b, changed := l.bytes.read(); changed && !l.closed {
-		p, _ := l.packets.read()
-		l.out = max(l.out, b-header*p)
+	defer l.mu.Unlock()
+	if !l.closed { // else the descriptors may be somebody else's
+		if b, changed := l.bytes.read(); changed {
+			p, _ := l.packets.read()
+			l.out = max(l.out, b-header*p)
+		}
 	}
-	out := l.out
-	l.mu.Unlock()
-	return out + l.passed.Load()
+	return l.out + l.passed.Load()
 }
 
 // Close takes all rights back. The namespace may still be there, and reaches
