@@ -86,6 +86,26 @@ type entry struct {
 	value *yaml.Node
 }
 
+// items returns what a list holds, at least one, or nil and reports why not;
+// want says what the list should be.
+func (p *parser) items(at spot, n *yaml.Node, want string) []entry {
+	if n.Kind != yaml.SequenceNode {
+		p.wrong(at, want, n)
+		return nil
+	}
+	if len(n.Content) == 0 {
+		p.report(at, "the list is empty: want "+want)
+		return nil
+	}
+	list := make([]entry, len(n.Content))
+	for i, item := range n.Content {
+		here := spot{path: fmt.Sprintf("%s[%d]", at.path, i), line: item.Line, column: item.Column}
+		p.spots[here.path] = here
+		list[i] = entry{at: here, value: item}
+	}
+	return list
+}
+
 // entries returns what a mapping holds, each key once. It reports what is no
 // key, and keys that stand twice; want says what the mapping should be.
 func (p *parser) entries(at spot, n *yaml.Node, want string) ([]entry, bool) {

@@ -345,23 +345,17 @@ type list struct {
 }
 
 func (v list) read(p *parser, at spot, n *yaml.Node, d *declaration) {
-	if n.Kind != yaml.SequenceNode {
-		p.wrong(at, v.what, n)
+	items := p.items(at, n, v.what)
+	if items == nil {
 		return
 	}
-	if len(n.Content) == 0 {
-		p.report(at, "the list is empty: want "+v.what)
-		return
-	}
-	words := make([]string, 0, len(n.Content))
-	for i, item := range n.Content {
-		here := spot{path: fmt.Sprintf("%s[%d]", at.path, i), line: item.Line, column: item.Column}
-		p.spots[here.path] = here
-		if item.Kind != yaml.ScalarNode || isNull(item) {
-			p.wrong(here, "text", item)
+	words := make([]string, 0, len(items))
+	for _, e := range items {
+		if e.value.Kind != yaml.ScalarNode || isNull(e.value) {
+			p.wrong(e.at, "text", e.value)
 			continue
 		}
-		words = append(words, item.Value)
+		words = append(words, e.value.Value)
 	}
 	v.set(d, words)
 }
@@ -412,19 +406,9 @@ type objects struct {
 }
 
 func (v objects) read(p *parser, at spot, n *yaml.Node, d *declaration) {
-	if n.Kind != yaml.SequenceNode {
-		p.wrong(at, v.what, n)
-		return
-	}
-	if len(n.Content) == 0 {
-		p.report(at, "the list is empty: want "+v.what)
-		return
-	}
-	for i, item := range n.Content {
-		here := spot{path: fmt.Sprintf("%s[%d]", at.path, i), line: item.Line, column: item.Column}
-		p.spots[here.path] = here
+	for _, e := range p.items(at, n, v.what) {
 		v.add(d)
-		v.each.read(p, here, item, d)
+		v.each.read(p, e.at, e.value, d)
 	}
 }
 
