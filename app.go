@@ -94,6 +94,9 @@ type Function struct {
 	// Idle is how long an unused environment is kept, 0 to 24 h.
 	Idle        time.Duration `json:"idle"`
 	Concurrency Concurrency   `json:"concurrency,omitzero"`
+	// Policy is what the function's own role may do; without any it may do
+	// nothing.
+	Policy []Grant `json:"policy,omitempty"`
 }
 
 // Layer is code or data that functions share.

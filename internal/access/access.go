@@ -13,22 +13,6 @@ import (
 	"net/http"
 )
 
-// Principal is who asks.
-type Principal struct {
-	// Kind is "root"; other kinds come with identities.
-	Kind string
-	// Name is the name within the kind; root's is "root".
-	Name string
-	// KeyID is the access key that was used.
-	KeyID string
-	// Service is the AWS service that a signature is scoped to ("lambda"),
-	// and empty for a bearer token.
-	Service string
-}
-
-// KindRoot may do everything on the node.
-const KindRoot = "root"
-
 // Code says in which way a request was not let in. Adapters map it to their
 // protocol's errors.
 type Code string

@@ -3,6 +3,7 @@ package access
 import (
 	"bufio"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func TestPublishedVectors(t *testing.T) {
 	for _, v := range suite {
 		t.Run(v.name, func(t *testing.T) {
 			p, err := auth.Authenticate(v.request(t))
-			if want := (Principal{KindRoot, "root", "AKIDEXAMPLE", "service"}); err != nil || p != want {
+			if want := (Principal{Kind: KindRoot, Name: "root", KeyID: "AKIDEXAMPLE", Service: "service"}); err != nil || !reflect.DeepEqual(p, want) {
 				t.Errorf("got %+v, %v; want %+v", p, err, want)
 			}
 		})

@@ -1,0 +1,99 @@
+package access
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/gust-dev/gust/internal/access/policy"
+)
+
+// Kind is what sort of principal somebody is.
+type Kind string
+
+const (
+	// KindRoot may do everything on the node.
+	KindRoot Kind = "root"
+	// KindUser is a person or a machine with access keys of its own.
+	KindUser Kind = "user"
+	// KindRole is who has assumed a role: a function, or somebody for a while.
+	KindRole Kind = "role"
+	// KindAnonymous is who has shown no credential, where none is asked for.
+	KindAnonymous Kind = "anonymous"
+)
+
+// Principal is who asks. It is shared and never changed.
+type Principal struct {
+	Kind Kind
+	// Name is the user's or the role's; root's is "root".
+	Name string
+	// Session is the name of an assumed role's session.
+	Session string
+	// ARN is that of the user, of root, or of the assumed role's session.
+	ARN string
+	// RoleARN is that of the role itself, of who has assumed it.
+	RoleARN string
+	// ID is aws:userid: the account, "AIDA...", or "AROA...:SESSION".
+	ID      string
+	Account string
+	// Tags are the principal's, with its session's over them.
+	Tags           map[string]string
+	SourceIdentity string
+	// Issued is when a session began; zero for long-lived keys.
+	Issued time.Time
+	// Function is the function whose own role this is.
+	Function string
+
+	KeyID, Service string // until Authenticate answers with a Caller
+}
+
+// Credential is what a key stands for, or a key and its session token. It is
+// shared and never changed.
+type Credential struct {
+	KeyID     string
+	Secret    string
+	Principal *Principal
+	// Rights are what the principal may do.
+	Rights *policy.Rights
+	// Expires is zero for what does not.
+	Expires time.Time
+}
+
+// Keys is where credentials are: identity.Directory, or a test's.
+type Keys interface {
+	// Lookup finds the credential of a key, and of the session token that came
+	// with it, if one did. Its error is an *Error: Invalid (not known, not
+	// active, revoked) or Expired.
+	Lookup(keyID, token string) (*Credential, error)
+	// Used notes that somebody has proven to hold a credential. It touches no
+	// disk.
+	Used(c *Credential, service, region string, at time.Time)
+}
+
+// Caller is who sent a request, and how.
+type Caller struct {
+	*Credential
+	// Service and Region are a signature's scope; empty for a bearer token.
+	Service, Region string
+	// Source is the peer of the connection.
+	Source netip.Addr
+	// Environment is the one through whose own listener the request came.
+	Environment string
+	// Secure tells that nobody between the peer and the node could look in or
+	// change anything.
+	Secure    bool
+	UserAgent string
+	At        time.Time
+	// SignedBy is "header", "query", "bearer", or empty for the anonymous.
+	SignedBy string
+}
+
+// Need is what a request has to be allowed.
+type Need struct {
+	// Action is "service:Operation".
+	Action string
+	// Resource is an ARN, or "*" for an action that has none.
+	Resource string
+	// Keys are condition keys in lower case beside those that every request
+	// has.
+	Keys map[string][]string
+}
