@@ -21,7 +21,8 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch"},
+	{"internal/suggest"},
+	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch", "internal/access/policy"},
 	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
 	{"internal/observe", "internal/build", "internal/access", "internal/scaffold"},
 	{"internal/catalog"},
