@@ -164,10 +164,15 @@ func (l *Log) Deny(ctx context.Context, r *Record) {
 	}
 }
 
-// Refuse counts a call that had no valid credential, by where it came from and
-// in which way. It touches no disk.
-func (l *Log) Refuse(source netip.Addr, reason string) {
-	l.count(func(t *tally) bool { t.source(network(source), reason, l.store.Now(), 1); return true })
+// Refuse counts a call that had no valid credential, by where it came from (an
+// address, or an environment's own listener) and in which way. It touches no
+// disk.
+func (l *Log) Refuse(source netip.Addr, environment, reason string) {
+	from := origin{network(source), environment}
+	if environment != "" { // its address is always the same
+		from.source = ""
+	}
+	l.count(func(t *tally) bool { t.source(from, reason, l.store.Now(), 1); return true })
 }
 
 func (l *Log) count(f func(*tally) bool) bool {

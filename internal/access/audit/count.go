@@ -23,14 +23,17 @@ const (
 type tally struct {
 	since      time.Time
 	principals map[string]*burst
-	sources    map[string]map[string]uint64 // how often, by reason
+	sources    map[origin]map[string]uint64 // how often, by reason
 }
+
+// origin is where calls came from that had no credential.
+type origin struct{ source, environment string }
 
 // burst is one principal's denials: n are a record each, over are counted.
 type burst struct{ n, over uint64 }
 
 func newTally() *tally {
-	return &tally{principals: make(map[string]*burst), sources: make(map[string]map[string]uint64)}
+	return &tally{principals: make(map[string]*burst), sources: make(map[origin]map[string]uint64)}
 }
 
 func (t *tally) begin(now time.Time) {
@@ -57,7 +60,7 @@ func (t *tally) over(who string, now time.Time, n uint64) {
 	bounded(t.principals, who, func() *burst { return new(burst) }).over += n
 }
 
-func (t *tally) source(from, reason string, now time.Time, n uint64) {
+func (t *tally) source(from origin, reason string, now time.Time, n uint64) {
 	t.begin(now)
 	reasons := bounded(t.sources, from, func() map[string]uint64 { return make(map[string]uint64) })
 	if _, ok := reasons[reason]; !ok && len(reasons) >= maxReasons {
@@ -68,17 +71,17 @@ func (t *tally) source(from, reason string, now time.Time, n uint64) {
 
 const others = "others"
 
-// bounded is the entry of a name, or that of all which come when there are
-// enough, under "".
-func bounded[V any](m map[string]V, name string, make func() V) V {
-	v, ok := m[name]
+// bounded is the entry of a key, or when there are enough the one that all other
+// keys share, under the zero key.
+func bounded[K comparable, V any](m map[K]V, key K, make func() V) V {
+	v, ok := m[key]
 	if !ok && len(m) >= maxCounted {
-		name = ""
-		v, ok = m[name]
+		key = *new(K)
+		v, ok = m[key]
 	}
 	if !ok {
 		v = make()
-		m[name] = v
+		m[key] = v
 	}
 	return v
 }
@@ -106,8 +109,14 @@ func (t *tally) records() []*Record {
 			})
 		}
 	}
-	for _, from := range slices.Sorted(maps.Keys(t.sources)) {
-		r := &Record{Kind: KindCount, Start: t.since.UTC(), Source: cmp.Or(from, others), Result: Refused, Parameters: make(map[string]string)}
+	byName := func(a, b origin) int {
+		return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.environment, b.environment))
+	}
+	for _, from := range slices.SortedFunc(maps.Keys(t.sources), byName) {
+		r := &Record{Kind: KindCount, Start: t.since.UTC(), Source: from.source, Environment: from.environment, Result: Refused, Parameters: make(map[string]string)}
+		if from == (origin{}) {
+			r.Source = others
+		}
 		for reason, n := range t.sources[from] {
 			r.Count += n
 			r.Parameters[cut(reason, maxText)] = strconv.FormatUint(n, 10)
