@@ -444,16 +444,18 @@ func TestIssuersThatMisbehave(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"redirects":         {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "redirect"},
-		"redirects to keys": {keys(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect) }), "redirect"},
-		"is another":        {configuration("https://else", s.URL+"/keys"), "is that of"},
-		"keys without TLS":  {configuration(s.URL, elsewhere.URL), "not an https URL"},
-		"keys in a file":    {configuration(s.URL, "file:///etc/passwd"), "not an https URL"},
-		"keys by a user":    {configuration(s.URL, strings.Replace(s.URL, "://", "://u:p@", 1)+"/keys"), "not an https URL"},
-		"no keys":           {configuration(s.URL, ""), "not an https URL"},
-		"no JSON":           {func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }, "not JSON"},
-		"an error":          {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "", 500) }, "500"},
-		"a flood":           {keys(func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, maxDocument+2)) }), "limit of 512 KB"},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "redirect"},
+		"redirects to keys": {keys(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		}), "redirect"},
+		"is another":       {configuration("https://else", s.URL+"/keys"), "is that of"},
+		"keys without TLS": {configuration(s.URL, elsewhere.URL), "not an https URL"},
+		"keys in a file":   {configuration(s.URL, "file:///etc/passwd"), "not an https URL"},
+		"keys by a user":   {configuration(s.URL, strings.Replace(s.URL, "://", "://u:p@", 1)+"/keys"), "not an https URL"},
+		"no keys":          {configuration(s.URL, ""), "not an https URL"},
+		"no JSON":          {func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }, "not JSON"},
+		"an error":         {func(w http.ResponseWriter, r *http.Request) { http.Error(w, "", 500) }, "500"},
+		"a flood":          {keys(func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, maxDocument+2)) }), "limit of 512 KB"},
 		"a flood of headers": {keys(func(w http.ResponseWriter, r *http.Request) {
 			for i := range 100 {
 				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 2000))
