@@ -43,6 +43,7 @@ var dependencies = []string{
 	"github.com/elastic/go-seccomp-bpf",
 	"github.com/evanw/esbuild",
 	"github.com/fsnotify/fsnotify",
+	"github.com/go-jose/go-jose/v4",
 	"github.com/google/nftables",
 	"github.com/google/uuid",
 	"github.com/klauspost/compress",
