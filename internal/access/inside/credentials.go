@@ -62,7 +62,6 @@ func (d *door) give(w http.ResponseWriter, r *http.Request) {
 	}
 	c, err := d.current()
 	if err != nil {
-		d.server.Logger.Error("a function gets no credentials", "function", d.function, "environment", d.environment, "error", err)
 		answer(w, http.StatusInternalServerError, map[string]string{"code": "InternalFailure", "message": "the node could not make credentials; its log says why"})
 		return
 	}
@@ -104,7 +103,10 @@ func (d *door) current() (Credentials, error) {
 	}
 	c, err := d.server.Session(d.function, d.environment, sessionTime)
 	if err == nil {
-		d.credentials = c
+		d.credentials, d.failure = c, ""
+	} else if text := err.Error(); text != d.failure { // said once: a program asks as often as it likes
+		d.failure = text
+		d.server.Logger.Error("a function gets no credentials", "function", d.function, "environment", d.environment, "error", err)
 	}
 	return c, err
 }
