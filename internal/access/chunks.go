@@ -35,7 +35,7 @@ const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 type chunks struct {
 	body     io.Closer
 	in       *bufio.Reader
-	auth     *authorization
+	auth     authorization
 	key      signingKey
 	signed   bool
 	limit    int64 // of a signed chunk
@@ -72,7 +72,7 @@ func (a *Authenticator) openChunks(r *http.Request, auth *authorization, p paylo
 	}
 	r.Trailer = make(http.Header, len(sums))
 	c := &chunks{
-		body: body, in: bufio.NewReaderSize(body, 4<<10), auth: auth, key: key, signed: p.signed, limit: a.maxBody,
+		body: body, in: bufio.NewReaderSize(body, 4<<10), auth: *auth, key: key, signed: p.signed, limit: a.maxBody,
 		left: left, trailers: p.trailers, sums: sums, trailer: r.Trailer,
 	}
 	hex.Encode(c.before[:], auth.signature[:])
@@ -242,7 +242,7 @@ func (c *chunks) header() (size int64, signature string, err error) {
 // verify checks the signature of a chunk, which the next one's is made from.
 func (c *chunks) verify(data []byte, signature string) error {
 	sum := sha256.Sum256(data)
-	c.text = appendScope(append(c.text[:0], algorithm+"-PAYLOAD\n"...), c.auth)
+	c.text = appendScope(append(c.text[:0], algorithm+"-PAYLOAD\n"...), &c.auth)
 	c.text = append(append(c.text, c.before[:]...), "\n"+emptyHash+"\n"...)
 	return c.compare(hex.AppendEncode(c.text, sum[:]), signature, "chunk "+strconv.Itoa(c.number))
 }
@@ -275,7 +275,7 @@ func (c *chunks) verifyTrailers(rest []byte) error {
 	}
 	if c.trailers && c.signed {
 		sum := sha256.Sum256(canonicalTrailers(trailers))
-		text := appendScope(append(c.text[:0], algorithm+"-TRAILER\n"...), c.auth)
+		text := appendScope(append(c.text[:0], algorithm+"-TRAILER\n"...), &c.auth)
 		text = append(append(text, c.before[:]...), '\n')
 		if err := c.compare(hex.AppendEncode(text, sum[:]), signature, "the trailers"); err != nil {
 			return err
