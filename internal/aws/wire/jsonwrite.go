@@ -172,10 +172,29 @@ func (c jsonCodec) encode(x *exchange, out reflect.Value) error {
 	return nil
 }
 
+func (c jsonCodec) document(s *structure, v reflect.Value) ([]byte, string) {
+	w := jsonWriter{}
+	w.object(s, v)
+	return w.buf, c.contentType
+}
+
 func (c jsonCodec) fail(x *exchange, e *Error) {
-	w := newJSON()
-	defer w.free()
-	w.buf = append(w.buf, '{')
+	body, media := c.fault(x, e)
+	x.w.Header()["X-Amzn-Errortype"] = []string{e.Name}
+	x.queryError(e)
+	x.write(e.Status, media, body)
+}
+
+// queryError tells the code that an error has, or has had, in the query
+// protocol.
+func (x *exchange) queryError(e *Error) {
+	if x.service.QueryCompatible || x.service.speaks(Query) {
+		x.w.Header()["X-Amzn-Query-Error"] = []string{e.Code + ";" + e.fault()}
+	}
+}
+
+func (c jsonCodec) fault(x *exchange, e *Error) ([]byte, string) {
+	w := jsonWriter{buf: []byte{'{'}}
 	w.member("__type")
 	w.string(e.Name)
 	w.member(e.member)
@@ -183,11 +202,5 @@ func (c jsonCodec) fail(x *exchange, e *Error) {
 	if s, v, ok := x.service.detail(e); ok {
 		w.members(s, v)
 	}
-	w.buf = append(w.buf, '}')
-	h := x.w.Header()
-	h["X-Amzn-Errortype"] = []string{e.Name}
-	if x.service.QueryCompatible || x.service.speaks(Query) {
-		h["X-Amzn-Query-Error"] = []string{e.Code + ";" + e.fault()}
-	}
-	x.write(e.Status, c.contentType, w.buf)
+	return append(w.buf, '}'), c.contentType
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,27 +19,11 @@ func (x *exchange) readForm() error {
 		return err
 	}
 	for _, text := range []string{x.r.URL.RawQuery, string(x.body)} {
-		if text == "" {
-			continue
+		form, err := parseQuery(text, MaxParameters-len(x.form))
+		if err != nil {
+			return err
 		}
-		if n := strings.Count(text, "&") + 1; n > MaxParameters-len(x.form) {
-			return problemf(tooLarge, "the request has over %d parameters", MaxParameters)
-		}
-		for pair := range strings.SplitSeq(text, "&") {
-			if pair == "" {
-				continue
-			}
-			name, value, _ := strings.Cut(pair, "=")
-			p := parameter{}
-			var err error
-			if p.name, err = url.QueryUnescape(name); err == nil {
-				p.value, err = url.QueryUnescape(value)
-			}
-			if err != nil {
-				return problemf(malformed, "the parameter %s is wrong: %v", quoted(name), err)
-			}
-			x.form = append(x.form, p)
-		}
+		x.form = append(x.form, form...)
 	}
 	slices.SortFunc(x.form, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
 	for i := 1; i < len(x.form); i++ {
@@ -322,9 +305,20 @@ func (queryCodec) encode(x *exchange, out reflect.Value) error {
 	return nil
 }
 
-func (queryCodec) fail(x *exchange, e *Error) {
-	w := newXML()
-	defer w.free()
+// document and fault are never asked for: the protocol has no event streams.
+func (queryCodec) document(s *structure, v reflect.Value) ([]byte, string) {
+	w := xmlWriter{}
+	w.members(s, v)
+	return w.buf, "text/xml"
+}
+
+func (c queryCodec) fail(x *exchange, e *Error) {
+	body, media := c.fault(x, e)
+	x.write(e.Status, media, body)
+}
+
+func (queryCodec) fault(x *exchange, e *Error) ([]byte, string) {
+	w := xmlWriter{}
 	w.buf = append(w.buf, "<ErrorResponse"...)
 	if ns := x.service.Namespace; ns != "" {
 		w.buf = append(append(append(w.buf, ` xmlns="`...), ns...), '"')
@@ -337,5 +331,5 @@ func (queryCodec) fail(x *exchange, e *Error) {
 		w.members(s, v)
 	}
 	w.buf = append(append(append(w.buf, "</Error><RequestId>"...), x.id...), "</RequestId></ErrorResponse>"...)
-	x.write(e.Status, "text/xml", w.buf)
+	return w.buf, "text/xml"
 }
