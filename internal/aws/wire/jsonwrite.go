@@ -172,17 +172,10 @@ func (c jsonCodec) encode(x *exchange, out reflect.Value) error {
 	return nil
 }
 
-func (c jsonCodec) document(s *structure, v reflect.Value) ([]byte, string) {
-	w := jsonWriter{}
-	w.object(s, v)
-	return w.buf, c.contentType
-}
-
 func (c jsonCodec) fail(x *exchange, e *Error) {
-	body, media := c.fault(x, e)
 	x.w.Header()["X-Amzn-Errortype"] = []string{e.Name}
 	x.queryError(e)
-	x.write(e.Status, media, body)
+	x.write(e.Status, c.contentType, c.fault(x.service, e))
 }
 
 // queryError tells the code that an error has, or has had, in the query
@@ -193,14 +186,22 @@ func (x *exchange) queryError(e *Error) {
 	}
 }
 
-func (c jsonCodec) fault(x *exchange, e *Error) ([]byte, string) {
+func (c jsonCodec) media() string { return c.contentType }
+
+func (jsonCodec) document(s *structure, v reflect.Value) []byte {
+	w := jsonWriter{}
+	w.object(s, v)
+	return w.buf
+}
+
+func (jsonCodec) fault(of *service, e *Error) []byte {
 	w := jsonWriter{buf: []byte{'{'}}
 	w.member("__type")
 	w.string(e.Name)
 	w.member(e.member)
 	w.string(e.Message)
-	if s, v, ok := x.service.detail(e); ok {
+	if s, v, ok := of.detail(e); ok {
 		w.members(s, v)
 	}
-	return append(w.buf, '}'), c.contentType
+	return append(w.buf, '}')
 }

@@ -305,20 +305,9 @@ func (queryCodec) encode(x *exchange, out reflect.Value) error {
 	return nil
 }
 
-// document and fault are never asked for: the protocol has no event streams.
-func (queryCodec) document(s *structure, v reflect.Value) ([]byte, string) {
-	w := xmlWriter{}
-	w.members(s, v)
-	return w.buf, "text/xml"
-}
-
-func (c queryCodec) fail(x *exchange, e *Error) {
-	body, media := c.fault(x, e)
-	x.write(e.Status, media, body)
-}
-
-func (queryCodec) fault(x *exchange, e *Error) ([]byte, string) {
-	w := xmlWriter{}
+func (queryCodec) fail(x *exchange, e *Error) {
+	w := newXML()
+	defer w.free()
 	w.buf = append(w.buf, "<ErrorResponse"...)
 	if ns := x.service.Namespace; ns != "" {
 		w.buf = append(append(append(w.buf, ` xmlns="`...), ns...), '"')
@@ -331,5 +320,5 @@ func (queryCodec) fault(x *exchange, e *Error) ([]byte, string) {
 		w.members(s, v)
 	}
 	w.buf = append(append(append(w.buf, "</Error><RequestId>"...), x.id...), "</RequestId></ErrorResponse>"...)
-	return w.buf, "text/xml"
+	x.write(e.Status, "text/xml", w.buf)
 }

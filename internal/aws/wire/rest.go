@@ -15,8 +15,6 @@ import (
 // restJSON is REST-JSON: members in the path, the query, headers and the body.
 type restJSON struct{}
 
-const mediaJSON = "application/json"
-
 func (restJSON) decode(x *exchange, in reflect.Value, found *findings) error {
 	return x.receiveREST(in, found, func(_ *field, s *structure, v reflect.Value, got *seen) error {
 		d := jsonDecoder{data: x.body, found: found}
@@ -25,33 +23,34 @@ func (restJSON) decode(x *exchange, in reflect.Value, found *findings) error {
 }
 
 func (c restJSON) encode(x *exchange, out reflect.Value) error {
-	return x.answerREST(out, func(_ *field, s *structure, v reflect.Value) ([]byte, string) { return c.document(s, v) })
+	return x.answerREST(c, out, func(_ *field, s *structure, v reflect.Value) []byte { return c.document(s, v) })
 }
 
-func (restJSON) document(s *structure, v reflect.Value) ([]byte, string) {
+func (restJSON) media() string { return "application/json" }
+
+func (restJSON) document(s *structure, v reflect.Value) []byte {
 	w := jsonWriter{}
 	w.object(s, v)
-	return w.buf, mediaJSON
+	return w.buf
 }
 
 // fault has the further members first, as the Lambda API has them.
-func (restJSON) fault(x *exchange, e *Error) ([]byte, string) {
+func (restJSON) fault(of *service, e *Error) []byte {
 	w := jsonWriter{buf: []byte{'{'}}
-	if s, v, ok := x.service.detail(e); ok {
+	if s, v, ok := of.detail(e); ok {
 		w.members(s, v)
 	}
 	w.member(e.member)
 	w.string(e.Message)
-	return append(w.buf, '}'), mediaJSON
+	return append(w.buf, '}')
 }
 
 func (c restJSON) fail(x *exchange, e *Error) {
-	body, media := c.fault(x, e)
 	x.w.Header()["X-Amzn-Errortype"] = []string{e.Name}
 	if s, v, ok := x.service.detail(e); ok {
 		x.answerHeaders(s, v)
 	}
-	x.write(e.Status, media, body)
+	x.write(e.Status, c.media(), c.fault(x.service, e))
 }
 
 // receiveREST reads a request. document reads the body into a struct: that of
@@ -262,7 +261,7 @@ func parseQuery(text string, limit int) ([]parameter, error) {
 
 // answerREST writes an answer: its members in headers and the status, and the
 // body, which document writes if it is not a member by itself.
-func (x *exchange) answerREST(out reflect.Value, document func(*field, *structure, reflect.Value) ([]byte, string)) error {
+func (x *exchange) answerREST(format eventFormat, out reflect.Value, document func(*field, *structure, reflect.Value) []byte) error {
 	s := x.op.out
 	x.answerHeaders(s, out)
 	status := x.op.success()
@@ -278,8 +277,7 @@ func (x *exchange) answerREST(out reflect.Value, document func(*field, *structur
 			x.write(status, "", nil)
 			return nil
 		}
-		body, usual := document(nil, s, out)
-		x.write(status, or(media, usual), body)
+		x.write(status, or(media, format.media()), document(nil, s, out))
 		return nil
 	}
 	given, ok := p.given(out)
@@ -289,7 +287,8 @@ func (x *exchange) answerREST(out reflect.Value, document func(*field, *structur
 	}
 	switch p.kind {
 	case kindEvents:
-		return x.stream(p, out, nil)
+		x.stream(format, p, out, nil)
+		return nil
 	case kindReader:
 		return x.pour(status, given)
 	case kindBlob:
@@ -297,8 +296,7 @@ func (x *exchange) answerREST(out reflect.Value, document func(*field, *structur
 	case kindString:
 		x.write(status, or(media, "text/plain"), []byte(given.String()))
 	default:
-		body, usual := document(p, p.fields, given)
-		x.write(status, or(media, usual), body)
+		x.write(status, or(media, format.media()), document(p, p.fields, given))
 	}
 	return nil
 }

@@ -192,10 +192,6 @@ type codec interface {
 	encode(x *exchange, out reflect.Value) error
 	// fail writes an error.
 	fail(x *exchange, e *Error)
-	// document and fault are a struct and an error as they are in a message of
-	// an event stream, and the media type.
-	document(s *structure, v reflect.Value) (doc []byte, media string)
-	fault(x *exchange, e *Error) (doc []byte, media string)
 }
 
 type exchangeKey struct{}
@@ -218,7 +214,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
-	e := h.describe(x, err)
+	e := x.describe(err)
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
 	}
@@ -227,10 +223,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // describe is an error as the service tells it. The node's own failures are
 // logged.
-func (h *Handler) describe(x *exchange, err error) *Error {
+func (x *exchange) describe(err error) *Error {
 	e, failed := x.service.answerTo(x.protocol, err)
 	if failed {
-		h.logger.Error("an AWS API failed", "service", x.service.Name, "operation", x.operationName(), "request_id", x.id, "error", err.Error())
+		x.handler.logger.Error("an AWS API failed", "service", x.service.Name, "operation", x.operationName(), "request_id", x.id, "error", err.Error())
 	}
 	return e
 }
