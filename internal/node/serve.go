@@ -136,7 +136,7 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 		}
 		n.logger.Info("a request to the API was not let in", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "reason", e)
 		switch e.Code {
-		case access.Skewed, access.Scope, access.BodyMismatch, access.Unsupported:
+		case access.Expired, access.Skewed, access.Scope, access.BodyMismatch, access.BadChunks, access.BadChecksum, access.Unsupported:
 			http.Error(w, e.Public(), http.StatusUnauthorized)
 		default:
 			w.WriteHeader(http.StatusUnauthorized)
