@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func (n *Node) newInside() *inside.Server {
 		Session: func(string, string, time.Duration) (inside.Credentials, error) {
 			return inside.Credentials{}, errors.New("functions have no roles yet")
 		},
-		Shared: descriptors() / insideShare,
+		Shared: cmp.Or(descriptors()/insideShare, 1024),
 		Now:    n.store.Now,
 		Logger: n.logger,
 	})
