@@ -18,7 +18,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -74,8 +73,8 @@ func New(o Options) *Server {
 			d := c.(*visit).door
 			return context.WithValue(access.WithEnvironment(ctx, d.environment), doorKey{}, d)
 		},
-		// What a program does wrong is no error of the node's.
-		ErrorLog: log.New(io.Discard, "", 0),
+		// Mostly what a program does wrong, which is no error of the node's.
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return s
 }
