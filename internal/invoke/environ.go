@@ -20,8 +20,9 @@ import (
 // it cannot declare.
 //
 // AWS_EXECUTION_ENV is missing as it is in Lambda's own OS-only runtimes, except
-// for node and python. How the program gets at the node's API and at the
-// credentials of its role the backend adds (sandbox.Spec.API). The program runs in the runtime r, and sees its code at root.
+// for node and python. The way to the node's API and to the credentials of the
+// function's role is the backend's to tell (sandbox.Spec.API).
+// The program runs in the runtime r, and sees its code at root.
 func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause, root string, r runtimes.Runtime) []string {
 	version := strconv.FormatUint(f.Version, 10)
 	env := map[string]string{
