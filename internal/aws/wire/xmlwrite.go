@@ -72,7 +72,10 @@ func (w *xmlWriter) value(n *node, name string, v reflect.Value) {
 	}
 	attributes := ""
 	if n.kind == kindStruct {
-		attributes = n.fields.attributes(v)
+		if s := n.fields; s.space != "" && !strings.Contains(name, " ") { // a member's own namespace goes before its type's
+			attributes = declare(s.prefix, s.space)
+		}
+		attributes += n.fields.attributes(v)
 	}
 	w.open(name + attributes)
 	w.content(n, v)
@@ -148,14 +151,21 @@ func (w *xmlWriter) members(s *structure, v reflect.Value) {
 			continue
 		}
 		name := f.name
-		if f.prefix != "" && f.space != "" {
-			name += ` xmlns:` + f.prefix + `="` + f.space + `"`
-		} else if f.space != "" {
-			name += ` xmlns="` + f.space + `"`
-		}
 		if f.flat && f.kind == kindList && f.memberName != "member" {
 			name = f.memberName
 		}
-		w.value(&f.node, name, given)
+		w.value(&f.node, name+declare(f.prefix, f.space), given)
 	}
+}
+
+// declare is the attribute that declares a namespace, after a blank; "" is of
+// none.
+func declare(prefix, space string) string {
+	switch {
+	case space == "":
+		return ""
+	case prefix == "":
+		return ` xmlns="` + space + `"`
+	}
+	return " xmlns:" + prefix + `="` + space + `"`
 }
