@@ -72,10 +72,7 @@ func (w *xmlWriter) value(n *node, name string, v reflect.Value) {
 	}
 	attributes := ""
 	if n.kind == kindStruct {
-		if s := n.fields; s.space != "" && !strings.Contains(name, " ") { // a member's own namespace goes before its type's
-			attributes = declare(s.prefix, s.space)
-		}
-		attributes += n.fields.attributes(v)
+		attributes = n.fields.attributes(v)
 	}
 	w.open(name + attributes)
 	w.content(n, v)
