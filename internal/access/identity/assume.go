@@ -237,11 +237,6 @@ func (d *Directory) limit(c *claims, text string, arns []string) error {
 		return &LimitError{"managed session policies", MaxAttached}
 	}
 	size := len([]rune(text))
-	if text != "" {
-		if _, err := policy.Parse(policy.Identity, []byte(text)); err != nil {
-			return &MalformedPolicyError{"session policy", err}
-		}
-	}
 	st := d.state.Load()
 	for _, arn := range arns {
 		if _, err := st.managed(arn); err != nil {
@@ -251,6 +246,11 @@ func (d *Directory) limit(c *claims, text string, arns []string) error {
 	}
 	if size > MaxSessionPolicy {
 		return &PackedError{size, MaxSessionPolicy}
+	}
+	if text != "" {
+		if _, err := policy.Parse(policy.Identity, []byte(text)); err != nil {
+			return &MalformedPolicyError{"session policy", err}
+		}
 	}
 	c.Limited = text != "" || len(arns) > 0
 	c.Policy, c.Policies = text, slices.Clone(arns)

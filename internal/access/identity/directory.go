@@ -90,7 +90,8 @@ type state struct {
 	entities  map[Ref]*Entity
 	byID      map[string]*Entity
 	keys      map[string]*accessKey
-	policies  map[string]*ManagedPolicy    // of customers, by lower-case name
+	aws       map[string]*ManagedPolicy    // AWS's, by ARN; the same always
+	policies  map[string]*ManagedPolicy    // the account's, by lower-case name
 	providers map[string]*IdentityProvider // by ARN
 	resources map[string]*ResourcePolicy   // by ARN
 	revoked   map[string]time.Time         // by function
@@ -147,7 +148,11 @@ func (d *Directory) load() (*state, error) {
 		policies: make(map[string]*ManagedPolicy), providers: make(map[string]*IdentityProvider),
 		resources: make(map[string]*ResourcePolicy), revoked: make(map[string]time.Time),
 	}
-	err := d.store.View(partition, func(v *store.Snapshot) error {
+	var err error
+	if st.aws, err = readAWSPolicies(); err != nil {
+		return nil, err
+	}
+	err = d.store.View(partition, func(v *store.Snapshot) error {
 		for key, value := range v.Scan(nil) {
 			if err := d.read(st, string(key), value); err != nil {
 				if !errors.Is(err, errAccount) {
@@ -165,7 +170,7 @@ func (d *Directory) load() (*state, error) {
 }
 
 var (
-	errAccount = errors.New("the identities are of another account")
+	errAccount = fmt.Errorf("%w: the node is in another account than its identities", gust.ErrInvalid)
 	errName    = errors.New("it is not of what its name says")
 )
 
@@ -180,7 +185,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		st.revision = binary.BigEndian.Uint64(value)
 	case keyAccount:
 		if string(value) != d.place.Account {
-			return fmt.Errorf("%w: they were made in account %.20q, and the node is in account %s; ARNs in policies would mean nobody", errAccount, value, d.place.Account)
+			return fmt.Errorf("%w: they were made in account %.20s, and it is in %s; start it with --account %.20s, since the ARNs in their policies mean that one", errAccount, value, d.place.Account, value)
 		}
 	case keyAlias:
 		st.alias = string(value)
@@ -193,7 +198,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 			return errName
 		}
 		if st.entities[e.Ref().key()] != nil {
-			return fmt.Errorf("another %s has the name, too", e.Kind)
+			return fmt.Errorf("another %s has the name %q, too", e.Kind, e.Name)
 		}
 		e.ARN = iamARN(d.place.Account, e.Kind, e.Path, e.Name)
 		e.rights = new(rights)

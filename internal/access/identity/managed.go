@@ -66,8 +66,8 @@ func (p *ManagedPolicy) copied() *ManagedPolicy {
 
 // policy finds a managed policy, of the account's or of AWS's, or nil.
 func (st *state) policy(arn string) *ManagedPolicy {
-	if strings.HasPrefix(arn, awsPolicies) {
-		return awsPolicy(arn)
+	if p := st.aws[arn]; p != nil {
+		return p
 	}
 	if p := st.policies[strings.ToLower(arn[strings.LastIndexByte(arn, '/')+1:])]; p != nil && p.ARN == arn {
 		return p
@@ -139,7 +139,8 @@ func (d *Directory) Policy(arn string) (*ManagedPolicy, error) { return d.state.
 
 // Policies lists the managed policies of the account and of AWS, by name.
 func (d *Directory) Policies() []*ManagedPolicy {
-	list := slices.Concat(slices.Collect(maps.Values(d.state.Load().policies)), allAWSPolicies())
+	st := d.state.Load()
+	list := slices.AppendSeq(slices.Collect(maps.Values(st.policies)), maps.Values(st.aws))
 	slices.SortFunc(list, func(a, b *ManagedPolicy) int {
 		return strings.Compare(a.Name+"\x00"+a.ARN, b.Name+"\x00"+b.ARN)
 	})

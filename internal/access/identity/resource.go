@@ -123,9 +123,17 @@ func (c *change) bind(what, document string) (map[string]string, error) {
 	return bound, nil
 }
 
-// idOf is the unique ID of the user or the role whom an ARN names, empty for
-// what names neither: the account, its sessions, or somebody of another account.
+// idOf is the unique ID of the user or the role whom an ARN names, of a role's
+// session that of the role, and empty for the account and for what is of another
+// account.
 func (c *change) idOf(arn string) (string, error) {
+	if session, ok := strings.CutPrefix(arn, "arn:aws:sts::"+c.account+":assumed-role/"); ok {
+		name, _, _ := strings.Cut(session, "/")
+		if e := c.d.find(c.state, Role(name)); e != nil {
+			return e.ID, nil
+		}
+		return "", invalid("it names a session of the role %q, which is not of this account", cut(name))
+	}
 	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::"+c.account+":")
 	if !ok || rest == "root" {
 		return "", nil
