@@ -13,8 +13,7 @@ import (
 // FuzzOpenToken: whatever is given is refused, unless the node made it.
 func FuzzOpenToken(f *testing.F) {
 	seal := newSeal([32]byte{1}, place.Account)
-	sealed := seal.token.Seal([]byte{tokenVersion}, nil, []byte(`{"k":"ASIA","o":"AROA","i":1,"e":2}`), seal.bound())
-	good := tokenEncoding.EncodeToString(sealed)
+	const good = "ARpDtPuvkeZM7Sgjir5po90b1blmGcgO4Z-3ph9zAjV76y8ijzmge_rs2qkxen40zErUKaXjmpBeXbd-gJHxXw"
 	if s, err := seal.open(good); err != nil || s.Key != "ASIA" {
 		f.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
-	"github.com/gust-dev/gust/internal/access/policy"
 )
 
 // Each policy of AWS's that Gust has grants what its name says, and no more.
@@ -57,7 +56,7 @@ func TestAWSPoliciesGrantWhatTheySay(t *testing.T) {
 		must(t, d.Detach(t.Context(), User("alice"), arn))
 		p, err := d.Policy(arn)
 		must(t, err)
-		if !p.AWS || !strings.HasSuffix(p.ARN, p.Path+p.Name) || p.document() == nil || !strings.HasPrefix(p.ID, "ANPA") {
+		if !p.AWS || !strings.HasSuffix(p.ARN, p.Path+p.Name) || p.document().IsZero() || !strings.HasPrefix(p.ID, "ANPA") {
 			t.Errorf("%s is %+v", name, p)
 		}
 		if err := d.DeletePolicy(t.Context(), arn); !errors.As(err, new(*UnmodifiableError)) {
@@ -143,7 +142,7 @@ func TestResourcePolicies(t *testing.T) {
 	_, bob := user(t, d, "bob", "")
 	arn := place.FunctionARN("api")
 	set := func(arn, document string) error {
-		return d.ChangeResourcePolicy(t.Context(), arn, func(*policy.Document) (string, error) { return document, nil })
+		return d.ChangeResourcePolicy(t.Context(), arn, func(string) (string, error) { return document, nil })
 	}
 	must(t, set(arn, statement("Allow", `{"AWS":"`+alice+`"}`, "lambda:InvokeFunction", arn, "")))
 	must(t, set("arn:aws:s3:::photos", statement("Deny", `"*"`, "s3:DeleteObject", "arn:aws:s3:::photos/*", "")))
@@ -220,9 +219,33 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestLayersAreToBeTriedWithOthers(t *testing.T) {
+	d, _ := open(t, options())
+	user(t, d, "alice", allow("sqs:*", "*"))
+	_, err := d.CreateGroup(t.Context(), NewEntity{Name: "devs"})
+	must(t, err)
+	must(t, d.PutInline(t.Context(), Group("devs"), "own", allow("s3:*", "*")))
+	must(t, d.AddToGroup(t.Context(), "devs", "alice"))
+	for who, want := range map[string]int{"alice": 2, alice: 2, account + "group/devs": 1} {
+		l, subject, err := d.Layers(who)
+		if err != nil || len(l.Identity) != want || (subject.ARN == alice) != (want == 2) {
+			t.Errorf("%s: %d policies of %+v, %v", who, len(l.Identity), subject, err)
+		}
+	}
+	if l, subject, err := d.Layers("root"); err != nil || !l.Root || subject.Kind != "root" {
+		t.Errorf("root: %+v, %v", subject, err)
+	}
+	if _, _, err := d.Layers("nobody"); !errors.Is(err, gust.ErrNotFound) {
+		t.Errorf("nobody: %v", err)
+	}
+	if s, err := d.Subject("alice"); err != nil || s.ARN != alice {
+		t.Errorf("alice is %+v, %v", s, err)
+	}
+}
+
 func TestTheAnonymousMayWhatEverybodyMay(t *testing.T) {
 	d, _ := open(t, options())
-	must(t, d.ChangeResourcePolicy(t.Context(), "arn:aws:s3:::site", func(*policy.Document) (string, error) {
+	must(t, d.ChangeResourcePolicy(t.Context(), "arn:aws:s3:::site", func(string) (string, error) {
 		return statement("Allow", `"*"`, "s3:GetObject", "arn:aws:s3:::site/*", ""), nil
 	}))
 	c := &access.Caller{Credential: &access.Credential{Principal: &access.Principal{Kind: access.KindAnonymous}}, At: d.now()}

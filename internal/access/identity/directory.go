@@ -85,6 +85,7 @@ type Directory struct {
 // can be reached from it but for what is compiled on demand.
 type state struct {
 	revision  uint64
+	log       *slog.Logger
 	account   string
 	alias     string
 	entities  map[Ref]*Entity
@@ -93,7 +94,7 @@ type state struct {
 	aws       map[string]*ManagedPolicy    // AWS's, by ARN; the same always
 	policies  map[string]*ManagedPolicy    // the account's, by lower-case name
 	providers map[string]*IdentityProvider // by ARN
-	resources map[string]*ResourcePolicy   // by ARN
+	resources map[string]Document          // by ARN
 	revoked   map[string]time.Time         // by function
 }
 
@@ -143,10 +144,10 @@ func (d *Directory) Close() error {
 // load reads all records.
 func (d *Directory) load() (*state, error) {
 	st := &state{
-		account:  d.place.Account,
+		account: d.place.Account, log: d.log,
 		entities: make(map[Ref]*Entity), byID: make(map[string]*Entity), keys: make(map[string]*accessKey),
 		policies: make(map[string]*ManagedPolicy), providers: make(map[string]*IdentityProvider),
-		resources: make(map[string]*ResourcePolicy), revoked: make(map[string]time.Time),
+		resources: make(map[string]Document), revoked: make(map[string]time.Time),
 	}
 	var err error
 	if st.aws, err = readAWSPolicies(); err != nil {
@@ -208,7 +209,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		if err := decode(value, p); err != nil {
 			return err
 		}
-		if key != p.record() || p.document() == nil {
+		if key != p.record() || p.Version(p.Default) == nil {
 			return errName
 		}
 		p.ARN = iamARN(d.place.Account, KindPolicy, p.Path, p.Name)
@@ -234,8 +235,8 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		p.ARN = iamARN(d.place.Account, KindProvider, "/", p.URL)
 		st.providers[p.ARN] = p
 	case "resource":
-		p := new(ResourcePolicy)
-		if err := decode(value, p); err != nil {
+		var p Document
+		if err := decode(value, &p); err != nil {
 			return err
 		}
 		st.resources[rest] = p

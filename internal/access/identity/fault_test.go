@@ -19,7 +19,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	gust "github.com/gust-dev/gust"
-	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -84,7 +83,7 @@ func history() []func(context.Context, *Directory) error {
 			return err
 		},
 		func(ctx context.Context, d *Directory) error {
-			return d.ChangeResourcePolicy(ctx, queue, func(*policy.Document) (string, error) { return statement("Allow", `"*"`, "sqs:*", queue, ""), nil })
+			return d.ChangeResourcePolicy(ctx, queue, func(string) (string, error) { return statement("Allow", `"*"`, "sqs:*", queue, ""), nil })
 		},
 		func(ctx context.Context, d *Directory) error { return d.Rename(ctx, User("alice"), "Alicia", "/x/") },
 		func(ctx context.Context, d *Directory) error { return d.DeleteKey(ctx, "alicia", key) },
@@ -276,7 +275,7 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	damage(bob.record(), bob.record(), func(r map[string]any) { r["attached"] = []string{account + "policy/none"} })
 	damage(bob.record(), bob.record(), func(r map[string]any) { r["boundary"] = account + "policy/none" })
 	damage(bob.record(), bob.record(), func(r map[string]any) { r["groups"] = []string{"AGPANONE"} })
-	damage(bob.record(), bob.record(), func(r map[string]any) { r["inline"] = map[string]string{"x": "{"} })
+	damage(bob.record(), bob.record(), func(r map[string]any) { r["inline"] = map[string]any{"x": map[string]string{"text": "{"}} })
 	damage(bob.record(), "another user", func(r map[string]any) { r["name"] = "ALICE" })
 	write("strange/x", []byte("{}"))
 	refusesToOpen("a strange record", "strange/x")
@@ -291,6 +290,59 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	if len(d.Entities(KindUser, "")) != 2 {
 		t.Error("what is whole is not")
 	}
+}
+
+// A document that is whole and no policy was not stored so. It is found when it
+// is first needed, and whom it is about may do nothing, since it may have been a
+// deny.
+func TestWhoHasADamagedPolicyMayDoNothing(t *testing.T) {
+	var log strings.Builder
+	o := options()
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	d, s := open(t, o)
+	c, key := user(t, d, "alice", allow("*", "*"))
+	must(t, d.PutInline(t.Context(), User("alice"), "not", statement("Deny", "", "s3:*", "*", "")))
+	role(t, d, "worker", trust(alice, ""), "")
+	must(t, d.ChangeResourcePolicy(t.Context(), queue, func(string) (string, error) {
+		return statement("Deny", `"*"`, "sqs:DeleteQueue", queue, ""), nil
+	}))
+	alice, err := d.Entity(User("alice"))
+	must(t, err)
+	worker, err := d.Entity(Role("worker"))
+	must(t, err)
+	must(t, d.Close())
+	must(t, s.Update(t.Context(), partition, func(tx *store.Tx) error {
+		for _, key := range []string{alice.record(), worker.record(), "resource/" + queue} {
+			v, err := tx.Get([]byte(key))
+			if err != nil {
+				return err
+			}
+			v = []byte(strings.NewReplacer("Deny", "Dxny", `Principal\":{\"AWS`, `Principal\":{\"AXS`).Replace(string(v)))
+			if err := tx.Set([]byte(key), v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	d = openOn(t, s, o)
+	if may(t, d, key.ID, "", "sqs:SendMessage", "*") {
+		t.Error("alice may something without her deny")
+	}
+	if !strings.Contains(log.String(), alice.record()) {
+		t.Errorf("the log does not name the record: %s", log.String())
+	}
+	if _, _, err := d.Layers("alice"); !errors.Is(err, gust.ErrCorrupt) {
+		t.Errorf("her policies: %v", err)
+	}
+	must(t, d.DeleteInline(t.Context(), User("alice"), "not"))
+	if !may(t, d, key.ID, "", "sqs:SendMessage", "*") || may(t, d, key.ID, "", "sqs:SendMessage", queue) {
+		t.Error("what is repaired and what is not are taken for each other")
+	}
+	if _, err := d.Explain("alice", "sqs:SendMessage", queue, nil); !errors.Is(err, gust.ErrCorrupt) {
+		t.Errorf("the queue's policy: %v", err)
+	}
+	_, err = d.AssumeRole(c, AssumeRole{RoleARN: worker.ARN, SessionName: "run"})
+	denied(t, "a role with a damaged trust policy", err)
 }
 
 // A backup holds no secret that is worth anything without the seal key.
