@@ -68,7 +68,7 @@ func (n *Node) newInside() *inside.Server {
 			return inside.Credentials{KeyID: s.KeyID, Secret: s.Secret, Token: s.Token, RoleARN: n.place().FunctionRoleARN(function), Expires: s.Expires}, nil
 		},
 		Shared: cmp.Or(descriptors()/insideShare, 1024),
-		Now:    n.store.Now,
+		Now:    time.Now,
 		Logger: n.logger,
 	})
 }
