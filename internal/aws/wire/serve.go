@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -323,6 +325,29 @@ func (x *exchange) readBody() error {
 	}
 	if int64(len(x.body)) > limit {
 		return problemf(tooLarge, "the request's body is over the limit of %d bytes", limit)
+	}
+	return x.unpack(limit)
+}
+
+// unpack takes a body out of gzip, in which SDKs send large ones to some services.
+// It may be no larger than the limit then, either.
+func (x *exchange) unpack(limit int64) error {
+	encoding := x.r.Header["Content-Encoding"]
+	if len(encoding) == 0 || len(x.body) == 0 {
+		return nil
+	}
+	if len(encoding) > 1 || encoding[0] != "gzip" {
+		return problemf(malformed, "the Content-Encoding of a request is gzip, or there is none, not %s", quoted(strings.Join(encoding, ", ")))
+	}
+	r, err := gzip.NewReader(bytes.NewReader(x.body))
+	if err == nil {
+		x.body, err = io.ReadAll(io.LimitReader(r, limit+1))
+	}
+	switch {
+	case err != nil:
+		return problemf(malformed, "the request's body is not in gzip: %v", err)
+	case int64(len(x.body)) > limit:
+		return problemf(tooLarge, "the request's body is over the limit of %d bytes when it is taken out of gzip", limit)
 	}
 	return nil
 }

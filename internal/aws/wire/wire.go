@@ -42,8 +42,11 @@ type Model struct {
 	// QueryCompatible services have spoken query once, and tell their codes of
 	// then with each error.
 	QueryCompatible bool
-	Protocols       []Protocol
-	Bindings        []Binding
+	// S3 has ways of its own: its errors have no element around them, and a
+	// bucket may stand in the host.
+	S3        bool
+	Protocols []Protocol
+	Bindings  []Binding
 	// Faults are its errors, by the names of their shapes.
 	Faults map[string]Fault
 	// Shapes are what tags refer to: constraints, and names in lists and maps.
