@@ -21,7 +21,8 @@ const module = "github.com/gust-dev/gust"
 // behind it).
 var floors = [][]string{
 	{""},
-	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch"},
+	{"internal/suggest"},
+	{"internal/logfile", "internal/runtimes", "internal/cron", "internal/watch", "internal/access/policy"},
 	{"internal/store", "internal/sandbox", "internal/manifest", "internal/artifact"},
 	{"internal/observe", "internal/build", "internal/access", "internal/scaffold"},
 	{"internal/catalog"},
@@ -42,6 +43,7 @@ var dependencies = []string{
 	"github.com/elastic/go-seccomp-bpf",
 	"github.com/evanw/esbuild",
 	"github.com/fsnotify/fsnotify",
+	"github.com/go-jose/go-jose/v4",
 	"github.com/google/nftables",
 	"github.com/google/uuid",
 	"github.com/klauspost/compress",

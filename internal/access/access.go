@@ -1,6 +1,6 @@
 // Package access says who is asking. An Authenticator checks the credential of
 // an HTTP request, an AWS Signature Version 4 or a bearer token, against the
-// node's root key, and answers with a Principal or with an *Error.
+// keys that there are, and answers with a Caller or with an *Error.
 //
 // Whoever has no valid credential learns that and nothing else: an unknown key,
 // a wrong secret and a changed request look alike from outside. What an Error
@@ -25,6 +25,8 @@ const (
 	// Invalid: an unknown key, a wrong secret, a signature that is not the
 	// request's, or a header that had to be signed and is not.
 	Invalid Code = "invalid credential"
+	// Expired: the session has ended, or the time of a presigned URL is over.
+	Expired Code = "expired credential"
 	// Skewed: the signature is right, and its time is too far from the
 	// node's. (AWS: RequestTimeTooSkewed, or InvalidSignatureException.)
 	Skewed Code = "skewed clock"
@@ -49,7 +51,7 @@ func (e *Error) Error() string { return string(e.Code) + ": " + e.Detail }
 // Public is what the outside may be told.
 func (e *Error) Public() string {
 	switch e.Code {
-	case Skewed, Scope, BodyMismatch, Unsupported:
+	case Expired, Skewed, Scope, BodyMismatch, Unsupported:
 		return e.Detail
 	case Missing:
 		return "the request carries no credential"
@@ -58,25 +60,25 @@ func (e *Error) Public() string {
 	}
 }
 
-type principalKey struct{}
+type callerKey struct{}
 
 // Require lets only authenticated requests through to next, which finds the
-// Principal by PrincipalFrom and the verified body by Body. For the others it
-// calls deny, with an *Error, with an error that is gust.ErrTooLarge, or with
-// the error that ended the reading of the body.
+// Caller by CallerFrom and the verified body by Body. For the others it calls
+// deny, with an *Error, with an error that is gust.ErrTooLarge, or with the
+// error that ended the reading of the body.
 func Require(auth *Authenticator, deny func(http.ResponseWriter, *http.Request, error), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, err := auth.Authenticate(r)
+		c, err := auth.Authenticate(r)
 		if err != nil {
 			deny(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
 }
 
-// PrincipalFrom is who asks, if the request came through Require.
-func PrincipalFrom(ctx context.Context) (Principal, bool) {
-	p, ok := ctx.Value(principalKey{}).(Principal)
-	return p, ok
+// CallerFrom is who asks, if the request came through Require.
+func CallerFrom(ctx context.Context) (*Caller, bool) {
+	c, ok := ctx.Value(callerKey{}).(*Caller)
+	return c, ok
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -32,19 +31,15 @@ const defaultMaxBody = 8 * gust.MB
 
 // Authenticator checks credentials. It is safe for use by many goroutines.
 type Authenticator struct {
+	keys    Keys
 	now     func() time.Time
 	region  string
 	maxBody int64
-
-	keyID  string
-	secret string
-	token  [sha256.Size]byte // SHA-256 of the bearer token
-
-	keys atomic.Pointer[map[scope]signingKey]
+	cache   *signingKeys
 }
 
-// New makes an Authenticator that knows one key, the root key.
-func New(key *Key, o Options) *Authenticator {
+// New makes an Authenticator that knows the credentials that keys has.
+func New(keys Keys, o Options) *Authenticator {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -54,57 +49,82 @@ func New(key *Key, o Options) *Authenticator {
 	if o.MaxBody <= 0 {
 		o.MaxBody = defaultMaxBody
 	}
-	a := &Authenticator{
-		now: o.Now, region: o.Region, maxBody: o.MaxBody,
-		keyID: key.ID, secret: key.Secret,
-		token: sha256.Sum256([]byte(key.Token())),
-	}
-	a.keys.Store(&map[scope]signingKey{})
-	return a
+	return &Authenticator{keys: keys, now: o.Now, region: o.Region, maxBody: o.MaxBody, cache: newSigningKeys()}
 }
 
 // Authenticate checks the request's credential. It accepts
 //
 //   - AWS Signature Version 4 in the Authorization header, over the body or
 //     over UNSIGNED-PAYLOAD where nobody can change it on the way (TLS,
-//     loopback, a Unix socket);
-//   - "Authorization: Bearer <access key id>.<secret>".
+//     loopback, a Unix socket), with X-Amz-Security-Token for a session;
+//   - "Authorization: Bearer <access key id>.<secret>", and
+//     "<access key id>.<secret>.<session token>" for a session.
 //
 // A body that it had to read is verified and put back as r.Body; Body returns it
 // without a copy. The error is an *Error, is gust.ErrTooLarge when the body is
 // over the limit, or is that of reading the body.
-func (a *Authenticator) Authenticate(r *http.Request) (Principal, error) {
+func (a *Authenticator) Authenticate(r *http.Request) (*Caller, error) {
 	values := r.Header["Authorization"]
 	switch {
 	case len(values) > 1:
-		return Principal{}, &Error{Malformed, "more than one Authorization header"}
+		return nil, &Error{Malformed, "more than one Authorization header"}
 	case len(values) == 0 && presigned(r.URL.RawQuery):
-		return Principal{}, &Error{Unsupported, "presigned requests (X-Amz-Signature in the query) are not supported: sign the Authorization header"}
+		return nil, &Error{Unsupported, "presigned requests (X-Amz-Signature in the query) are not supported: sign the Authorization header"}
 	case len(values) == 0 || values[0] == "":
-		return Principal{}, &Error{Missing, "no Authorization header"}
+		return nil, &Error{Missing, "no Authorization header"}
 	}
 	value := values[0]
+	if len(value) > maxAuthorization {
+		return nil, &Error{Malformed, fmt.Sprintf("the Authorization header is longer than %d bytes", maxAuthorization)}
+	}
 	scheme, rest, _ := strings.Cut(value, " ")
 	switch {
 	case scheme == algorithm:
 		return a.verify(r, rest)
 	case strings.EqualFold(scheme, "Bearer"):
-		return a.bearer(strings.TrimSpace(rest))
+		return a.bearer(r, strings.TrimSpace(rest))
 	case scheme == "AWS4-ECDSA-P256-SHA256":
-		return Principal{}, &Error{Unsupported, "the signature algorithm AWS4-ECDSA-P256-SHA256 (Signature Version 4A) is not supported: use " + algorithm}
+		return nil, &Error{Unsupported, "the signature algorithm AWS4-ECDSA-P256-SHA256 (Signature Version 4A) is not supported: use " + algorithm}
 	case scheme == "AWS":
-		return Principal{}, &Error{Unsupported, "AWS Signature Version 2 is not supported: use " + algorithm}
+		return nil, &Error{Unsupported, "AWS Signature Version 2 is not supported: use " + algorithm}
 	default:
-		return Principal{}, &Error{Malformed, fmt.Sprintf("the Authorization scheme is neither Bearer nor %s", algorithm)}
+		return nil, &Error{Malformed, fmt.Sprintf("the Authorization scheme is neither Bearer nor %s", algorithm)}
 	}
 }
 
 // bearer compares digests, so that neither the length nor a prefix of the right
-// token can be timed.
-func (a *Authenticator) bearer(token string) (Principal, error) {
-	sum := sha256.Sum256([]byte(token))
-	if subtle.ConstantTimeCompare(sum[:], a.token[:]) != 1 {
-		return Principal{}, &Error{Invalid, "the bearer token is not the root key's"}
+// secret can be timed.
+func (a *Authenticator) bearer(r *http.Request, text string) (*Caller, error) {
+	id, secret, _ := strings.Cut(text, ".")
+	secret, token, _ := strings.Cut(secret, ".")
+	c, err := a.keys.Lookup(id, token)
+	if err != nil {
+		return nil, err
 	}
-	return Principal{Kind: KindRoot, Name: "root", KeyID: a.keyID}, nil
+	got, want := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(c.Secret))
+	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		return nil, &Error{Invalid, "the bearer token is not the key's"}
+	}
+	now := a.now()
+	if err := c.expired(now); err != nil {
+		return nil, err
+	}
+	return a.admit(r, c, scope{}, "bearer", now), nil
+}
+
+// admit notes that somebody has proven to hold a credential.
+func (a *Authenticator) admit(r *http.Request, c *Credential, s scope, signedBy string, now time.Time) *Caller {
+	a.keys.Used(c, s.service, s.region, now)
+	caller := newCaller(r, now)
+	caller.Credential, caller.Service, caller.Region, caller.SignedBy = c, s.service, s.region, signedBy
+	return caller
+}
+
+// expired tells who has proven to hold the credential that its time is over.
+func (c *Credential) expired(now time.Time) error {
+	if c.Expires.IsZero() || now.Before(c.Expires) {
+		return nil
+	}
+	return &Error{Expired, fmt.Sprintf("the session ended at %s and the time here is %s: ask for a new one",
+		c.Expires.UTC().Format(amzDate), now.UTC().Format(amzDate))}
 }

@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -65,7 +62,11 @@ func OpenRootKey(dir string) (key *Key, created bool, err error) {
 		return key, false, err
 	}
 	key = newKey(time.Now().UTC().Truncate(time.Second))
-	if err := writeKey(filepath.Join(dir, RootKeyFile), key); err != nil {
+	data, err := json.MarshalIndent(keyFile{key.ID, key.Secret, key.Created}, "", "  ")
+	if err == nil {
+		err = WriteSecret(filepath.Join(dir, RootKeyFile), append(data, '\n'))
+	}
+	if err != nil {
 		return nil, false, fmt.Errorf("making the root key: %w", err)
 	}
 	return key, true, nil
@@ -75,34 +76,9 @@ func OpenRootKey(dir string) (key *Key, created bool, err error) {
 // never makes one: without, it returns gust.ErrNotFound.
 func ReadRootKey(dir string) (*Key, error) {
 	path := filepath.Join(dir, RootKeyFile)
-	info, err := os.Stat(path) // before opening: opening a pipe would wait
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if _, lerr := os.Lstat(path); lerr == nil {
-			return nil, fmt.Errorf("the root key %s is a link to a file that is not there", path)
-		}
-		return nil, fmt.Errorf("the root key %s: %w", path, gust.ErrNotFound)
-	case err != nil:
-		return nil, fmt.Errorf("looking for the root key: %w", err)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("the root key %s is not a regular file but %s", path, info.Mode().Type())
-	}
-	f, err := os.Open(path)
+	data, err := readSecret("root key", path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the root key: %w", err)
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, fmt.Errorf("reading the root key: %w", err)
-	}
-	// On Windows the folder's access list tells, and the mode is made up.
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("the root key %s has mode %04o, so that others than its owner can use it: "+
-			"run `chmod 600 %s`, and replace the key if somebody may have read it", path, mode, path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, 64*gust.KB))
-	if err != nil {
-		return nil, fmt.Errorf("reading the root key: %w", err)
+		return nil, err
 	}
 	key, err := parseKey(data)
 	if err != nil {
@@ -173,46 +149,4 @@ func random(n int, alphabet string) string {
 			}
 		}
 	}
-}
-
-func writeKey(path string, key *Key) (err error) {
-	data, err := json.MarshalIndent(keyFile{key.ID, key.Secret, key.Created}, "", "  ")
-	if err != nil {
-		return err
-	}
-	temp := path + ".tmp"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a start that was cut off
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(temp)
-		}
-	}()
-	_, err = f.Write(append(data, '\n'))
-	if err == nil {
-		err = f.Chmod(0o600) // whatever the umask
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

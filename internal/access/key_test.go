@@ -146,3 +146,44 @@ func FuzzKeyFile(f *testing.F) {
 		}
 	})
 }
+
+func TestSealKeyIsMadeOnceAndKept(t *testing.T) {
+	dir := t.TempDir()
+	first, created, err := OpenSealKey(dir)
+	if err != nil || !created || first == [32]byte{} {
+		t.Fatalf("the first start: %v, created %v", err, created)
+	}
+	second, created, err := OpenSealKey(dir)
+	if err != nil || created || second != first {
+		t.Fatalf("the second start: %v, created %v, same %v", err, created, second == first)
+	}
+	path := filepath.Join(dir, SealKeyFile)
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("the file has the mode %v, %v; want 0600", info.Mode(), err)
+	}
+	if other, _, err := OpenSealKey(t.TempDir()); err != nil || other == first {
+		t.Errorf("another folder has the same key: %v", err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := OpenSealKey(dir); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
+		t.Errorf("a key that others can read: %v", err)
+	}
+}
+
+func TestDamagedSealKeyIsRefusedAndKept(t *testing.T) {
+	for _, content := range []string{"", strings.Repeat("a", 63), strings.Repeat("A", 64), strings.Repeat("a", 64) + "\n\n", strings.Repeat("\x00", 64)} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, SealKeyFile)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := OpenSealKey(dir); !errors.Is(err, gust.ErrCorrupt) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: got %v; want gust.ErrCorrupt naming the file", content, err)
+		}
+		if kept, err := os.ReadFile(path); err != nil || string(kept) != content {
+			t.Errorf("the file was changed to %q, %v", kept, err)
+		}
+	}
+}

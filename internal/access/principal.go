@@ -42,8 +42,6 @@ type Principal struct {
 	Issued time.Time
 	// Function is the function whose own role this is.
 	Function string
-
-	KeyID, Service string // until Authenticate answers with a Caller
 }
 
 // Credential is what a key stands for, or a key and its session token. It is
@@ -62,7 +60,8 @@ type Credential struct {
 type Keys interface {
 	// Lookup finds the credential of a key, and of the session token that came
 	// with it, if one did. Its error is an *Error: Invalid (not known, not
-	// active, revoked) or Expired.
+	// active, revoked) or Expired. It may find a credential that has expired:
+	// who proves to hold it is then told, by Expires.
 	Lookup(keyID, token string) (*Credential, error)
 	// Used notes that somebody has proven to hold a credential. It touches no
 	// disk.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	gust "github.com/gust-dev/gust"
 )
 
 var (
@@ -24,7 +26,7 @@ func testAuthenticator(o Options) *Authenticator {
 	if o.Now == nil {
 		o.Now = func() time.Time { return testTime }
 	}
-	return New(testKey, o)
+	return New(NewRootKeys(testKey, gust.DefaultPlace), o)
 }
 
 // signer signs as an SDK does, written for the client's side of the rules and

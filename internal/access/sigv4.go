@@ -7,10 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -27,8 +24,6 @@ const (
 	// Bounds on what is looked at before anything is proven.
 	maxAuthorization = 8 << 10
 	maxSignedHeaders = 128
-	// maxSigningKeys bounds the cache; only proven scopes come into it.
-	maxSigningKeys = 64
 )
 
 // scope is the credential scope of a signature.
@@ -48,70 +43,73 @@ type authorization struct {
 // verify checks a Signature Version 4. What may be told of a request that fails
 // depends on what is proven, so the signature comes first, and its clock, region
 // and body after.
-func (a *Authenticator) verify(r *http.Request, value string) (Principal, error) {
+func (a *Authenticator) verify(r *http.Request, value string) (*Caller, error) {
 	auth, err := parseAuthorization(value)
 	if err != nil {
-		return Principal{}, &Error{Malformed, err.Error()}
-	}
-	if _, ok := r.Header["X-Amz-Security-Token"]; ok {
-		return Principal{}, &Error{Unsupported, "session credentials (X-Amz-Security-Token) are not supported: use a long-lived access key"}
+		return nil, &Error{Malformed, err.Error()}
 	}
 	stamp, err := requestTime(r.Header)
 	if err != nil {
-		return Principal{}, &Error{Malformed, err.Error()}
+		return nil, &Error{Malformed, err.Error()}
 	}
 	payload, err := claimedPayload(r)
 	if err != nil {
-		return Principal{}, err
+		return nil, err
 	}
 	claimed := payload != "" && payload != unsignedPayload
+	token := r.Header["X-Amz-Security-Token"]
+	if len(token) > 1 {
+		return nil, &Error{Malformed, "more than one X-Amz-Security-Token header"}
+	}
 	// The ID is no secret; but whoever does not even have it is not worth
 	// reading a body for.
-	if subtle.ConstantTimeCompare([]byte(auth.keyID), []byte(a.keyID)) != 1 {
-		return Principal{}, &Error{Invalid, "the access key is not known"}
+	credential, err := a.keys.Lookup(auth.keyID, strings.Join(token, ""))
+	if err != nil {
+		return nil, err
 	}
 	if name := unsignedHeader(r.Header, auth.headers); name != "" {
-		return Principal{}, &Error{Invalid, fmt.Sprintf("the header %q has to be signed and is not", name)}
+		return nil, &Error{Invalid, fmt.Sprintf("the header %q has to be signed and is not", name)}
 	}
 
 	if payload == "" {
 		sum, err := readBody(r, a.maxBody, false)
 		if err != nil {
-			return Principal{}, err
+			return nil, err
 		}
 		payload = hex.EncodeToString(sum[:])
 	}
 
 	request, err := hashCanonical(r, auth, payload)
 	if err != nil {
-		return Principal{}, &Error{Malformed, err.Error()}
+		return nil, &Error{Malformed, err.Error()}
 	}
-	key, cached := (*a.keys.Load())[auth.scope]
-	if !cached {
-		key = deriveKey(a.secret, auth.scope)
-	}
+	key, kept := a.cache.find(credential, auth.scope)
 	want := sign(key, stamp, auth.scope, request)
 	if subtle.ConstantTimeCompare(want[:], auth.signature[:]) != 1 {
-		return Principal{}, &Error{Invalid, "the signature does not match the request"}
+		return nil, &Error{Invalid, "the signature does not match the request"}
 	}
 
 	// From here on the sender is known to hold the key.
-	if err := a.inScope(stamp, auth.scope); err != nil {
-		return Principal{}, err
+	now := a.now()
+	if err := a.inScope(stamp, auth.scope, now); err != nil {
+		return nil, err
 	}
-	if !cached {
-		a.remember(auth.scope, key)
+	if err := credential.expired(now); err != nil {
+		return nil, err
+	}
+	if !kept {
+		a.cache.keep(credential, auth.scope, key)
 	}
 	if claimed {
 		sum, err := readBody(r, a.maxBody, true)
 		if err != nil {
-			return Principal{}, err
+			return nil, err
 		}
 		if hex.EncodeToString(sum[:]) != payload {
-			return Principal{}, &Error{BodyMismatch, "the body's SHA-256 is not the one that x-amz-content-sha256 names"}
+			return nil, &Error{BodyMismatch, "the body's SHA-256 is not the one that x-amz-content-sha256 names"}
 		}
 	}
-	return Principal{Kind: KindRoot, Name: "root", KeyID: a.keyID, Service: auth.scope.service}, nil
+	return a.admit(r, credential, auth.scope, "header", now), nil
 }
 
 // claimedPayload is the value of x-amz-content-sha256: a SHA-256, UNSIGNED-PAYLOAD
@@ -132,8 +130,7 @@ func claimedPayload(r *http.Request) (string, error) {
 }
 
 // inScope checks what a right signature is for.
-func (a *Authenticator) inScope(stamp time.Time, s scope) error {
-	now := a.now()
+func (a *Authenticator) inScope(stamp time.Time, s scope, now time.Time) error {
 	if skew := now.Sub(stamp); skew > MaxSkew || skew < -MaxSkew {
 		return &Error{Skewed, fmt.Sprintf("the request was signed at %s and the time here is %s: they may differ by %d minutes",
 			stamp.Format(amzDate), now.UTC().Format(amzDate), int(MaxSkew.Minutes()))}
@@ -147,29 +144,9 @@ func (a *Authenticator) inScope(stamp time.Time, s scope) error {
 	return nil
 }
 
-// remember keeps a signing key. Days and services are few; should they not be,
-// it starts over.
-func (a *Authenticator) remember(s scope, key signingKey) {
-	s = scope{strings.Clone(s.date), strings.Clone(s.region), strings.Clone(s.service)}
-	for {
-		old := a.keys.Load()
-		keys := make(map[scope]signingKey, len(*old)+1)
-		if len(*old) < maxSigningKeys {
-			maps.Copy(keys, *old)
-		}
-		keys[s] = key
-		if a.keys.CompareAndSwap(old, &keys) {
-			return
-		}
-	}
-}
-
 // parseAuthorization reads "Credential=<id>/<date>/<region>/<service>/aws4_request,
 // SignedHeaders=<a;b;c>, Signature=<hex>", the parts in any order.
 func parseAuthorization(value string) (*authorization, error) {
-	if len(value) > maxAuthorization {
-		return nil, fmt.Errorf("the Authorization header is longer than %d bytes", maxAuthorization)
-	}
 	var credential, signed, signature string
 	for part := range strings.SplitSeq(value, ",") {
 		name, v, ok := strings.Cut(strings.TrimSpace(part), "=")
@@ -294,19 +271,6 @@ func unsignedHeader(h http.Header, signed []string) string {
 		}
 	}
 	return ""
-}
-
-// unalterable tells whether nobody between the sender and this process can
-// change the request.
-func unalterable(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok && local != nil {
-		return true
-	}
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && peer.Addr().Unmap().IsLoopback()
 }
 
 func deriveKey(secret string, s scope) signingKey {

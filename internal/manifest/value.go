@@ -13,6 +13,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/manifest/rules"
+	"github.com/gust-dev/gust/internal/suggest"
 )
 
 // value is a kind of value that a field can have: how it is read, and how the
@@ -82,7 +83,7 @@ func (o *object) suggest(key string) string {
 	for i, f := range o.fields {
 		keys[i] = f.key
 	}
-	if s := rules.Suggest(key, slices.Values(keys)); s != "" {
+	if s := suggest.Word(key, slices.Values(keys)); s != "" {
 		return s
 	}
 	return "; the keys here are " + strings.Join(keys, ", ")
@@ -153,7 +154,7 @@ func (p *parser) checkLayers(m *Manifest) {
 			used[l.Name] = true
 			if _, declared := m.Layers[l.Name]; !declared && rules.CheckLayerName(l.Name) == "" {
 				p.report(p.spots[fmt.Sprintf("%s[%d]", at, i)], fmt.Sprintf("the manifest declares no layer named %s%s",
-					rules.Quote(l.Name), rules.Suggest(l.Name, maps.Keys(m.Layers))))
+					rules.Quote(l.Name), suggest.Word(l.Name, maps.Keys(m.Layers))))
 			}
 		}
 	}
@@ -509,7 +510,7 @@ func (v routes) readLong(p *parser, e entry) {
 		if hint, later := v.later[f.key]; later {
 			p.report(f.at, notBuilt(f.key, hint))
 		} else {
-			p.report(f.at, fmt.Sprintf("unknown key %s%s", rules.Quote(f.key), rules.Suggest(f.key, maps.Keys(v.later))))
+			p.report(f.at, fmt.Sprintf("unknown key %s%s", rules.Quote(f.key), suggest.Word(f.key, maps.Keys(v.later))))
 		}
 	}
 }

@@ -115,7 +115,7 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	}
-	auth := access.New(n.key, access.Options{Region: place.Region})
+	auth := access.New(access.NewRootKeys(n.key, place), access.Options{Region: place.Region})
 	guarded := access.Require(auth, deny, private)
 
 	mux := http.NewServeMux()

@@ -125,15 +125,22 @@ func (r *reader) get(k []byte) ([]byte, error) {
 // order. Both slices are only valid until the next turn of the loop, and must
 // not be changed. A loop that ended early by an error shows it in Err.
 func (r *reader) Scan(prefix []byte) iter.Seq2[[]byte, []byte] {
+	return r.ScanFrom(prefix, prefix)
+}
+
+// ScanFrom is Scan without the keys before from, which starts with prefix: it
+// costs nothing to begin far behind the first.
+func (r *reader) ScanFrom(prefix, from []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
-		low := appendDataKey(nil, r.partition, prefix)
-		skip := len(low) - len(prefix)
-		r.scan(low, func(k, v []byte) bool { return yield(k[skip:], v) })
+		low := appendDataKey(nil, r.partition, from)
+		skip := len(low) - len(from)
+		high := after(appendDataKey(nil, r.partition, prefix))
+		r.scan(low, high, func(k, v []byte) bool { return yield(k[skip:], v) })
 	}
 }
 
-func (r *reader) scan(low []byte, yield func(k, v []byte) bool) {
-	it, err := r.source.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: after(low)})
+func (r *reader) scan(low, high []byte, yield func(k, v []byte) bool) {
+	it, err := r.source.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: high})
 	if err != nil {
 		r.fail(explain(err))
 		return

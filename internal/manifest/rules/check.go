@@ -11,6 +11,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/cron"
+	"github.com/gust-dev/gust/internal/suggest"
 )
 
 // Limits that only matter here.
@@ -219,7 +220,7 @@ func Choice[T ~string](got string, want ...T) string {
 	if n := len(words); n > 1 {
 		list = strings.Join(words[:n-1], ", ") + " or " + words[n-1]
 	}
-	return fmt.Sprintf("want %s, got %s%s", list, Quote(got), Suggest(got, slices.Values(words)))
+	return fmt.Sprintf("want %s, got %s%s", list, Quote(got), suggest.Word(got, slices.Values(words)))
 }
 
 func (c *checker) command(at string, words []string) {

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/suggest"
 )
 
 // Methods are the HTTP methods that a route can have, beside AnyMethod.
@@ -34,7 +35,7 @@ func (c *checker) routes(app *gust.App) {
 			hint := ""
 			if c.suggestions > 0 {
 				c.suggestions--
-				hint = Suggest(r.Function, maps.Keys(app.Functions))
+				hint = suggest.Word(r.Function, maps.Keys(app.Functions))
 			}
 			c.add(at, fmt.Sprintf("the app has no function named %s%s", Quote(r.Function), hint))
 		}
@@ -63,7 +64,7 @@ func CheckMethod(method string) string {
 		return ""
 	}
 	return fmt.Sprintf("%s is no method: want ANY or one of %s%s", Quote(method), strings.Join(Methods, ", "),
-		Suggest(strings.ToUpper(method), slices.Values(Methods)))
+		suggest.Word(strings.ToUpper(method), slices.Values(Methods)))
 }
 
 // CheckPath says what is wrong with a route's path, or returns "".

@@ -2,7 +2,6 @@ package rules_test
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -169,21 +168,6 @@ func TestShape(t *testing.T) {
 	} {
 		if got := rules.Shape(gust.Route{Method: "GET", Path: path}); got != want {
 			t.Errorf("%s has the shape %s, want %s", path, got, want)
-		}
-	}
-}
-
-func TestSuggest(t *testing.T) {
-	known := map[string]bool{"memory": true, "timeout": true, "env": true, "source": true}
-	for got, want := range map[string]string{
-		"memroy": "memory", "memor": "memory", "Memory": "memory", "TIMEOUT": "timeout", "evn": "env", "en": "env", "sauce": "source",
-		"mmry": "", "x": "", "": "", "disk": "", strings.Repeat("x", 100): "",
-	} {
-		if want != "" {
-			want = `, did you mean "` + want + `"?`
-		}
-		if s := rules.Suggest(got, maps.Keys(known)); s != want {
-			t.Errorf("%q suggests %q, want %q", got, s, want)
 		}
 	}
 }

@@ -1,4 +1,5 @@
-package rules
+// Package suggest finds the word that was meant by one that is not known.
+package suggest
 
 import (
 	"fmt"
@@ -6,9 +7,9 @@ import (
 	"strings"
 )
 
-// Suggest returns `, did you mean "memory"?` for a word that is close to a
+// Word returns `, did you mean "memory"?` for a word that is close to a
 // known one, or "". Two mistakes are allowed, and one in a short word.
-func Suggest(got string, known iter.Seq[string]) string {
+func Word(got string, known iter.Seq[string]) string {
 	limit := 2
 	if len(got) <= 4 {
 		limit = 1

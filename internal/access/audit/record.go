@@ -1,0 +1,162 @@
+package audit
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// Record is one entry of the log. Whoever writes one fills in what happened;
+// Seq, Kind, Time, Began and Start are the log's.
+type Record struct {
+	// Seq counts records from 1; none is left out.
+	Seq  uint64 `json:"seq"`
+	Kind Kind   `json:"kind"`
+	// Time is when it was written, by the store's clock.
+	Time time.Time `json:"time"`
+	// Began is the record with which a call began that ended in this one.
+	Began uint64 `json:"began,omitempty"`
+	// Start is when what the record tells of began, if that was earlier.
+	Start time.Time `json:"start,omitzero"`
+
+	// Principal is who: an ARN.
+	Principal string `json:"principal,omitempty"`
+	KeyID     string `json:"key_id,omitempty"`
+	// Session is the name of an assumed role's session.
+	Session        string `json:"session,omitempty"`
+	SourceIdentity string `json:"source_identity,omitempty"`
+
+	// Action is what: "iam:CreateUser".
+	Action    string   `json:"action,omitempty"`
+	Resources []string `json:"resources,omitempty"`
+	// Parameters name things of the call. No secret is ever among them.
+	Parameters map[string]string `json:"parameters,omitempty"`
+
+	// Source is from where: an address; of those without a valid credential,
+	// an IPv6 network of 64 bits.
+	Source string `json:"source,omitempty"`
+	// Environment is the one that the call came out of.
+	Environment string `json:"environment,omitempty"`
+	UserAgent   string `json:"user_agent,omitempty"`
+	RequestID   string `json:"request_id,omitempty"`
+
+	Result Result `json:"result,omitempty"`
+	// Code is the error's; Reason is why a call was denied.
+	Code   string `json:"code,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Count is of how many calls a record of KindCount tells.
+	Count uint64 `json:"count,omitempty"`
+}
+
+// Kind is what a record is for.
+type Kind string
+
+const (
+	// KindBegin: a call that may change something is about to run. Read tells
+	// of it only while it runs.
+	KindBegin Kind = "begin"
+	// KindEnd: such a call has ended.
+	KindEnd Kind = "end"
+	// KindCall: a call that was denied, or that reads, in one record.
+	KindCall Kind = "call"
+	// KindCount: calls that were counted.
+	KindCount Kind = "count"
+	// KindTrim: the log's oldest records were removed, up to and with the one
+	// that the parameter "through" names.
+	KindTrim Kind = "trim"
+)
+
+// Result is what came of a call.
+type Result string
+
+const (
+	OK     Result = "ok"
+	Failed Result = "error"
+	Denied Result = "denied"
+	// CutOff: the node ended before the call did. Whether it was carried out
+	// nobody has noted.
+	CutOff Result = "cut_off"
+	// Running: the call has not ended yet.
+	Running Result = "running"
+	// Refused: it had no valid credential.
+	Refused Result = "refused"
+)
+
+// Results are all that a record can have.
+var results = []Result{OK, Failed, Denied, CutOff, Running, Refused}
+
+// ParseResult reads a result's name.
+func ParseResult(s string) (Result, error) {
+	names := make([]string, len(results))
+	for i, r := range results {
+		if string(r) == s {
+			return r, nil
+		}
+		names[i] = string(r)
+	}
+	return "", invalid("the result %q is unknown; want one of %s", cut(s, 80), strings.Join(names, ", "))
+}
+
+// What a record holds at most. What is longer is cut, and says so by its end.
+const (
+	maxName       = 2 * gust.KB // of a principal, a resource
+	maxText       = 256         // of everything else
+	maxReason     = gust.KB
+	maxResources  = 20
+	maxParameters = 20
+)
+
+// bounded is r with everything cut to what a record may hold, so that nobody
+// fills the disk by one request.
+func (r Record) bounded() *Record {
+	r.Principal = cut(r.Principal, maxName)
+	r.Reason = cut(r.Reason, maxReason)
+	for _, p := range []*string{&r.KeyID, &r.Session, &r.SourceIdentity, &r.Action, &r.Source, &r.Environment, &r.UserAgent, &r.RequestID, &r.Code} {
+		*p = cut(*p, maxText)
+	}
+	if more := len(r.Resources) - maxResources; more > 0 {
+		r.Resources = append(append([]string{}, r.Resources[:maxResources]...), "and "+strconv.Itoa(more)+" more")
+	}
+	for i, s := range r.Resources {
+		if len(s) > maxName {
+			r.Resources = append([]string{}, r.Resources...)
+			r.Resources[i] = cut(s, maxName)
+		}
+	}
+	if len(r.Parameters) > 0 {
+		p := make(map[string]string, min(len(r.Parameters), maxParameters))
+		for name, value := range r.Parameters {
+			if len(p) < maxParameters {
+				p[cut(name, maxText)] = cut(value, maxText)
+			}
+		}
+		r.Parameters = p
+	}
+	return &r
+}
+
+// cut shortens s to n bytes of whole characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	const mark = "..."
+	end := n - len(mark)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + mark
+}
+
+// identity is what a principal's denials are counted by: of an assumed role the
+// role, whatever its sessions are called.
+func identity(arn string) string {
+	if before, role, ok := strings.Cut(arn, ":assumed-role/"); ok {
+		name, _, _ := strings.Cut(role, "/")
+		return before + ":assumed-role/" + name
+	}
+	return arn
+}

@@ -1,0 +1,197 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/audit"
+	"github.com/gust-dev/gust/internal/access/policy"
+)
+
+// Call is one request of somebody who is known. It is for one goroutine at a
+// time.
+type Call struct {
+	Caller    *access.Caller
+	RequestID string
+
+	guard     *Guard
+	resources []string // of what was allowed
+}
+
+type callKey struct{}
+
+// Context returns ctx with the call in it.
+func (c *Call) Context(ctx context.Context) context.Context {
+	return context.WithValue(ctx, callKey{}, c)
+}
+
+// CallFrom is the call of a request that the guard let in, or nil.
+func CallFrom(ctx context.Context) *Call {
+	c, _ := ctx.Value(callKey{}).(*Call)
+	return c
+}
+
+// Allow returns nil if the caller may do everything that is needed, or a
+// *DeniedError for the first thing that they may not, which is recorded.
+func (c *Call) Allow(ctx context.Context, needs ...access.Need) error {
+	for i := range needs {
+		n := &needs[i]
+		if d := c.guard.dir.Decide(c.Caller, n); !d.Allowed {
+			return c.deny(ctx, n, d)
+		}
+		if n.Resource != "*" && !slices.Contains(c.resources, n.Resource) {
+			c.resources = append(c.resources, n.Resource)
+		}
+	}
+	return nil
+}
+
+// Decide is for lists, which show what their reader may see: it records nothing.
+func (c *Call) Decide(n access.Need) policy.Decision { return c.guard.dir.Decide(c.Caller, &n) }
+
+func (c *Call) deny(ctx context.Context, n *access.Need, d policy.Decision) error {
+	err := &DeniedError{
+		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: n.Resource,
+		Reason: d.Reason(n.Action), Explicit: d.Denied, Layer: d.Layer,
+	}
+	if d.Denied {
+		err.Reason += fmt.Sprintf(" (statement %s of %s)", d.Statement, d.Policy)
+	}
+	c.guard.denied.add(string(d.Layer))
+	r := c.record(n.Action, nil)
+	r.Resources, r.Reason = []string{n.Resource}, err.Reason
+	c.guard.log.Deny(ctx, r)
+	return err
+}
+
+// DeniedError says that somebody who is known may not do something. Whether
+// what they named is there it does not say.
+type DeniedError struct {
+	// Principal is an ARN.
+	Principal, Action, Resource string
+	// Reason is the end of AWS's sentence: "because no identity-based policy
+	// allows the lambda:InvokeFunction action". Of a denial by a statement it
+	// names the statement.
+	Reason string
+	// Explicit tells that a statement denied it; otherwise none allowed it.
+	Explicit bool
+	// Layer is the sort of policy that decided.
+	Layer policy.Layer
+}
+
+// Error is the sentence that AWS has for it.
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s", e.Principal, e.Action, e.Resource, e.Reason)
+}
+
+// Level is what a call does, for the audit log.
+type Level int
+
+const (
+	// Read calls look at how things are managed: one record, with the result.
+	// On a full disk they go on without.
+	Read Level = iota
+	// Write calls may change something: they do not run unless it is recorded
+	// that they begin.
+	Write
+	// Data calls use what is managed, such as lambda:InvokeFunction. They are
+	// recorded when they are denied, and not when they are allowed.
+	Data
+)
+
+// Param names a thing of a call in its record. It is never a secret.
+type Param struct{ Name, Value string }
+
+// Record notes the call in the audit log, as its level asks for, with resource
+// and those that were allowed before. When it returns an error the call must
+// not run. Otherwise end is called once, with the call's error or nil, before it
+// is answered; if end returns an error, that is the answer.
+func (c *Call) Record(ctx context.Context, level Level, action, resource string, params ...Param) (end func(error) error, err error) {
+	if level == Data {
+		return func(error) error { return nil }, nil
+	}
+	r := c.record(action, params)
+	r.Resources = slices.Clone(c.resources)
+	if resource != "" && resource != "*" && !slices.Contains(r.Resources, resource) {
+		r.Resources = append(r.Resources, resource)
+	}
+	if level == Read {
+		return func(failed error) error {
+			r.Result, r.Code = result(failed)
+			if err := c.guard.log.Add(ctx, r); err != nil {
+				c.guard.logger.Warn("a call that reads is not in the audit log", "principal", r.Principal, "action", action, "request_id", c.RequestID, "error", err)
+			}
+			return nil
+		}, nil
+	}
+	entry, err := c.guard.log.Begin(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return func(failed error) error {
+		result, code := result(failed)
+		return entry.End(ctx, result, code)
+	}, nil
+}
+
+// record is what the audit log is told of the call.
+func (c *Call) record(action string, params []Param) *audit.Record {
+	p := c.Caller.Principal
+	r := &audit.Record{
+		Principal: p.ARN, KeyID: c.Caller.KeyID, Session: p.Session, SourceIdentity: p.SourceIdentity, Action: action,
+		Environment: c.Caller.Environment, UserAgent: c.Caller.UserAgent, RequestID: c.RequestID,
+	}
+	if p.ARN == "" {
+		r.Principal = string(p.Kind) // anonymous
+	}
+	if c.Caller.Source.IsValid() {
+		r.Source = c.Caller.Source.String()
+	}
+	if len(params) > 0 {
+		r.Parameters = make(map[string]string, len(params))
+		for _, p := range params {
+			r.Parameters[p.Name] = p.Value
+		}
+	}
+	return r
+}
+
+// codes are what the audit log calls errors that do not say it by themselves.
+var codes = []struct {
+	err  error
+	code string
+}{
+	{gust.ErrNotFound, "not_found"},
+	{gust.ErrConflict, "conflict"},
+	{gust.ErrTooLarge, "too_large"},
+	{gust.ErrInvalid, "invalid"},
+	{gust.ErrNoSpace, "no_space"},
+	{gust.ErrCorrupt, "corrupt"},
+	{gust.ErrClosing, "closing"},
+	{context.Canceled, "canceled"},
+}
+
+// result is what came of a call. An error that has a code in its protocol tells
+// it by ErrorCode.
+func result(err error) (audit.Result, string) {
+	if err == nil {
+		return audit.OK, ""
+	}
+	if denied := (*DeniedError)(nil); errors.As(err, &denied) {
+		return audit.Denied, ""
+	}
+	var own interface{ ErrorCode() string }
+	if errors.As(err, &own) {
+		return audit.Failed, own.ErrorCode()
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return audit.Failed, c.code
+		}
+	}
+	return audit.Failed, "internal"
+}
