@@ -173,21 +173,35 @@ func (c jsonCodec) encode(x *exchange, out reflect.Value) error {
 }
 
 func (c jsonCodec) fail(x *exchange, e *Error) {
-	w := newJSON()
-	defer w.free()
-	w.buf = append(w.buf, '{')
+	x.w.Header()["X-Amzn-Errortype"] = []string{e.Name}
+	x.queryError(e)
+	x.write(e.Status, c.contentType, c.fault(x.service, e))
+}
+
+// queryError tells the code that an error has, or has had, in the query
+// protocol.
+func (x *exchange) queryError(e *Error) {
+	if x.service.QueryCompatible || x.service.speaks(Query) {
+		x.w.Header()["X-Amzn-Query-Error"] = []string{e.Code + ";" + e.fault()}
+	}
+}
+
+func (c jsonCodec) media() string { return c.contentType }
+
+func (jsonCodec) document(s *structure, v reflect.Value) []byte {
+	w := jsonWriter{}
+	w.object(s, v)
+	return w.buf
+}
+
+func (jsonCodec) fault(of *service, e *Error) []byte {
+	w := jsonWriter{buf: []byte{'{'}}
 	w.member("__type")
 	w.string(e.Name)
 	w.member(e.member)
 	w.string(e.Message)
-	if s, v, ok := x.service.detail(e); ok {
+	if s, v, ok := of.detail(e); ok {
 		w.members(s, v)
 	}
-	w.buf = append(w.buf, '}')
-	h := x.w.Header()
-	h["X-Amzn-Errortype"] = []string{e.Name}
-	if x.service.QueryCompatible || x.service.speaks(Query) {
-		h["X-Amzn-Query-Error"] = []string{e.Code + ";" + e.fault()}
-	}
-	x.write(e.Status, c.contentType, w.buf)
+	return append(w.buf, '}')
 }

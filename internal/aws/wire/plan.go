@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
@@ -91,8 +92,7 @@ type field struct {
 	// of XML
 	attr          bool
 	prefix, space string
-	// of events
-	eventHeader, eventPayload bool
+	header        string // its name as a header, canonical
 }
 
 // maxFields is how many members a struct may have: see seen.
@@ -254,7 +254,7 @@ func (p *planner) field(sf reflect.StructField, name, options string) (*field, e
 			f.required = true
 		case "shape":
 			shape = value
-		case "header":
+		case "header", "eventheader":
 			f.location = inHeader
 		case "headers":
 			f.location = inHeaders
@@ -264,7 +264,7 @@ func (p *planner) field(sf reflect.StructField, name, options string) (*field, e
 			f.location = inLabel
 		case "status":
 			f.location = inStatus
-		case "payload":
+		case "payload", "eventpayload":
 			f.location = isPayload
 		case "flat":
 			flat = true
@@ -276,14 +276,11 @@ func (p *planner) field(sf reflect.StructField, name, options string) (*field, e
 			f.space = value
 		case "time":
 			format = value
-		case "eventheader":
-			f.eventHeader = true
-		case "eventpayload":
-			f.eventPayload = true
 		default:
 			return nil, fmt.Errorf("the tag has %s", strconv.Quote(option))
 		}
 	}
+	f.header = http.CanonicalHeaderKey(f.name)
 	t := sf.Type
 	if t.Kind() == reflect.Pointer {
 		f.pointer, t = true, t.Elem()

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,27 +19,11 @@ func (x *exchange) readForm() error {
 		return err
 	}
 	for _, text := range []string{x.r.URL.RawQuery, string(x.body)} {
-		if text == "" {
-			continue
+		form, err := parseQuery(text, MaxParameters-len(x.form))
+		if err != nil {
+			return err
 		}
-		if n := strings.Count(text, "&") + 1; n > MaxParameters-len(x.form) {
-			return problemf(tooLarge, "the request has over %d parameters", MaxParameters)
-		}
-		for pair := range strings.SplitSeq(text, "&") {
-			if pair == "" {
-				continue
-			}
-			name, value, _ := strings.Cut(pair, "=")
-			p := parameter{}
-			var err error
-			if p.name, err = url.QueryUnescape(name); err == nil {
-				p.value, err = url.QueryUnescape(value)
-			}
-			if err != nil {
-				return problemf(malformed, "the parameter %s is wrong: %v", quoted(name), err)
-			}
-			x.form = append(x.form, p)
-		}
+		x.form = append(x.form, form...)
 	}
 	slices.SortFunc(x.form, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
 	for i := 1; i < len(x.form); i++ {

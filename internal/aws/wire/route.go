@@ -85,13 +85,11 @@ func (h *Handler) tell(x *exchange) error {
 		return h.tellTarget(x, signed, target, mediaType)
 	case x.service != nobody:
 		x.speak(x.service.own())
+	case signed == "" && h.byPath(x):
 	case mediaType == "application/x-www-form-urlencoded" || strings.Contains(r.URL.RawQuery, "Action="):
 		x.speak(Query)
 	default:
 		x.speak(RESTJSON)
-		if signed == "" {
-			h.byPath(x)
-		}
 	}
 	if x.protocol == Query && !isQuery(r, mediaType) {
 		return problemf(malformed, "a request of the query protocol is a GET, or a POST of application/x-www-form-urlencoded, not a %s of %s", clip(r.Method), quoted(mediaType))
@@ -179,14 +177,15 @@ func (h *Handler) tellCBOR(x *exchange, signed string) error {
 
 // byPath finds the REST service that has a request's path, for who has not
 // signed it.
-func (h *Handler) byPath(x *exchange) {
+func (h *Handler) byPath(x *exchange) bool {
 	for _, s := range h.services {
-		if op, _, _ := s.match(x.r); op != nil {
+		if op, _ := s.match(x.r); op != nil {
 			x.service = s
 			x.speak(s.own())
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // operation sets an operation by its name.
@@ -208,10 +207,7 @@ func (x *exchange) find(h *Handler) error {
 	case x.protocol == Query:
 		return x.findAction(h)
 	}
-	op, labels, err := x.service.match(x.r)
-	if err != nil {
-		return err
-	}
+	op, labels := x.service.match(x.r)
 	if op == nil {
 		return problemf(unknown, "the %s API has no operation %s %s", x.service.Title, clip(x.r.Method), quoted(x.r.URL.EscapedPath()))
 	}
@@ -305,7 +301,7 @@ func (op *operation) labelNames() []string {
 
 // match finds the operation of a request's method and path, and the values of
 // the path's labels.
-func (s *service) match(r *http.Request) (*operation, []string, error) {
+func (s *service) match(r *http.Request) (*operation, []string) {
 	path := r.URL.EscapedPath()
 	for i := range s.routes {
 		route := &s.routes[i]
@@ -314,10 +310,10 @@ func (s *service) match(r *http.Request) (*operation, []string, error) {
 		}
 		labels, ok := route.labels(path)
 		if ok && route.asked(r.URL.RawQuery) {
-			return route.op, labels, nil
+			return route.op, labels
 		}
 	}
-	return nil, nil, nil
+	return nil, nil
 }
 
 // asked tells whether a query has what the route wants: each of its parameters.

@@ -86,6 +86,11 @@ type operation struct {
 	Binding
 	name    string
 	in, out *structure
+	// of REST: the members of the path's labels, of the query by name, and the
+	// one that takes all else of the query.
+	labels []*field
+	query  map[string]*field
+	rest   *field
 }
 
 // New makes the handler of services. It refuses tables that do not fit their
@@ -131,6 +136,9 @@ func prepare(s *Service) (*service, error) {
 			if op.in, err = p.structure(o.Run.in); err == nil {
 				op.out, err = p.structure(o.Run.out)
 			}
+			if err == nil && op.Path != "" {
+				err = op.bindTo()
+			}
 			if err != nil {
 				return nil, fmt.Errorf("the operation %s: %w", o.Name, err)
 			}
@@ -162,6 +170,7 @@ func prepare(s *Service) (*service, error) {
 
 // exchange is one request on its way through the door.
 type exchange struct {
+	handler  *Handler
 	id       string
 	w        http.ResponseWriter
 	r        *http.Request
@@ -200,19 +209,26 @@ func ResponseHeader(ctx context.Context) http.Header { return from(ctx).w.Header
 func from(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{id: uuid.NewString(), w: w, r: r}
+	x := &exchange{handler: h, id: uuid.NewString(), w: w, r: r}
 	err := h.serve(x)
 	if err == nil {
 		return
 	}
-	e, failed := x.service.answerTo(x.protocol, err)
-	if failed {
-		h.logger.Error("an AWS API failed", "service", x.service.Name, "operation", x.operationName(), "request_id", x.id, "error", err.Error())
-	}
+	e := x.describe(err)
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
 	}
 	x.codec.fail(x, e)
+}
+
+// describe is an error as the service tells it. The node's own failures are
+// logged.
+func (x *exchange) describe(err error) *Error {
+	e, failed := x.service.answerTo(x.protocol, err)
+	if failed {
+		x.handler.logger.Error("an AWS API failed", "service", x.service.Name, "operation", x.operationName(), "request_id", x.id, "error", err.Error())
+	}
+	return e
 }
 
 func (x *exchange) operationName() string {

@@ -128,6 +128,8 @@ func (x *exchange) speak(p Protocol) {
 		x.codec = queryCodec{}
 	case JSON10:
 		x.codec = jsonCodec{contentType: "application/x-amz-json-1.0"}
+	case RESTJSON:
+		x.codec = restJSON{}
 	default:
 		x.codec = jsonCodec{contentType: "application/x-amz-json-1.1"}
 	}
