@@ -66,7 +66,7 @@ func (s *server) listGroupsForUser(_ context.Context, in *ListGroupsForUserReque
 }
 
 func group(e *identity.Entity) Group {
-	return Group{Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: e.ARN, CreateDate: e.Created}
+	return Group{Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: e.ARN, CreateDate: second(e.Created)}
 }
 
 func groupsOf(list []*identity.Entity) []Group { return each(list, group) }

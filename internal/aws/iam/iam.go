@@ -23,6 +23,8 @@ type Options struct {
 	Tokens *oidc.Verifier
 	// Place is in the ARNs of what is not there (yet).
 	Place gust.Place
+	// Since is when root was made.
+	Since time.Time
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -50,9 +52,9 @@ func done[In any](f func(context.Context, *In) error) func(context.Context, *In)
 	return func(ctx context.Context, in *In) (*none, error) { return &none{}, f(ctx, in) }
 }
 
-// tagsOf are tags as the API has them, by key.
+// tagsOf are tags as the API has them, by key; none are nil.
 func tagsOf(tags map[string]string) []Tag {
-	list := make([]Tag, 0, len(tags))
+	var list []Tag
 	for k, v := range tags {
 		list = append(list, Tag{Key: k, Value: v})
 	}
@@ -73,6 +75,9 @@ func tagsIn(list []Tag) (map[string]string, error) {
 	}
 	return tags, nil
 }
+
+// second is a time as the API has it: in whole seconds.
+func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 // or is what p points to, or what stands for it when it is left out.
 func or[T any](p *T, missing T) T {

@@ -66,7 +66,7 @@ func (u uses) policy(p *identity.ManagedPolicy) Policy {
 	out := Policy{
 		PolicyName: &p.Name, PolicyId: &p.ID, Arn: &p.ARN, Path: &p.Path, DefaultVersionId: to(versionID(p.Default)), IsAttachable: to(true),
 		AttachmentCount: to(int32(u.attached[p.ARN])), PermissionsBoundaryUsageCount: to(int32(u.bounded[p.ARN])),
-		CreateDate: &p.Created, UpdateDate: &p.Updated, Tags: tagsOf(p.Tags),
+		CreateDate: to(second(p.Created)), UpdateDate: to(second(p.Updated)), Tags: tagsOf(p.Tags),
 	}
 	if p.Description != "" {
 		out.Description = &p.Description
@@ -146,7 +146,7 @@ func (s *server) createPolicyVersion(ctx context.Context, in *CreatePolicyVersio
 		return nil, err
 	}
 	return &CreatePolicyVersionResponse{PolicyVersion: &PolicyVersion{
-		VersionId: to(versionID(v.Number)), IsDefaultVersion: to(or(in.SetAsDefault, false)), CreateDate: &v.Created,
+		VersionId: to(versionID(v.Number)), IsDefaultVersion: to(or(in.SetAsDefault, false)), CreateDate: to(second(v.Created)),
 	}}, nil
 }
 
@@ -165,7 +165,7 @@ func (s *server) getPolicyVersion(_ context.Context, in *GetPolicyVersionRequest
 // policyVersion is a version with its document.
 func policyVersion(p *identity.ManagedPolicy, v *identity.Version) PolicyVersion {
 	return PolicyVersion{
-		Document: to(escaped(v.Document.JSON())), VersionId: to(versionID(v.Number)), IsDefaultVersion: to(v.Number == p.Default), CreateDate: &v.Created,
+		Document: to(escaped(v.Document.JSON())), VersionId: to(versionID(v.Number)), IsDefaultVersion: to(v.Number == p.Default), CreateDate: to(second(v.Created)),
 	}
 }
 

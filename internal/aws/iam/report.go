@@ -36,7 +36,7 @@ func (s *server) getCredentialReport(context.Context, *none) (*GetCredentialRepo
 	if err := w.WriteAll(rows); err != nil {
 		return nil, err
 	}
-	return &GetCredentialReportResponse{Content: buf.Bytes(), ReportFormat: to("text/csv"), GeneratedTime: to(s.Now().UTC())}, nil
+	return &GetCredentialReportResponse{Content: buf.Bytes(), ReportFormat: to("text/csv"), GeneratedTime: to(second(s.Now()))}, nil
 }
 
 // reportRow is a row of who has no password, no second factor and no

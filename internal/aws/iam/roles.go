@@ -82,7 +82,7 @@ func (s *server) getRole(_ context.Context, in *GetRoleRequest) (*GetRoleRespons
 
 func (s *server) lastUsed(e *identity.Entity) *RoleLastUsed {
 	if u := s.Directory.RoleUsed(e); u != nil {
-		return &RoleLastUsed{LastUsedDate: &u.At, Region: &u.Region}
+		return &RoleLastUsed{LastUsedDate: to(second(u.At)), Region: &u.Region}
 	}
 	return &RoleLastUsed{}
 }
@@ -120,7 +120,7 @@ func (s *server) updateRoleDescription(ctx context.Context, in *UpdateRoleDescri
 
 func role(e *identity.Entity) Role {
 	r := Role{
-		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: e.ARN, CreateDate: e.Created, MaxSessionDuration: to(int32(e.MaxSession / time.Second)),
+		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: e.ARN, CreateDate: second(e.Created), MaxSessionDuration: to(int32(e.MaxSession / time.Second)),
 		PermissionsBoundary: boundary(e), Tags: tagsOf(e.Tags), AssumeRolePolicyDocument: to(escaped(e.Trust.JSON())),
 	}
 	if e.Description != "" {

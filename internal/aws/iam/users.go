@@ -62,7 +62,7 @@ func (s *server) createUser(ctx context.Context, in *CreateUserRequest) (*Create
 // getUser tells of the caller if no name is given, root among them.
 func (s *server) getUser(ctx context.Context, in *GetUserRequest) (*GetUserResponse, error) {
 	if p := guard.CallFrom(ctx).Caller.Principal; in.UserName == nil && p.Kind == access.KindRoot {
-		return &GetUserResponse{User: User{Path: "/", UserName: p.Name, UserId: p.ID, Arn: p.ARN}}, nil
+		return &GetUserResponse{User: User{Path: "/", UserName: p.Name, UserId: p.ID, Arn: p.ARN, CreateDate: second(s.Since)}}, nil
 	}
 	name, err := s.self(ctx, "iam:GetUser", in.UserName)
 	if err != nil {
@@ -92,7 +92,7 @@ func listed(list []*identity.Entity) []User {
 func name(e *identity.Entity) string { return e.Name }
 
 func user(e *identity.Entity) User {
-	return User{Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: e.ARN, CreateDate: e.Created, PermissionsBoundary: boundary(e), Tags: tagsOf(e.Tags)}
+	return User{Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: e.ARN, CreateDate: second(e.Created), PermissionsBoundary: boundary(e), Tags: tagsOf(e.Tags)}
 }
 
 func boundary(e *identity.Entity) *AttachedPermissionsBoundary {
