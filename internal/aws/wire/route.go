@@ -48,7 +48,7 @@ func (h *Handler) atHost(host string) *service {
 		return nil
 	}
 	for _, s := range h.services {
-		if s.Name == label || s.Endpoint == label {
+		if s.Name == label || s.Endpoint == label || s.S3 && strings.Contains(host, ".s3.") {
 			return s
 		}
 	}
@@ -56,7 +56,7 @@ func (h *Handler) atHost(host string) *service {
 }
 
 // nobody stands for a service where none is known, so that errors have a form.
-var nobody = &service{Service: &Service{Model: &Model{Title: "AWS"}}}
+var nobody = &service{Service: &Service{Model: &Model{Title: "AWS"}}, maxBody: DefaultMaxBody}
 
 // tell finds out which protocol a request is in and, as far as its headers tell,
 // which service it is for, as AWS does. It sets the protocol and the codec of x
@@ -303,6 +303,9 @@ func (op *operation) labelNames() []string {
 // the path's labels.
 func (s *service) match(r *http.Request) (*operation, []string) {
 	path := r.URL.EscapedPath()
+	if bucket := s.bucketOf(r.Host); bucket != "" {
+		path = "/" + bucket + path
+	}
 	for i := range s.routes {
 		route := &s.routes[i]
 		if route.op.Method != r.Method {

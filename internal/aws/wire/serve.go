@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -11,12 +12,14 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
 )
 
 // Limits of a request, where a service does not have its own.
@@ -37,29 +40,10 @@ const (
 // bodyTimeout is how long the whole body of a request may take.
 const bodyTimeout = time.Minute
 
-// Guard lets requests in: *guard.Guard.
-type Guard interface {
-	// Admit tells who sent a request. Its error is an *access.Error, or
-	// gust.ErrTooLarge.
-	Admit(r *http.Request, requestID string) (Call, error)
-	// Anonymous is for operations that are not signed.
-	Anonymous(r *http.Request, requestID string) Call
-}
-
-// Call is one request that was let in: *guard.Call.
-type Call interface {
-	// Context is one from which the operation finds the call.
-	Context(context.Context) context.Context
-	// Allow tells whether who asks may do all of it.
-	Allow(context.Context, ...access.Need) error
-	// Record notes that something is to be done; end is told how it went.
-	Record(ctx context.Context, level Level, action, resource string) (end func(error) error, err error)
-}
-
 // Options are what a Handler works with.
 type Options struct {
 	Services []*Service
-	Guard    Guard
+	Guard    *guard.Guard
 	// Logger gets the node's own failures; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -67,7 +51,7 @@ type Options struct {
 // Handler is the door of all services.
 type Handler struct {
 	services []*service
-	guard    Guard
+	guard    *guard.Guard
 	logger   *slog.Logger
 }
 
@@ -249,7 +233,7 @@ func (h *Handler) serve(x *exchange) error {
 	if size := headerBytes(x.r); size > MaxHeaders {
 		return problemf(tooLarge, "the headers of the request have %d bytes, over the limit of %d", size, MaxHeaders)
 	}
-	var call Call
+	var call *guard.Call
 	var err error
 	if signed := carriesCredential(x.r); signed {
 		if call, err = h.guard.Admit(x.r, x.id); err != nil {
@@ -281,7 +265,7 @@ func (h *Handler) serve(x *exchange) error {
 }
 
 // run decodes the request, asks whether it may be, carries it out and answers.
-func (x *exchange) run(call Call) error {
+func (x *exchange) run(call *guard.Call) error {
 	run := &x.op.Run
 	in := run.alloc()
 	value := reflect.ValueOf(in).Elem()
@@ -306,15 +290,18 @@ func (x *exchange) run(call Call) error {
 			action, resource = needs[0].Action, needs[0].Resource
 		}
 	}
-	end := func(err error) error { return err }
-	if x.op.Level != Data {
-		var err error
-		if end, err = call.Record(ctx, x.op.Level, action, resource); err != nil {
-			return err
-		}
+	end, err := call.Record(ctx, x.op.Level, action, resource)
+	if err != nil {
+		return err
 	}
 	out, err := run.run(ctx, in)
-	if err = end(err); err != nil {
+	if denied := (*guard.DeniedError)(nil); err != nil && !errors.As(err, &denied) {
+		err = x.describe(err) // before it is recorded, by its code
+	}
+	if failed := end(err); err == nil {
+		err = failed
+	}
+	if err != nil {
 		return err
 	}
 	return x.codec.encode(x, reflect.ValueOf(out).Elem())
@@ -325,10 +312,7 @@ func (x *exchange) readBody() error {
 	if x.body != nil {
 		return nil
 	}
-	limit := int64(DefaultMaxBody)
-	if x.service != nil && x.service.Service != nil {
-		limit = x.service.maxBody
-	}
+	limit := x.service.maxBody
 	if x.r.ContentLength > limit {
 		return problemf(tooLarge, "the request's body has %d bytes, over the limit of %d", x.r.ContentLength, limit)
 	}
@@ -341,6 +325,29 @@ func (x *exchange) readBody() error {
 	}
 	if int64(len(x.body)) > limit {
 		return problemf(tooLarge, "the request's body is over the limit of %d bytes", limit)
+	}
+	return x.unpack(limit)
+}
+
+// unpack takes a body out of gzip, in which SDKs send large ones to some services.
+// It may be no larger than the limit then, either.
+func (x *exchange) unpack(limit int64) error {
+	encoding := x.r.Header["Content-Encoding"]
+	if len(encoding) == 0 || len(x.body) == 0 {
+		return nil
+	}
+	if len(encoding) > 1 || encoding[0] != "gzip" {
+		return problemf(malformed, "the Content-Encoding of a request is gzip, or there is none, not %s", quoted(strings.Join(encoding, ", ")))
+	}
+	r, err := gzip.NewReader(bytes.NewReader(x.body))
+	if err == nil {
+		x.body, err = io.ReadAll(io.LimitReader(r, limit+1))
+	}
+	switch {
+	case err != nil:
+		return problemf(malformed, "the request's body is not in gzip: %v", err)
+	case int64(len(x.body)) > limit:
+		return problemf(tooLarge, "the request's body is over the limit of %d bytes when it is taken out of gzip", limit)
 	}
 	return nil
 }

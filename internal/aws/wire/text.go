@@ -130,6 +130,10 @@ func (x *exchange) speak(p Protocol) {
 		x.codec = jsonCodec{contentType: "application/x-amz-json-1.0"}
 	case RESTJSON:
 		x.codec = restJSON{}
+	case RESTXML:
+		x.codec = restXML{}
+	case CBOR:
+		x.codec = cborCodec{}
 	default:
 		x.codec = jsonCodec{contentType: "application/x-amz-json-1.1"}
 	}

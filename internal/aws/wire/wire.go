@@ -11,6 +11,7 @@ import (
 	"reflect"
 
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
 )
 
 // Protocol is one of the protocols of the AWS APIs.
@@ -41,8 +42,11 @@ type Model struct {
 	// QueryCompatible services have spoken query once, and tell their codes of
 	// then with each error.
 	QueryCompatible bool
-	Protocols       []Protocol
-	Bindings        []Binding
+	// S3 has ways of its own: its errors have no element around them, and a
+	// bucket may stand in the host.
+	S3        bool
+	Protocols []Protocol
+	Bindings  []Binding
 	// Faults are its errors, by the names of their shapes.
 	Faults map[string]Fault
 	// Shapes are what tags refer to: constraints, and names in lists and maps.
@@ -90,13 +94,13 @@ type Shape struct {
 	Time string
 }
 
-// Level says how an operation is admitted and recorded.
-type Level int
+// Level says how an operation is recorded in the audit log.
+type Level = guard.Level
 
 const (
-	Read  Level = iota // it changes nothing
-	Write              // it may change something: it does not run when it cannot be recorded
-	Data               // it is not recorded unless it is denied
+	Read  = guard.Read
+	Write = guard.Write
+	Data  = guard.Data
 )
 
 // Operation is how Gust carries out one operation of a model, or why it does
