@@ -3,7 +3,6 @@
 package awstest
 
 import (
-	"context"
 	"encoding/xml"
 	"io"
 	"log/slog"
@@ -69,7 +68,7 @@ func Open(t testing.TB, functions ...*gust.Function) *Door {
 	t.Cleanup(func() { log.Close() }) //nolint:errcheck // the test is over
 	tokens := oidc.New(time.Now)
 	h, err := wire.New(wire.Options{
-		Guard:  door{guard.New(access.New(d, access.Options{}), d, log, logger)},
+		Guard:  guard.New(access.New(d, access.Options{}), d, log, logger),
 		Logger: logger,
 		Services: []*wire.Service{
 			iam.New(iam.Options{Directory: d, Tokens: tokens, Place: place, Now: time.Now}),
@@ -82,34 +81,6 @@ func Open(t testing.TB, functions ...*gust.Function) *Door {
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	return &Door{Server: server, Directory: d, Log: log, Root: root.ID + "." + root.Secret, t: t}
-}
-
-// door is a guard as the wire has it.
-type door struct{ *guard.Guard }
-
-func (d door) Admit(r *http.Request, id string) (wire.Call, error) {
-	c, err := d.Guard.Admit(r, id)
-	if err != nil {
-		return nil, err
-	}
-	return call{c}, nil
-}
-
-func (d door) Anonymous(r *http.Request, id string) wire.Call { return call{d.Guard.Anonymous(r, id)} }
-
-type call struct{ *guard.Call }
-
-func (c call) Record(ctx context.Context, level wire.Level, action, resource string) (func(error) error, error) {
-	end, err := c.Call.Record(ctx, guard.Level(level), action, resource)
-	if err != nil {
-		return nil, err
-	}
-	return func(err error) error {
-		if e := end(err); e != nil {
-			return e
-		}
-		return err
-	}, nil
 }
 
 // Answer is what came of a call.
@@ -132,7 +103,9 @@ func (a *Answer) Text(name string) string {
 }
 
 // Is tells whether the call failed with a code, or with "" did not.
-func (a *Answer) Is(code string) bool { return a.Code == code && (a.Status == http.StatusOK) == (code == "") }
+func (a *Answer) Is(code string) bool {
+	return a.Code == code && (a.Status == http.StatusOK) == (code == "")
+}
 
 // Call makes a call of the query API as whose bearer token it is, "" for nobody.
 // params are names and values in turn.

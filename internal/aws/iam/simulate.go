@@ -94,6 +94,9 @@ func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owne
 			return fault("InvalidInputException", "ResourcePolicy is there and CallerArn is not: it says who asks")
 		}
 	}
+	if sim.subject.ARN == "" { // somebody of the account
+		sim.subject = policy.Subject{Kind: string(access.KindUser), Account: s.Place.Account}
+	}
 	sim.context = map[string][]string{}
 	for i, e := range entries {
 		if e.ContextKeyName == nil || len(e.ContextKeyValues) == 0 {
