@@ -9,6 +9,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/aws/wire"
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
@@ -27,6 +28,8 @@ type Invoker interface {
 type Options struct {
 	Catalog Catalog
 	Invoker Invoker
+	// Directory keeps the functions' policies.
+	Directory *identity.Directory
 	// Place is in the ARNs; its zero value is gust.DefaultPlace.
 	Place gust.Place
 }
@@ -42,7 +45,7 @@ func New(o Options) *wire.Service {
 	}
 	s := &server{o}
 	return &wire.Service{Model: &model, Operations: slices.Concat(s.operations(), refused), Errors: describe,
-		MaxBody: gust.MaxSyncPayload, Page: page}
+		Invalid: "InvalidParameterValueException", MaxBody: gust.MaxSyncPayload, Page: page()}
 }
 
 // function finds what a request names, at the version it asks for.

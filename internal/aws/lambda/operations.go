@@ -34,6 +34,20 @@ func (s *server) operations() []wire.Operation {
 			return []access.Need{{Action: "lambda:ListFunctions", Resource: "*"}}
 		}),
 			Note: "by name, 50 a page, Marker and MaxItems; FunctionVersion ALL lists the one version that each has; MasterRegion is refused"},
+		{Name: "AddPermission", Level: wire.Write, Run: wire.Do(s.addPermission, func(in *AddPermissionRequest) []access.Need {
+			needs := s.need("AddPermission", in.FunctionName, in.Qualifier)
+			needs[0].Keys = map[string][]string{"lambda:principal": {in.Principal}}
+			return needs
+		}),
+			Note: "a statement by StatementId, Action, Principal, SourceArn and SourceAccount; RevisionId; FunctionUrlAuthType, InvokedViaFunctionUrl, EventSourceToken and PrincipalOrgID are refused"},
+		{Name: "GetPolicy", Level: wire.Read, Run: wire.Do(s.getPolicy, func(in *GetPolicyRequest) []access.Need {
+			return s.need("GetPolicy", in.FunctionName, in.Qualifier)
+		}),
+			Note: "whole"},
+		{Name: "RemovePermission", Level: wire.Write, Run: wire.Do(s.removePermission, func(in *RemovePermissionRequest) []access.Need {
+			return s.need("RemovePermission", in.FunctionName, in.Qualifier)
+		}),
+			Note: "whole"},
 	}
 }
 
@@ -45,7 +59,7 @@ var refused = slices.Concat(
 	wire.Refuse("declare the function's concurrency.provisioned in gust.yaml and deploy it",
 		"DeleteProvisionedConcurrencyConfig", "GetProvisionedConcurrencyConfig", "ListProvisionedConcurrencyConfigs",
 		"PutProvisionedConcurrencyConfig"),
-	wire.Refuse("policies of functions are those of AddPermission, of this version of Gust",
+	wire.Refuse("a function's policy is made statement by statement: call AddPermission, RemovePermission and GetPolicy",
 		"DeleteResourcePolicy", "GetResourcePolicy", "PutResourcePolicy"),
 	wire.Refuse("durable executions are not part of this version of Gust",
 		"CheckpointDurableExecution", "DeleteDurableExecution", "GetDurableExecution", "GetDurableExecutionHistory",

@@ -164,7 +164,11 @@ func (s *service) answerTo(p Protocol, err error) (e *Error, failed bool) {
 		return s.complete(e), false
 	}
 	if o := (*problem)(nil); errors.As(err, &o) {
-		return s.complete(p.inWords(o.kind, o.text)), o.kind == internal
+		e = p.inWords(o.kind, o.text)
+		if o.kind == invalid && s.Invalid != "" {
+			e.Name = s.Invalid
+		}
+		return s.complete(e), o.kind == internal
 	}
 	if d := (*guard.DeniedError)(nil); errors.As(err, &d) {
 		return s.complete(p.inWords(denied, d.Error())), false

@@ -127,7 +127,10 @@ type Service struct {
 	Errors func(error) *Error
 	// MaxBody bounds a request's body, in bytes; 0 is DefaultMaxBody.
 	MaxBody int64
-	// Pages are sections of docs/compatibility.md, in Markdown.
+	// Invalid is the service's own error for values that the model does not
+	// allow; empty is the protocol's.
+	Invalid string
+	// Page is sections of docs/compatibility.md, in Markdown.
 	Page string
 }
 

@@ -33,7 +33,8 @@ var Bearer = "Bearer " + Key.Token()
 // Door is a guard and what it was asked.
 type Door struct {
 	*guard.Guard
-	Log *audit.Log
+	Store *store.Store
+	Log   *audit.Log
 
 	mu     sync.Mutex
 	needs  []access.Need
@@ -59,7 +60,7 @@ func New(t testing.TB) *Door {
 			t.Error(err)
 		}
 	})
-	d := &Door{Log: log, denied: map[string]bool{}}
+	d := &Door{Store: s, Log: log, denied: map[string]bool{}}
 	d.Guard = guard.New(access.New(access.NewRootKeys(&Key, gust.DefaultPlace), access.Options{}), d, log, nil)
 	return d
 }
