@@ -64,18 +64,16 @@ func (s *server) absent() []wire.Operation {
 
 // exists tells whether a user is there who is, or may be, the one who asks.
 func (s *server) exists(ctx context.Context, action string, given *string) error {
-	name, err := s.self(ctx, action, given)
-	if err == nil {
-		_, err = s.Directory.Entity(identity.User(name))
-	}
+	_, err := s.self(ctx, action, given)
 	return err
 }
 
 func (s *server) noLoginProfile(ctx context.Context, action string, given *string) error {
-	if err := s.exists(ctx, action, given); err != nil {
+	user, err := s.self(ctx, action, given)
+	if err != nil {
 		return err
 	}
-	return fault("NoSuchEntityException", "Login Profile for User %s cannot be found.", or(given, "who asks"))
+	return fault("NoSuchEntityException", "Login Profile for User %s cannot be found.", user.Name)
 }
 
 // refused are the operations that Gust does not carry out.

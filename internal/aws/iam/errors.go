@@ -7,7 +7,6 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/identity"
-	"github.com/gust-dev/gust/internal/access/oidc"
 	"github.com/gust-dev/gust/internal/aws/wire"
 )
 
@@ -48,9 +47,6 @@ func describe(err error) *wire.Error {
 	}
 	if e := (*identity.InvalidError)(nil); errors.As(err, &e) {
 		return as("ValidationError", e.Error())
-	}
-	if e := (*oidc.Error)(nil); errors.As(err, &e) {
-		return as("OpenIdIdpCommunicationErrorException", e.Error())
 	}
 	switch {
 	case errors.Is(err, gust.ErrConflict):

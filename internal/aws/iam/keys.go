@@ -33,11 +33,11 @@ func (s *server) createAccessKey(ctx context.Context, in *CreateAccessKeyRequest
 	if err != nil {
 		return nil, err
 	}
-	k, secret, err := s.Directory.CreateKey(ctx, user)
+	k, secret, err := s.Directory.CreateKey(ctx, user.Name)
 	if err != nil {
 		return nil, err
 	}
-	return &CreateAccessKeyResponse{AccessKey: AccessKey{UserName: user, AccessKeyId: k.ID, Status: status(k.Active), SecretAccessKey: secret, CreateDate: to(second(k.Created))}}, nil
+	return &CreateAccessKeyResponse{AccessKey: AccessKey{UserName: user.Name, AccessKeyId: k.ID, Status: status(k.Active), SecretAccessKey: secret, CreateDate: to(second(k.Created))}}, nil
 }
 
 func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) (*ListAccessKeysResponse, error) {
@@ -45,13 +45,13 @@ func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) 
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.Directory.Keys(user)
+	keys, err := s.Directory.Keys(user.Name)
 	if err != nil {
 		return nil, err
 	}
 	keys, more, marker, err := pageInOrder(keys, in.Marker, in.MaxItems)
 	return &ListAccessKeysResponse{IsTruncated: more, Marker: marker, AccessKeyMetadata: each(keys, func(k *identity.AccessKey) AccessKeyMetadata {
-		return AccessKeyMetadata{UserName: &user, AccessKeyId: &k.ID, Status: to(status(k.Active)), CreateDate: to(second(k.Created))}
+		return AccessKeyMetadata{UserName: &user.Name, AccessKeyId: &k.ID, Status: to(status(k.Active)), CreateDate: to(second(k.Created))}
 	})}, err
 }
 
@@ -63,7 +63,7 @@ func (s *server) updateAccessKey(ctx context.Context, in *UpdateAccessKeyRequest
 	if in.Status == "Expired" {
 		return fault("InvalidInputException", "Status may be Active or Inactive: keys do not expire by themselves")
 	}
-	return s.Directory.SetKeyActive(ctx, user, in.AccessKeyId, in.Status == "Active")
+	return s.Directory.SetKeyActive(ctx, user.Name, in.AccessKeyId, in.Status == "Active")
 }
 
 func (s *server) deleteAccessKey(ctx context.Context, in *DeleteAccessKeyRequest) error {
@@ -71,7 +71,7 @@ func (s *server) deleteAccessKey(ctx context.Context, in *DeleteAccessKeyRequest
 	if err != nil {
 		return err
 	}
-	return s.Directory.DeleteKey(ctx, user, in.AccessKeyId)
+	return s.Directory.DeleteKey(ctx, user.Name, in.AccessKeyId)
 }
 
 // needsLastUsed: it is about the user of the key. Of a key that is not there,

@@ -39,18 +39,21 @@ func operation[In, Out any](s *server, level wire.Level, name string, about subj
 
 // self is the user whom an operation is about that may leave the name out: it is
 // then the caller. Who that is, is known once the request was let in, so it is
-// asked here whether they may.
-func (s *server) self(ctx context.Context, action string, given *string) (string, error) {
+// asked here whether they may. It returns an error if there is no such user.
+func (s *server) self(ctx context.Context, action string, given *string) (*identity.Entity, error) {
 	call := guard.CallFrom(ctx)
 	name := or(given, "")
 	if name == "" {
 		if name = call.Caller.Principal.Name; call.Caller.Principal.Kind != access.KindUser {
-			return "", invalid("Must specify userName when calling with non-User credentials")
+			return nil, invalid("Must specify userName when calling with non-User credentials")
 		}
 	}
 	n := access.Need{Action: action, Keys: map[string][]string{}}
 	n.Resource = s.present(identity.KindUser, name, n.Keys)
-	return name, call.Allow(ctx, n)
+	if err := call.Allow(ctx, n); err != nil {
+		return nil, err
+	}
+	return s.Directory.Entity(identity.User(name))
 }
 
 // members are where a request type has its members.

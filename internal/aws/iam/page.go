@@ -30,13 +30,13 @@ func page[T any](list []T, key func(T) string, marker *string, limit *int32) (pa
 		list = list[:n]
 		next = to(base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
 	}
-	return slices.Concat([]T{}, list), to(next != nil), next, nil // an empty list, not none
+	return append([]T{}, list...), to(next != nil), next, nil // an empty list, not none
 }
 
 // pageInOrder is page for a short list whose order is its own.
 func pageInOrder[T any](list []T, marker *string, limit *int32) (part []T, more *bool, next *string, err error) {
 	from, until, more, next, err := window(len(list), marker, limit)
-	return slices.Concat([]T{}, list[from:until]), more, next, err
+	return append([]T{}, list[from:until]...), more, next, err
 }
 
 // window is page by numbers: from is the first of count that a request asks for,

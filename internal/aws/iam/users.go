@@ -64,11 +64,7 @@ func (s *server) getUser(ctx context.Context, in *GetUserRequest) (*GetUserRespo
 	if p := guard.CallFrom(ctx).Caller.Principal; in.UserName == nil && p.Kind == access.KindRoot {
 		return &GetUserResponse{User: User{Path: "/", UserName: p.Name, UserId: p.ID, Arn: p.ARN, CreateDate: second(s.Since)}}, nil
 	}
-	name, err := s.self(ctx, "iam:GetUser", in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	e, err := s.Directory.Entity(identity.User(name))
+	e, err := s.self(ctx, "iam:GetUser", in.UserName)
 	if err != nil {
 		return nil, err
 	}
