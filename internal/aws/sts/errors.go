@@ -42,8 +42,8 @@ func describe(err error) *wire.Error {
 		switch {
 		case e.Action == "sts:GetSessionToken":
 			text = "Cannot call GetSessionToken with session credentials"
-		case strings.HasSuffix(e.Action, "WithWebIdentity"):
-			text = "Not authorized to perform " + e.Action
+		case e.Principal == "", strings.HasSuffix(e.Action, "WithWebIdentity"): // a role that is not there looks the same
+			text = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
 		}
 		return &wire.Error{Name: "AccessDenied", Status: http.StatusForbidden, Message: text}
 	}
