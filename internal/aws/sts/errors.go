@@ -20,8 +20,6 @@ func unused(member, instead string) error {
 	return invalid("%s is not carried out by Gust: %s", member, instead)
 }
 
-func asError[E error](err error, target *E) bool { return errors.As(err, target) }
-
 // describe is the one table of the directory's errors and the API's.
 func describe(err error) *wire.Error {
 	as := func(name, text string) *wire.Error { return &wire.Error{Name: name, Message: text} }

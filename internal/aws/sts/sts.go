@@ -5,6 +5,7 @@ package sts
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -110,7 +111,7 @@ func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWi
 		}
 		return oidc.Provider{Issuer: "https://" + p.URL, Audiences: p.ClientIDs, Thumbprints: p.Thumbprints}, nil
 	})
-	if e := (*oidc.Error)(nil); asError(err, &e) && e.Err != nil {
+	if e := (*oidc.Error)(nil); errors.As(err, &e) && e.Err != nil {
 		// What was asked, and where, is not for those who only may try.
 		s.Logger.Warn("the token of a web identity could not be verified", "error", e, "request_id", wire.RequestID(ctx))
 	}
