@@ -447,6 +447,8 @@ func TestSimulation(t *testing.T) {
 		t.Error(a.Body)
 	}
 	run(t, d, d.Root, []step{
+		{"SimulatePrincipalPolicy PolicySourceArn=user/alice-by-another-name ActionNames.member.1=s3:GetObject", "InvalidInput", "PolicySourceArn"},
+		{"SimulatePrincipalPolicy PolicySourceArn=arn:aws:sts::" + awstest.Account + ":assumed-role/r/s ActionNames.member.1=s3:GetObject", "InvalidInput", "PolicySourceArn"},
 		{"SimulatePrincipalPolicy PolicySourceArn=" + arn + "user/none ActionNames.member.1=s3:GetObject", "NoSuchEntity", "none"},
 		{"SimulateCustomPolicy PolicyInputList.member.1={ ActionNames.member.1=s3:GetObject", "InvalidInput", "PolicyInputList.1"},
 		{"SimulateCustomPolicy PolicyInputList.member.1=LISTEN ActionNames.member.1=s3:GetObject ResourceHandlingOption=EC2-VPC", "InvalidInput", "ResourceHandlingOption"},

@@ -45,6 +45,15 @@ func (s *server) aboutSource(action, arn string) []access.Need {
 	return []access.Need{n}
 }
 
+// layers are those of a user, a group or a role by its ARN, which is what was
+// asked for: another way to write it would pass by who may not.
+func (s *server) layers(arn string) (policy.Layers, policy.Subject, error) {
+	if !strings.HasPrefix(arn, "arn:aws:iam::"+s.Place.Account+":") {
+		return policy.Layers{}, policy.Subject{}, fault("InvalidInputException", "PolicySourceArn is %.200s: it may be the ARN of a user, a group or a role of this account", arn)
+	}
+	return s.Directory.Layers(arn)
+}
+
 // inputs are the documents of a request, named as AWS names them.
 func inputs(list string, texts []string) ([]policy.Attached, error) {
 	var docs []policy.Attached
@@ -127,7 +136,7 @@ func (s *server) simulatePrincipalPolicy(_ context.Context, in *SimulatePrincipa
 	}
 	var sim simulation
 	var err error
-	if sim.layers, sim.subject, err = s.Directory.Layers(in.PolicySourceArn); err != nil {
+	if sim.layers, sim.subject, err = s.layers(in.PolicySourceArn); err != nil {
 		return nil, err
 	}
 	more, err := inputs("PolicyInputList", in.PolicyInputList)
@@ -256,7 +265,7 @@ func (sim *simulation) value(key string) []string {
 }
 
 func (s *server) getContextKeysForPrincipalPolicy(_ context.Context, in *GetContextKeysForPrincipalPolicyRequest) (*GetContextKeysForPolicyResponse, error) {
-	layers, _, err := s.Directory.Layers(in.PolicySourceArn)
+	layers, _, err := s.layers(in.PolicySourceArn)
 	if err != nil {
 		return nil, err
 	}
