@@ -10,7 +10,7 @@ BENCHFLAGS ?= -out bench/RESULTS.md
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test conformance bench fuzz lint clean tools disk
+.PHONY: help build demo test conformance bench fuzz lint models clean tools disk
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,13 @@ lint: ## gofmt, vet, staticcheck, and builds for macOS and Windows
 	go vet ./...
 	go tool staticcheck ./...
 	@set -e; for os in darwin windows; do echo "go build for $$os"; GOOS=$$os CGO_ENABLED=0 go build -o /dev/null ./cmd/gust; done
+
+# The models are published with botocore, in the version that models.json names.
+models: ## trim AWS's published service models anew, and generate the types
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	  version=$$(sed -n 's/.*"botocore": "\(.*\)".*/\1/p' internal/aws/models/models.json); \
+	  python3 -m pip download -q --no-deps -d "$$folder" "botocore==$$version"; \
+	  go run ./internal/aws/models/gen -models internal/aws/models -out internal/aws -trim "$$folder"/botocore-*.whl
 
 clean: ## remove what was built
 	rm -rf bin

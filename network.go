@@ -22,10 +22,11 @@ type Network struct {
 // MaxDestinations bounds a network's list.
 const MaxDestinations = 64
 
-// Ports that are taken on an environment's loopback: the Runtime API's, and an
-// http program's.
+// Ports that are taken on an environment's loopback: the Runtime API's, that of
+// the node's own API, and an http program's.
 const (
 	RuntimeAPIPort = 9001
+	APIPort        = 9002
 	HTTPPort       = 8080
 )
 

@@ -4,8 +4,8 @@
 //
 // Whoever has no valid credential learns that and nothing else: an unknown key,
 // a wrong secret and a changed request look alike from outside. What an Error
-// tells beyond that (Public) is either about a form of signing that Gust does
-// not carry out, or is told only to somebody who has proven to hold the key.
+// tells beyond that (Public) is either about the form of the request, which its
+// sender knows, or is told only to somebody who has proven to hold the key.
 package access
 
 import (
@@ -35,6 +35,12 @@ const (
 	// BodyMismatch: the signature is right, and the body is not the one it
 	// names.
 	BodyMismatch Code = "body mismatch"
+	// BadChunks: the signature is right, and the chunks of the body, or what
+	// follows them, are not as they have to be.
+	BadChunks Code = "malformed chunks"
+	// BadChecksum: the signature is right, and the body has another checksum
+	// than a trailer says. (AWS: BadDigest.)
+	BadChecksum Code = "checksum mismatch"
 	// Unsupported: a way to sign that this version does not carry out.
 	Unsupported Code = "unsupported credential"
 )
@@ -51,12 +57,12 @@ func (e *Error) Error() string { return string(e.Code) + ": " + e.Detail }
 // Public is what the outside may be told.
 func (e *Error) Public() string {
 	switch e.Code {
-	case Expired, Skewed, Scope, BodyMismatch, Unsupported:
-		return e.Detail
+	case Invalid:
+		return "the credential of the request is not valid"
 	case Missing:
 		return "the request carries no credential"
 	default:
-		return "the credential of the request is not valid"
+		return e.Detail
 	}
 }
 

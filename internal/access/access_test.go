@@ -99,14 +99,25 @@ func TestSignature(t *testing.T) {
 		{name: "a body's hash that is none", signer: func(s *signer) { s.payload = "abc" }, code: Malformed},
 
 		{name: "unsigned over a network", signer: func(s *signer) { s.payload = unsignedPayload }, code: Unsupported},
-		{name: "signed in chunks", signer: func(s *signer) { s.payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" }, code: Unsupported},
+		{name: "signed events", signer: func(s *signer) { s.payload = "STREAMING-AWS4-HMAC-SHA256-EVENTS" }, code: Unsupported},
+		{name: "chunks signed by version 4A", signer: func(s *signer) { s.payload = "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" }, code: Unsupported},
+		{name: "unsigned chunks over a network", signer: func(s *signer) { s.payload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER" }, code: Unsupported},
 		{name: "a session of a key that has none", before: func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "t") }, code: Invalid},
 		{name: "version 2", after: func(r *http.Request) { r.Header.Set("Authorization", "AWS AKIA:c2ln") }, code: Unsupported},
 		{name: "version 4A", after: replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"), code: Unsupported},
-		{name: "presigned", after: func(r *http.Request) {
+		{name: "version 2 in the query", after: func(r *http.Request) {
 			r.Header.Del("Authorization")
-			r.URL.RawQuery = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00"
+			r.URL.RawQuery = "AWSAccessKeyId=AKIA&Signature=c2ln"
 		}, code: Unsupported},
+		{name: "version 4A in the query", after: func(r *http.Request) {
+			r.Header.Del("Authorization")
+			r.URL.RawQuery = "X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256&X-Amz-Signature=00"
+		}, code: Unsupported},
+		{name: "a signature in the query too", after: func(r *http.Request) { r.URL.RawQuery += "&X-Amz-Signature=00" }, code: Malformed},
+		{name: "a signature in the query too, in disguise", after: func(r *http.Request) { r.URL.RawQuery += "&X%2dAmz%2dSignature=00" }, code: Malformed},
+		{name: "a query that is too long", before: func(r *http.Request) { r.URL.RawQuery = strings.Repeat("a", maxQuery+1) }, code: Malformed},
+		{name: "two body hashes", after: func(r *http.Request) { r.Header["X-Amz-Content-Sha256"] = []string{hashOf(body), hashOf(body)} }, code: Malformed},
+		{name: "two sessions", before: func(r *http.Request) { r.Header["X-Amz-Security-Token"] = []string{"t", "t"} }, code: Malformed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -156,15 +167,16 @@ func TestSignature(t *testing.T) {
 func TestDateHeaderInPlaceOfAmzDate(t *testing.T) {
 	for _, format := range []string{http.TimeFormat, time.RFC850, amzDate} {
 		h := http.Header{"Date": {testTime.Format(format)}}
-		if got, err := requestTime(h); err != nil || !got.Equal(testTime) {
-			t.Errorf("Date %q: got %v, %v; want %v", h["Date"], got, err, testTime)
+		var auth authorization
+		if err := auth.parseTime(h); err != nil || !auth.stamp.Equal(testTime) || auth.date != testTime.Format(amzDate) {
+			t.Errorf("Date %q: got %v, %q, %v; want %v", h["Date"], auth.stamp, auth.date, err, testTime)
 		}
 	}
 }
 
 func TestInvalidCredentialsLookAlike(t *testing.T) {
 	public := map[string]bool{}
-	for _, e := range []*Error{{Malformed, "a"}, {Invalid, "the access key is not known"}, {Invalid, "the signature does not match"}} {
+	for _, e := range []*Error{{Invalid, "the header is not signed"}, {Invalid, "the access key is not known"}, {Invalid, "the signature does not match"}} {
 		public[e.Public()] = true
 	}
 	if len(public) != 1 {

@@ -18,8 +18,9 @@ type Options struct {
 	// Region that signatures have to be scoped to; empty means that of
 	// gust.DefaultPlace.
 	Region string
-	// MaxBody bounds the body that is read to verify a signature, in bytes;
-	// 0 means 8 MB. Bearer tokens and unsigned payloads read nothing.
+	// MaxBody bounds what is read into memory to verify a signature, a body or
+	// one signed chunk of it, in bytes; 0 means 8 MB. Bearer tokens and
+	// unsigned payloads read nothing.
 	MaxBody int64
 }
 
@@ -54,42 +55,71 @@ func New(keys Keys, o Options) *Authenticator {
 
 // Authenticate checks the request's credential. It accepts
 //
-//   - AWS Signature Version 4 in the Authorization header, over the body or
-//     over UNSIGNED-PAYLOAD where nobody can change it on the way (TLS,
-//     loopback, a Unix socket), with X-Amz-Security-Token for a session;
+//   - AWS Signature Version 4 in the Authorization header or in the query of a
+//     presigned request, with X-Amz-Security-Token for a session, over the body,
+//     over its chunks, or over neither (UNSIGNED-PAYLOAD) where nobody can change
+//     it on the way: TLS, loopback, a Unix socket;
 //   - "Authorization: Bearer <access key id>.<secret>", and
 //     "<access key id>.<secret>.<session token>" for a session.
 //
 // A body that it had to read is verified and put back as r.Body; Body returns it
-// without a copy. The error is an *Error, is gust.ErrTooLarge when the body is
+// without a copy. One that comes in chunks is decoded and verified while it is
+// read: reading r.Body gives an *Error where it is not what was signed, the last
+// bytes come when all is verified, r.ContentLength is the decoded length, and
+// r.Trailer has the checksums at the end. The error is an *Error, is gust.ErrTooLarge when the body is
 // over the limit, or is that of reading the body.
 func (a *Authenticator) Authenticate(r *http.Request) (*Caller, error) {
 	values := r.Header["Authorization"]
-	switch {
-	case len(values) > 1:
+	if len(values) > 1 {
 		return nil, &Error{Malformed, "more than one Authorization header"}
-	case len(values) == 0 && presigned(r.URL.RawQuery):
-		return nil, &Error{Unsupported, "presigned requests (X-Amz-Signature in the query) are not supported: sign the Authorization header"}
-	case len(values) == 0 || values[0] == "":
+	}
+	auth := authorization{}
+	inQuery := queryClaim(r.URL.RawQuery)
+	if len(values) == 0 || values[0] == "" {
+		switch inQuery {
+		case claimV4:
+			if err := auth.parseQuery(r.URL.RawQuery); err != nil {
+				return nil, &Error{Malformed, err.Error()}
+			}
+			return a.verify(r, &auth)
+		case claimV4A:
+			return nil, unsupported4A()
+		case claimV2:
+			return nil, unsupported2()
+		}
 		return nil, &Error{Missing, "no Authorization header"}
 	}
 	value := values[0]
 	if len(value) > maxAuthorization {
 		return nil, &Error{Malformed, fmt.Sprintf("the Authorization header is longer than %d bytes", maxAuthorization)}
 	}
+	if inQuery == claimV4 || inQuery == claimV4A {
+		return nil, &Error{Malformed, "the request has both an Authorization header and a signature in the query: use one of them"}
+	}
 	scheme, rest, _ := strings.Cut(value, " ")
 	switch {
 	case scheme == algorithm:
-		return a.verify(r, rest)
+		if err := auth.parseHeader(rest, r.Header); err != nil {
+			return nil, &Error{Malformed, err.Error()}
+		}
+		return a.verify(r, &auth)
 	case strings.EqualFold(scheme, "Bearer"):
 		return a.bearer(r, strings.TrimSpace(rest))
-	case scheme == "AWS4-ECDSA-P256-SHA256":
-		return nil, &Error{Unsupported, "the signature algorithm AWS4-ECDSA-P256-SHA256 (Signature Version 4A) is not supported: use " + algorithm}
+	case scheme == algorithmV4A:
+		return nil, unsupported4A()
 	case scheme == "AWS":
-		return nil, &Error{Unsupported, "AWS Signature Version 2 is not supported: use " + algorithm}
+		return nil, unsupported2()
 	default:
-		return nil, &Error{Malformed, fmt.Sprintf("the Authorization scheme is neither Bearer nor %s", algorithm)}
+		return nil, &Error{Malformed, "the Authorization scheme is neither Bearer nor " + algorithm}
 	}
+}
+
+func unsupported4A() error {
+	return &Error{Unsupported, "the signature algorithm " + algorithmV4A + " (Signature Version 4A) is not supported: use " + algorithm}
+}
+
+func unsupported2() error {
+	return &Error{Unsupported, "AWS Signature Version 2 is not supported: use " + algorithm}
 }
 
 // bearer compares digests, so that neither the length nor a prefix of the right

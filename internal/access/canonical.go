@@ -1,10 +1,9 @@
 package access
 
 import (
-	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
@@ -15,33 +14,25 @@ import (
 // buffers holds room for canonical requests.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
 
-// hashCanonical is the SHA-256 of the canonical request.
-func hashCanonical(r *http.Request, auth *authorization, payload string) ([sha256.Size]byte, error) {
-	buf := buffers.Get().(*[]byte)
-	canonical, err := appendCanonical((*buf)[:0], r, auth, payload)
-	sum := sha256.Sum256(canonical)
-	if cap(canonical) <= 64<<10 { // a huge one is not worth keeping
-		*buf = canonical
+// appendCanonical appends the canonical request without its last line, the
+// payload's hash: method, path, query, headers and their names, each on its line.
+// It errs when the query is too long or has an escape that means nothing, or a
+// signed header is not there.
+func appendCanonical(dst []byte, r *http.Request, auth *authorization) ([]byte, error) {
+	if len(r.URL.RawQuery) > maxQuery {
+		return dst, fmt.Errorf("the query is longer than %d bytes", maxQuery)
 	}
-	buffers.Put(buf)
-	return sum, err
-}
-
-// appendCanonical appends the canonical request: method, path, query, headers,
-// their names and the payload's hash, each on its line. It errs when the query
-// has an escape that means nothing, or a signed header is not there.
-func appendCanonical(dst []byte, r *http.Request, auth *authorization, payload string) ([]byte, error) {
 	dst = append(append(dst, r.Method...), '\n')
 	var err error
 	if dst, err = appendPath(dst, wirePath(r), auth.scope.service); err != nil {
 		return dst, err
 	}
 	dst = append(dst, '\n')
-	if dst, err = appendQuery(dst, r.URL.RawQuery); err != nil {
+	if dst, err = appendQuery(dst, r.URL.RawQuery, auth.query); err != nil {
 		return dst, err
 	}
 	dst = append(dst, '\n')
-	for _, name := range auth.headers {
+	for name := range auth.headers {
 		dst = append(append(dst, name...), ':')
 		if dst, err = appendHeader(dst, r, name); err != nil {
 			return dst, err
@@ -49,8 +40,7 @@ func appendCanonical(dst []byte, r *http.Request, auth *authorization, payload s
 		dst = append(dst, '\n')
 	}
 	dst = append(dst, '\n')
-	dst = append(append(dst, auth.signed...), '\n')
-	return append(dst, payload...), nil
+	return append(append(dst, auth.signed...), '\n'), nil
 }
 
 // wirePath is the path as it was sent.
@@ -99,13 +89,14 @@ func appendPath(dst []byte, path, service string) ([]byte, error) {
 }
 
 // appendQuery appends the parameters, encoded anew and sorted by name and then
-// value, in the order of their bytes. A plus sign is a plus sign.
-func appendQuery(dst []byte, query string) ([]byte, error) {
+// value, in the order of their bytes. A plus sign is a plus sign. A presigned
+// request's signature cannot be part of what it signs.
+func appendQuery(dst []byte, query string, presigned bool) ([]byte, error) {
 	if query == "" {
 		return dst, nil
 	}
 	type parameter struct{ name, value string }
-	var room [8]parameter
+	var room [16]parameter
 	parameters := room[:0]
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
@@ -115,6 +106,9 @@ func appendQuery(dst []byte, query string) ([]byte, error) {
 		n, err := recode(name)
 		if err != nil {
 			return dst, err
+		}
+		if presigned && n == "X-Amz-Signature" {
+			continue
 		}
 		v, err := recode(value)
 		if err != nil {
@@ -156,7 +150,8 @@ func appendHeader(dst []byte, r *http.Request, name string) ([]byte, error) {
 	if name == "host" {
 		return appendTrimmed(dst, r.Host), nil
 	}
-	values := r.Header[textproto.CanonicalMIMEHeaderKey(name)]
+	var room [64]byte // in which the name is spelled as net/http has it
+	values := r.Header[string(appendHeaderKey(room[:0], name))]
 	if len(values) == 0 {
 		switch {
 		case name == "content-length" && r.ContentLength >= 0:
@@ -174,6 +169,21 @@ func appendHeader(dst []byte, r *http.Request, name string) ([]byte, error) {
 		dst = appendTrimmed(dst, value)
 	}
 	return dst, nil
+}
+
+// appendHeaderKey appends the spelling that net/http gives to a header's name in
+// lower case.
+func appendHeaderKey(dst []byte, name string) []byte {
+	upper := true
+	for i := range len(name) {
+		c := name[i]
+		if upper && c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		upper = c == '-'
+		dst = append(dst, c)
+	}
+	return dst
 }
 
 func appendTrimmed(dst []byte, s string) []byte {
@@ -204,15 +214,4 @@ func appendEncoded(dst []byte, s string, keepSlash bool) []byte {
 		}
 	}
 	return dst
-}
-
-// presigned tells whether a query carries a signature.
-func presigned(query string) bool {
-	for pair := range strings.SplitSeq(query, "&") {
-		name, _, _ := strings.Cut(pair, "=")
-		if name, err := url.PathUnescape(name); err == nil && (name == "X-Amz-Signature" || name == "X-Amz-Algorithm") {
-			return true
-		}
-	}
-	return false
 }

@@ -38,6 +38,13 @@ type Principal struct {
 	// Tags are the principal's, with its session's over them.
 	Tags           map[string]string
 	SourceIdentity string
+	// Transitive are the keys of those tags that go on to roles which the
+	// session assumes.
+	Transitive []string
+	// Provider is the ARN of the identity provider that vouched for a session,
+	// ProviderKeys the condition keys of its token, in lower case.
+	Provider     string
+	ProviderKeys map[string][]string
 	// Issued is when a session began; zero for long-lived keys.
 	Issued time.Time
 	// Function is the function whose own role this is.

@@ -3,9 +3,12 @@ package invoke
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,6 +154,9 @@ func (iv *Invoker) bootOnce(ctx context.Context, e *scale.Env, limit time.Durati
 	spec.Env = environ(f, x.id, iv.Place, e.Cause, task, r)
 	spec.CPU, spec.Processes, spec.Concurrency, spec.Ready = f.CPU, gust.MaxProcesses, f.PerEnvironment(), f.Ready
 	spec.Output = x.stream.Line
+	if iv.API != nil {
+		spec.API = func(ln net.Listener, token [sha256.Size]byte) io.Closer { return iv.API(f.Name, x.id, ln, token) }
+	}
 	debug, port := iv.Debug[f.Name], 0
 	if debug != nil {
 		x.timeout, limit = held, held

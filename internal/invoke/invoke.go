@@ -5,11 +5,13 @@ package invoke
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"strconv"
 	"sync"
 	"time"
@@ -27,7 +29,8 @@ import (
 	"github.com/gust-dev/gust/internal/store"
 )
 
-// Options are what an Invoker works with. All of them are needed but Debug.
+// Options are what an Invoker works with. All of them are needed but API and
+// Debug.
 type Options struct {
 	Catalog  *catalog.Catalog
 	Backend  sandbox.Backend
@@ -37,6 +40,9 @@ type Options struct {
 	Store    *store.Store
 	Place    gust.Place
 	Limits   scale.Limits
+	// API is what gives an environment of a function its way to the node's API;
+	// see [sandbox.Spec].
+	API func(function, environment string, ln net.Listener, token [sha256.Size]byte) io.Closer
 	// Debug are the functions that run under a debugger.
 	Debug  map[string]*Debug
 	Logger *slog.Logger

@@ -9,8 +9,9 @@ import (
 // would use up the descriptors that environments, logs and the store need.
 // Shares of the descriptors that a process may have: what is left is theirs.
 const (
-	usersShare = 2 // a half
-	apisShare  = 8 // an eighth
+	usersShare  = 2 // a half
+	apisShare   = 8 // an eighth
+	insideShare = 8 // an eighth, within environments
 )
 
 // door is a listener that has at most cap(places) connections open at once. Who

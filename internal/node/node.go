@@ -16,6 +16,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/inside"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/artifact"
 	"github.com/gust-dev/gust/internal/catalog"
@@ -52,6 +53,9 @@ type Node struct {
 
 	backendWarnings     []string
 	users, apis         *http.Server
+	inside              *inside.Server // answers within environments
+	api                 http.Handler   // what apis and inside answer with
+	serving             chan struct{}  // closed when api is there
 	usersAddr, apisAddr string
 
 	draining  atomic.Bool
@@ -85,7 +89,7 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, hooks: hooks, build: build, logger: logger, started: time.Now(), fatal: make(chan error, 1)}
+	n := &Node{config: c, hooks: hooks, build: build, logger: logger, started: time.Now(), fatal: make(chan error, 1), serving: make(chan struct{})}
 	n.follow, n.stopping = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -125,12 +129,14 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 	if len(hooks.Debug) > 0 { // a debugger cannot look into what is frozen
 		grace = gust.MaxIdle
 	}
+	n.inside = n.newInside()
 	n.invoker = invoke.New(invoke.Options{
 		Catalog: n.catalog, Backend: n.backend, Code: n.code, Runtimes: n.runtimes, Recorder: n.recorder, Store: n.store,
 		Place: gust.Place{Account: c.Account, Region: c.Region},
 		Limits: scale.Limits{
 			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c) - poolMemory(c), Grace: grace,
 		},
+		API:    n.inside.Open,
 		Debug:  hooks.Debug,
 		Logger: logger,
 	})

@@ -14,6 +14,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/inside"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/aws/lambda"
 	"github.com/gust-dev/gust/internal/gateway"
@@ -24,8 +25,10 @@ func (n *Node) serve(users, apis net.Listener) {
 	place := gust.Place{Account: n.config.Account, Region: n.config.Region}
 	n.users = gateway.NewServer(
 		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
+	n.api = n.apiHandler(place)
+	close(n.serving)
 	n.apis = &http.Server{
-		Handler:           n.apiHandler(place),
+		Handler:           n.api,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 * gust.KB,
@@ -43,6 +46,26 @@ func (n *Node) serve(users, apis net.Listener) {
 	}
 }
 
+// newInside is what answers within environments, with what the API port answers.
+// Some are started before that is there, and wait for it.
+func (n *Node) newInside() *inside.Server {
+	return inside.New(inside.Options{
+		API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-n.serving:
+				n.api.ServeHTTP(w, r)
+			case <-r.Context().Done():
+			}
+		}),
+		Session: func(string, string, time.Duration) (inside.Credentials, error) {
+			return inside.Credentials{}, errors.New("functions have no roles yet")
+		},
+		Shared: descriptors() / insideShare,
+		Now:    n.store.Now,
+		Logger: n.logger,
+	})
+}
+
 // lastWords is how long those whose invocation was cut off may take to hear of
 // it.
 const lastWords = 500 * time.Millisecond
@@ -58,13 +81,17 @@ func (n *Node) drain() error {
 	defer cancel()
 	serving, cut := context.WithCancel(context.Background())
 	defer cut()
-	servers := [...]*http.Server{n.users, n.apis}
+	servers := [...]interface {
+		Shutdown(context.Context) error
+		Close() error
+	}{n.users, n.apis, n.inside}
 	var errs [len(servers)]error
 	var wg sync.WaitGroup
 	shut := func(i int) { wg.Go(func() { errs[i] = servers[i].Shutdown(serving) }) }
 	shut(0)
 	err := n.invoker.Close(ctx)
 	shut(1) // until here it told whoever asked that the node drains
+	shut(2) // and answered what still ran
 	late := time.AfterFunc(max(time.Until(limit), lastWords), cut)
 	defer late.Stop()
 	wg.Wait()
@@ -109,7 +136,7 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 		}
 		n.logger.Info("a request to the API was not let in", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "reason", e)
 		switch e.Code {
-		case access.Skewed, access.Scope, access.BodyMismatch, access.Unsupported:
+		case access.Expired, access.Skewed, access.Scope, access.BodyMismatch, access.BadChunks, access.BadChecksum, access.Unsupported:
 			http.Error(w, e.Public(), http.StatusUnauthorized)
 		default:
 			w.WriteHeader(http.StatusUnauthorized)

@@ -5,7 +5,10 @@ package sandbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -54,7 +57,8 @@ type Spec struct {
 	// nothing of the function, and Env takes its place.
 	BootEnv []string
 	// Env is the whole environment, NAME=value, but for what the backend
-	// alone knows: AWS_LAMBDA_RUNTIME_API, or PORT for an http function.
+	// alone knows: AWS_LAMBDA_RUNTIME_API, or PORT for an http function, and
+	// what API says.
 	Env []string
 
 	Memory    int64 // bytes
@@ -63,6 +67,18 @@ type Spec struct {
 	Processes int // processes and threads together
 	// Network is what the program may reach.
 	Network gust.Network
+
+	// API, if it is set, gives the program a way to the node's own API. It is
+	// called once, in Start, with a listener that the program alone reaches, at
+	// gust.APIPort of its loopback (under backend "none": at some port of the
+	// host's, which others of the machine reach too), and with the SHA-256 of
+	// the environment's token: random, another for each environment, and in a
+	// file that the program can read and cannot change. What API returns is
+	// closed when the program has ended, and closes the listener. The program
+	// finds the API by AWS_ENDPOINT_URL, unless Env has one, and credentials by
+	// AWS_CONTAINER_CREDENTIALS_FULL_URI, which is CredentialsPath there, and
+	// AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE.
+	API func(ln net.Listener, token [sha256.Size]byte) io.Closer
 
 	// Concurrency is how many invocations may run at once.
 	Concurrency int
@@ -77,6 +93,9 @@ type Spec struct {
 	// waits meanwhile.
 	Output func(line []byte)
 }
+
+// CredentialsPath is where an environment's API gives out credentials.
+const CredentialsPath = "/_gust/credentials"
 
 // Environment is one running sandbox.
 type Environment interface {

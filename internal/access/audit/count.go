@@ -12,11 +12,13 @@ import (
 const (
 	// denialsAMinute is how many denials of one principal are a record each,
 	// within one minute.
-	denialsAMinute = 60
-	// maxCounted bounds how many principals, and how many sources, are told
-	// apart within one minute. The others are counted together.
-	maxCounted = 1000
-	maxReasons = 20 // of one source
+	denialsAMinute = 20
+	// maxPrincipals and maxSources bound who is told apart within one minute; the
+	// others are counted together. Sources cost nothing to make up: these many,
+	// minute after minute, fill a GB in 90 days.
+	maxPrincipals = 100
+	maxSources    = 32
+	maxReasons    = 20 // of one source
 )
 
 // tally counts what is denied and refused within a minute.
@@ -45,7 +47,7 @@ func (t *tally) begin(now time.Time) {
 // principal counts a denial and reports whether it is to be a record.
 func (t *tally) principal(who string, now time.Time) bool {
 	t.begin(now)
-	b := bounded(t.principals, who, func() *burst { return new(burst) })
+	b := bounded(t.principals, who, maxPrincipals, func() *burst { return new(burst) })
 	if b == t.principals[""] || b.n >= denialsAMinute {
 		b.over++
 		return false
@@ -57,12 +59,12 @@ func (t *tally) principal(who string, now time.Time) bool {
 // over counts denials that are no records.
 func (t *tally) over(who string, now time.Time, n uint64) {
 	t.begin(now)
-	bounded(t.principals, who, func() *burst { return new(burst) }).over += n
+	bounded(t.principals, who, maxPrincipals, func() *burst { return new(burst) }).over += n
 }
 
 func (t *tally) source(from origin, reason string, now time.Time, n uint64) {
 	t.begin(now)
-	reasons := bounded(t.sources, from, func() map[string]uint64 { return make(map[string]uint64) })
+	reasons := bounded(t.sources, from, maxSources, func() map[string]uint64 { return make(map[string]uint64) })
 	if _, ok := reasons[reason]; !ok && len(reasons) >= maxReasons {
 		reason = others
 	}
@@ -73,9 +75,9 @@ const others = "others"
 
 // bounded is the entry of a key, or when there are enough the one that all other
 // keys share, under the zero key.
-func bounded[K comparable, V any](m map[K]V, key K, make func() V) V {
+func bounded[K comparable, V any](m map[K]V, key K, most int, make func() V) V {
 	v, ok := m[key]
-	if !ok && len(m) >= maxCounted {
+	if !ok && len(m) >= most {
 		key = *new(K)
 		v, ok = m[key]
 	}

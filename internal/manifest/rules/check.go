@@ -191,6 +191,8 @@ func (c *checker) network(at string, f *gust.Function) {
 			c.add(here, fmt.Sprintf("%s would be where the program itself serves (port %d in its environment): give the other program another port", entry, gust.HTTPPort))
 		case d.Loopback() && d.Port == gust.RuntimeAPIPort:
 			c.add(here, fmt.Sprintf("%s is where the program finds the Runtime API: give the other program another port", entry))
+		case d.Loopback() && d.Port == gust.APIPort:
+			c.add(here, fmt.Sprintf("%s is where the program finds the node's API: give the other program another port", entry))
 		}
 		seen[entry] = true
 	}

@@ -31,6 +31,7 @@ type Environment struct {
 	pipe    *output.Pipe
 	session *runtimeapi.Session // nil for an http program
 	app     *httpapp.App        // nil for others
+	api     io.Closer           // what Spec.API returned; nil without one
 
 	ended chan struct{} // the program has ended and everybody knows
 	done  chan struct{}
@@ -61,8 +62,10 @@ func New(p Parts) (*Environment, error) {
 	pipe, err := output.New(p.Output, p.Spec.Output)
 	if err != nil {
 		p.Output.Close()
-		if p.Listener != nil {
-			p.Listener.Close()
+		for _, ln := range []net.Listener{p.Listener, p.API} {
+			if ln != nil {
+				ln.Close()
+			}
 		}
 		p.Process.Kill()
 		p.Process.Wait()
@@ -81,6 +84,9 @@ func New(p Parts) (*Environment, error) {
 			Concurrency: p.Spec.Concurrency,
 		})
 	}
+	if p.Spec.API != nil {
+		e.api = p.Spec.API(p.API, p.Token)
+	}
 	go e.wait()
 	return e, nil
 }
@@ -91,6 +97,9 @@ func (e *Environment) wait() {
 	defer e.process.Release()
 	defer close(e.ended)
 	exit := e.process.Wait()
+	if e.api != nil {
+		e.api.Close()
+	}
 	if err := e.pipe.Close(); err != nil {
 		e.log.Error("a program's output was not read to its end", "environment", e.spec.ID, "error", err)
 	}

@@ -2,6 +2,7 @@ package environment
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
@@ -24,6 +25,9 @@ type Parts struct {
 	Output *os.File
 	// Listener is where the Runtime API is served; nil for an http program.
 	Listener net.Listener
+	// API and Token are for Spec.API, if it is set.
+	API   net.Listener
+	Token [sha256.Size]byte
 	// Dial connects to an http program; nil for others. It is only called
 	// while the environment lives.
 	Dial func(context.Context) (net.Conn, error)

@@ -32,6 +32,7 @@ package none
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -157,11 +158,15 @@ func (b *Backend) start(spec sandbox.Spec) (_ *environment.Environment, err erro
 		}
 	}()
 
-	tmp := filepath.Join(b.dir, "gust-"+spec.ID)
+	own := filepath.Join(b.dir, "gust-"+spec.ID)
+	tmp := filepath.Join(own, "tmp")
+	if err := os.Mkdir(own, 0o700); err != nil {
+		return nil, fmt.Errorf("making its own folder: %w", err)
+	}
+	undo = append(undo, func() { os.RemoveAll(own) })
 	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return nil, fmt.Errorf("making its temporary folder: %w", err)
 	}
-	undo = append(undo, func() { os.RemoveAll(tmp) })
 
 	parts := environment.Parts{Spec: spec, Logger: b.log}
 	var address string
@@ -187,6 +192,20 @@ func (b *Backend) start(spec sandbox.Spec) (_ *environment.Environment, err erro
 		address = "AWS_LAMBDA_RUNTIME_API=" + ln.Addr().String()
 	}
 
+	var api []string
+	if spec.API != nil {
+		token, file := environment.NewToken(), filepath.Join(own, "token")
+		if err := os.WriteFile(file, token, 0o600); err != nil {
+			return nil, fmt.Errorf("writing its token: %w", err)
+		}
+		if parts.API, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("listening for what it asks of the API: %w", err)
+		}
+		undo = append(undo, func() { parts.API.Close() })
+		parts.Token = sha256.Sum256(token)
+		api = environment.Variables(spec, parts.API.Addr().String(), file)
+	}
+
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("making its output pipe: %w", err)
@@ -201,7 +220,7 @@ func (b *Backend) start(spec sandbox.Spec) (_ *environment.Environment, err erro
 	cmd := &exec.Cmd{
 		Path:        program,
 		Args:        spec.Command,
-		Env:         variables(spec, address, tmp),
+		Env:         append(variables(spec, address, tmp), api...),
 		Dir:         spec.Code,
 		Stdout:      w,
 		Stderr:      w,
@@ -211,7 +230,7 @@ func (b *Backend) start(spec sandbox.Spec) (_ *environment.Environment, err erro
 		return nil, environment.InvalidEntrypoint(err)
 	}
 	parts.Output = r
-	if parts.Process, err = newProcess(cmd, tmp, b.log); err != nil {
+	if parts.Process, err = newProcess(cmd, own, b.log); err != nil {
 		return nil, err
 	}
 	undo = nil // all of it is the environment's now
@@ -226,6 +245,11 @@ func variables(spec sandbox.Spec, address, tmp string) []string {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
 		case "TMPDIR":
+		case "HOME":
+			if v == "HOME=/tmp" { // anybody's: credentials' files are looked for there
+				v = "HOME=" + tmp
+			}
+			env = append(env, v)
 		case "LAMBDA_TASK_ROOT":
 			env = append(env, "LAMBDA_TASK_ROOT="+spec.Code)
 		default:

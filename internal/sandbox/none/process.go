@@ -36,7 +36,7 @@ func (p *process) Dial(ctx context.Context, port int) (net.Conn, error) {
 
 // Release implements environment.Process.
 func (p *process) Release() {
-	if err := os.RemoveAll(p.tmp); err != nil {
-		p.log.Error("an environment's temporary folder was not removed", "error", err)
+	if err := os.RemoveAll(p.dir); err != nil {
+		p.log.Error("an environment's folder was not removed", "error", err)
 	}
 }

@@ -18,8 +18,8 @@ import (
 // process is a program and its process group.
 type process struct {
 	cmd *exec.Cmd
-	pid int // the group's id too
-	tmp string
+	pid int    // the group's id too
+	dir string // its own
 	log *slog.Logger
 
 	// mu guards the group's id: once gone is set, the system may give it to
@@ -31,8 +31,8 @@ type process struct {
 }
 
 // newProcess takes a command that has started.
-func newProcess(cmd *exec.Cmd, tmp string, log *slog.Logger) (*process, error) {
-	return &process{cmd: cmd, pid: cmd.Process.Pid, tmp: tmp, log: log}, nil
+func newProcess(cmd *exec.Cmd, dir string, log *slog.Logger) (*process, error) {
+	return &process{cmd: cmd, pid: cmd.Process.Pid, dir: dir, log: log}, nil
 }
 
 // signal sends sig to target (a process, or a group if negative), if it is

@@ -19,7 +19,7 @@ import (
 // ends with the node.
 type process struct {
 	cmd *exec.Cmd
-	tmp string
+	dir string // its own
 	log *slog.Logger
 
 	mu    sync.Mutex
@@ -38,8 +38,8 @@ func attributes() *syscall.SysProcAttr {
 
 // newProcess takes a command that has started. If it fails, the command has been
 // ended.
-func newProcess(cmd *exec.Cmd, tmp string, log *slog.Logger) (_ *process, err error) {
-	p := &process{cmd: cmd, tmp: tmp, log: log}
+func newProcess(cmd *exec.Cmd, dir string, log *slog.Logger) (_ *process, err error) {
+	p := &process{cmd: cmd, dir: dir, log: log}
 	defer func() {
 		if err == nil {
 			return

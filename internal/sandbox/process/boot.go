@@ -172,7 +172,7 @@ func (w *booted) start() error {
 	}
 	w.socket = os.NewFile(uintptr(pair[0]), "interpreter")
 	w.socket.SetReadDeadline(time.Now().Add(bootTimeout))
-	env := append(words(w.kind.env), apiVariable, fmt.Sprintf("GUST_BOOT=%d", bootFD))
+	env := append(words(w.kind.env), runtimeVariable, fmt.Sprintf("GUST_BOOT=%d", bootFD))
 	c.control.deadline(time.Now().Add(stepTimeout))
 	l := c.b.bootList(words(w.kind.argv), env, pair[1], int(out.Fd()), rules)
 	_, fd, err := c.control.do(l)

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -15,12 +16,19 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/sandbox"
+	"github.com/gust-dev/gust/internal/sandbox/environment"
 	"github.com/gust-dev/gust/internal/sandbox/network"
 )
 
-// apiAddress is where the Runtime API listens, in each environment's own
-// network namespace.
-const apiAddress = "127.0.0.1:9001"
+// Where the Runtime API and the node's API listen, in each environment's own
+// network namespace, and where its token is: in /dev, which this package makes,
+// and not in the root, which may have been made by an older release.
+const (
+	runtimeAddress = "127.0.0.1:9001"
+	apiAddress     = "127.0.0.1:9002"
+	tokenFolder    = "/dev/gust"
+	tokenFile      = tokenFolder + "/token"
+)
 
 // cell is an environment without a function yet: its namespaces, what is the
 // same for all that is mounted in it, its cgroup, its ids and its listener.
@@ -34,10 +42,12 @@ type cell struct {
 	group     *group
 	memory    int64 // its limits so far
 	processes int
-	uid       int // of init; the function's is the next
-	listener  net.Listener
-	link      *network.Link // nil without a network
-	zygote    *zygote       // whose root and /dev it has
+	uid       int               // of init; the function's is the next
+	listener  net.Listener      // of the Runtime API
+	api       net.Listener      // of the node's API
+	token     [sha256.Size]byte // of what is in tokenFile
+	link      *network.Link     // nil without a network
+	zygote    *zygote           // whose root and /dev it has
 }
 
 // newCell makes one, with limits that the function probably has.
@@ -84,23 +94,36 @@ func (b *Backend) newCell(k kind, memory int64, processes int) (_ *cell, err err
 	}
 	attached := make(chan error, 1)
 	go func() { attached <- c.attach() }() // beside what init does
-	_, fd, err := ctl.do(b.cellList(c.uid))
+	token := environment.NewToken()
+	c.token = sha256.Sum256(token)
+	l := b.cellList(c.uid, token)
+	if err = ctl.send(l); err == nil {
+		if c.listener, err = ctl.listener(l); err == nil {
+			c.api, err = ctl.listener(l)
+		}
+	}
 	if aerr := <-attached; err == nil {
 		err = aerr
 	}
 	if err != nil {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "runtime api")
-	c.listener, err = net.FileListener(f)
-	f.Close()
-	if err != nil {
-		return nil, fmt.Errorf("take the Runtime API's listener: %w", err)
-	}
 	return c, nil
+}
+
+// listener takes a listener that comes as an answer to l.
+func (c *control) listener(l *list) (net.Listener, error) {
+	_, fd, err := c.answer(l)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "listener")
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("take the environment's listener: %w", err)
+	}
+	return ln, nil
 }
 
 // attach gives the cell its network, if its kind has one.
@@ -228,8 +251,10 @@ func (c *cell) release() {
 	if c.control != nil {
 		c.control.close()
 	}
-	if c.listener != nil {
-		c.listener.Close()
+	for _, ln := range []net.Listener{c.listener, c.api} {
+		if ln != nil {
+			ln.Close()
+		}
 	}
 	if c.link != nil {
 		c.link.Close()

@@ -27,7 +27,7 @@ func TestDebuggersReachPrograms(t *testing.T) {
 	if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || filepath.Base(program) != "bootstrap" {
 		t.Errorf("process %d runs %q (%v), want the function's bootstrap", pid, program, err)
 	}
-	_, text, err := net.SplitHostPort(apiAddress)
+	_, text, err := net.SplitHostPort(runtimeAddress)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,10 +4,12 @@ package process
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/runtimes"
 	"github.com/gust-dev/gust/internal/sandbox"
 )
@@ -21,12 +23,14 @@ const (
 	usernsFD   = 11
 )
 
+// quiet is what a mount that is there to be read has.
+const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
 // cellList completes an environment up to where the function's own begins. It
 // is carried out by init, which is root yet, in namespaces that root owns.
-func (b *Backend) cellList(uid int) *list {
+func (b *Backend) cellList(uid int, token []byte) *list {
 	l := newList()
 	l.call("take a name", unix.SYS_PRCTL, unix.PR_SET_NAME, "gust-init", 0, 0, 0)
-	const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	l.call("mount /proc", unix.SYS_MOUNT, "proc", "/proc", "proc", quiet, "hidepid=2")
 	for _, path := range b.proc.masked {
 		empty := runtimes.EmptyFile
@@ -40,6 +44,7 @@ func (b *Backend) cellList(uid int) *list {
 		l.call("make "+path+" read-only", unix.SYS_MOUNT, 0, path, 0, unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|quiet, 0)
 	}
 	l.call("mount /dev/shm", unix.SYS_MOUNT, "shm", "/dev/shm", "tmpfs", quiet, "mode=1777,size=64m,nr_inodes=16k")
+	l.giveToken(token, uid+1)
 	l.call("set the host name", unix.SYS_SETHOSTNAME, "gust", len("gust"))
 	l.call("set the domain name", unix.SYS_SETDOMAINNAME, "", 0)
 	if b.timens {
@@ -65,17 +70,37 @@ func (b *Backend) cellList(uid int) *list {
 	s := l.call("make a socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	l.call("bring lo up", unix.SYS_IOCTL, s, unix.SIOCSIFFLAGS, l.bytes(ifreq))
 	l.call("close the socket", unix.SYS_CLOSE, s)
-	addr := []byte{unix.AF_INET, 0, 9001 >> 8, 9001 & 0xff, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}
-	s = l.call("make the Runtime API's socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	l.call("number the socket", unix.SYS_DUP3, s, listenerFD, unix.O_CLOEXEC)
-	l.call("close the socket", unix.SYS_CLOSE, s)
-	l.call("bind "+apiAddress, unix.SYS_BIND, listenerFD, l.bytes(addr), len(addr))
-	l.call("listen on "+apiAddress, unix.SYS_LISTEN, listenerFD, 1024)
-	l.sendFD("hand the Runtime API's listener over", l.rights(listenerFD))
-	l.call("close the listener", unix.SYS_CLOSE, listenerFD)
-	// sendFD was the answer; the list ends silently.
+	l.listen("Runtime API", gust.RuntimeAPIPort, 1024)
+	l.listen("API", gust.APIPort, 128)
+	// The listeners were the answers; the list ends silently.
 	l.flags = silent
 	return l
+}
+
+// listen listens on a port of the loopback and hands the listener over.
+func (l *list) listen(what string, port uint16, backlog int) {
+	addr := l.bytes([]byte{unix.AF_INET, 0, byte(port >> 8), byte(port), 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0})
+	s := l.call("make the "+what+"'s socket", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	l.call("number the socket", unix.SYS_DUP3, s, listenerFD, unix.O_CLOEXEC)
+	l.call("close the socket", unix.SYS_CLOSE, s)
+	l.call("bind the "+what+"'s socket", unix.SYS_BIND, listenerFD, addr, 16)
+	l.call("listen for the "+what, unix.SYS_LISTEN, listenerFD, backlog)
+	l.sendFD("hand the "+what+"'s listener over", l.rights(listenerFD))
+	l.call("close the listener", unix.SYS_CLOSE, listenerFD)
+}
+
+// giveToken puts a token where the function, whose group has this number on the
+// host, can read it and nobody can change it: in a file of root's, which has no
+// other name than the mount.
+func (l *list) giveToken(token []byte, group int) {
+	const made = "/dev/shm/token"
+	f := l.call("make the token's file", unix.SYS_OPENAT, atCWD, made, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o440)
+	l.call("write the token", unix.SYS_WRITE, f, l.bytes(token), len(token))
+	l.call("give the token to the function", unix.SYS_FCHOWN, f, -1, group)
+	l.call("close the token's file", unix.SYS_CLOSE, f)
+	l.call("mount the token's file", unix.SYS_MOUNT, made, tokenFile, 0, unix.MS_BIND, 0)
+	l.call("make the token's file read-only", unix.SYS_MOUNT, 0, tokenFile, 0, unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|quiet, 0)
+	l.call("take the token's other name", unix.SYS_UNLINKAT, atCWD, made, 0)
 }
 
 // userns makes the function's user namespace and keeps it open as usernsFD. It
@@ -140,7 +165,7 @@ func (b *Backend) runList(spec sandbox.Spec, m mounts, output, rules int) *list 
 	l := newList()
 	l.hang(m)
 	out, lock := l.fd(output), l.fdOrNone(rules)
-	env := append(append(make([]string, 0, len(spec.Env)+1), spec.Env...), b.knows(spec))
+	env := slices.Concat(spec.Env, knows(spec))
 	argv, envp := l.strs(spec.Command), l.strs(env)
 	filter, noCaps, pidfd := l.words(uint64(len(b.filter)/8), l.bytes(b.filter)), l.noCaps(), l.rights(0)
 

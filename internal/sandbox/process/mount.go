@@ -5,6 +5,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -153,8 +154,13 @@ func newDev() (int, error) {
 			return fail(l[0], err)
 		}
 	}
-	if err := unix.Mkdirat(fd, "shm", 0o755); err != nil {
-		return fail("shm", err)
+	for _, dir := range []string{"shm", filepath.Base(tokenFolder)} {
+		if err := unix.Mkdirat(fd, dir, 0o755); err != nil {
+			return fail(dir, err)
+		}
+	}
+	if err := unix.Mknodat(fd, strings.TrimPrefix(tokenFile, "/dev/"), unix.S_IFREG|0o444, 0); err != nil {
+		return fail("gust/token", err)
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOATIME, Attr_clr: unix.MOUNT_ATTR__ATIME}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {

@@ -159,7 +159,7 @@ func TestPoolGivesEachOnce(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				slices.Sort(variables)
-				if want := []string{"= variable " + apiVariable, own, "= variable SHOW=1"}; !slices.Equal(variables, want) {
+				if want := []string{"= variable " + runtimeVariable, own, "= variable SHOW=1"}; !slices.Equal(variables, want) {
 					t.Errorf("its variables are %q, want %q", variables, want)
 				}
 			})

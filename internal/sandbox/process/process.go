@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -229,7 +230,13 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	if err != nil {
 		return nil, err
 	}
-	parts := environment.Parts{Spec: spec, Process: p, Output: r, Pooled: pooled, Logger: b.log}
+	parts := environment.Parts{Spec: spec, Process: p, Output: r, Pooled: pooled, Token: p.cell.token, Logger: b.log}
+	if spec.API != nil {
+		parts.API, p.cell.api = p.cell.api, nil // the environment's to close
+	} else { // who connects would wait for nobody
+		p.cell.api.Close()
+		p.cell.api = nil
+	}
 	if spec.Runtime == gust.RuntimeHTTP {
 		parts.Dial = p.dial
 	} else {
@@ -277,7 +284,7 @@ func (b *Backend) starts(e *environment.Environment) {
 // or when it cannot be bound, there is no error: a plain start does it too.
 func (b *Backend) bindBooted(spec sandbox.Spec) (p *program, output *os.File, ok bool, err error) {
 	k, ok := bootKindOf(spec)
-	doc := message(append(spec.Env[:len(spec.Env):len(spec.Env)], b.knows(spec)))
+	doc := message(slices.Concat(spec.Env, knows(spec)))
 	if !ok || doc == nil {
 		return nil, nil, false, nil
 	}
@@ -379,15 +386,16 @@ func (b *Backend) forget(p *program) {
 	b.alive.Done()
 }
 
-// knows is the environment variable that the backend alone knows.
-func (b *Backend) knows(spec sandbox.Spec) string {
+// knows are the environment variables that the backend alone knows.
+func knows(spec sandbox.Spec) []string {
+	known := runtimeVariable
 	if spec.Runtime == gust.RuntimeHTTP {
-		return "PORT=" + strconv.Itoa(gust.HTTPPort)
+		known = "PORT=" + strconv.Itoa(gust.HTTPPort)
 	}
-	return apiVariable
+	return append(environment.Variables(spec, apiAddress, tokenFile), known)
 }
 
-const apiVariable = "AWS_LAMBDA_RUNTIME_API=" + apiAddress
+const runtimeVariable = "AWS_LAMBDA_RUNTIME_API=" + runtimeAddress
 
 // Close implements sandbox.Backend.
 func (b *Backend) Close() error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,6 +35,7 @@ type attack struct {
 var attacks = []attack{
 	{name: "other processes", do: "processes", least: 10, control: true},
 	{name: "other environments", do: "environments", least: 1, control: true},
+	{name: "another's credentials", do: "credentials", least: 20, control: true},
 	{name: "ptrace", do: "ptrace", least: 10},
 	{name: "host files", do: "files", least: 20, control: true},
 	{name: "file handles", do: "handles", least: 4, control: true},
@@ -198,6 +200,12 @@ func (s *suite) host(t *testing.T, b sandbox.Backend) *host {
 	must(os.WriteFile(filepath.Join(h.targets.OtherCode, "bootstrap"), program, 0o755))
 	h.neighbour = s.ready(t, b, func(s *sandbox.Spec) { s.Code = h.targets.OtherCode })
 	h.targets.Neighbour = s.processOf(h.neighbour)
+	h.targets.Doors = []string{s.doors.of(h.neighbour).ln.Addr().String()}
+	for _, v := range ask[[]string](t, h.neighbour, wire.Event{Do: "environ"}) {
+		if path, ok := strings.CutPrefix(v, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="); ok {
+			h.targets.Tokens = []string{path, fmt.Sprintf("/proc/%d/root%s", h.targets.Neighbour, path)}
+		}
+	}
 	return h
 }
 

@@ -41,6 +41,8 @@ type suite struct {
 	code string // the attacking program as a function's code
 	root string // with the program as an interpreter, if caps.Pool is set
 	next atomic.Uint32
+
+	doors doors
 }
 
 func newSuite(t *testing.T, newBackend func(*testing.T) sandbox.Backend, caps Capabilities) *suite {
@@ -104,8 +106,9 @@ func (s *suite) backend(t *testing.T) sandbox.Backend {
 func (s *suite) spec(out *recorder) sandbox.Spec {
 	var b [8]byte
 	rand.Read(b[:])
+	id := s.mark + fmt.Sprintf("%04x", s.next.Add(1)) + hex.EncodeToString(b[:])
 	return sandbox.Spec{
-		ID:       s.mark + fmt.Sprintf("%04x", s.next.Add(1)) + hex.EncodeToString(b[:]),
+		ID: id, API: s.doors.at(id),
 		Function: "attacker", Runtime: gust.RuntimeProvided,
 		Code: s.code, Command: []string{"./bootstrap"},
 		Env:    []string{wire.Mark + "=" + s.mark, "PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"},

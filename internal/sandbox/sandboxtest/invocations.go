@@ -50,7 +50,7 @@ func (s *suite) invocations(t *testing.T) {
 
 	t.Run("the environment variables are the given ones", func(t *testing.T) {
 		t.Setenv("GUST_SANDBOXTEST_SECRET", "of the node")
-		e := s.ready(t, b, with("EMPTY", ""), with("UTF8", "grüße"), with("SPACES", " a  b\n"))
+		e := s.ready(t, b, with("EMPTY", ""), with("UTF8", "grüße"), with("SPACES", " a  b\n"), func(s *sandbox.Spec) { s.API = nil })
 		got := ask[[]string](t, e, wire.Event{Do: "environ"})
 		var rest []string
 		for _, v := range got {

@@ -58,6 +58,10 @@ func (s *suite) networks(t *testing.T) {
 	for _, addr := range append([]string{networktest.Host, networktest.HostPrivate}, loopbacks...) {
 		never = append(never, fmt.Sprintf("%s:%d", addr, nodePort))
 	}
+	// A neighbour's own ways to the node.
+	for _, port := range []int{gust.RuntimeAPIPort, gust.APIPort} {
+		never = append(never, fmt.Sprintf("%s:%d", nextDoor, port))
+	}
 	refused := func(t *testing.T, e *env, targets wire.Targets) {
 		t.Helper()
 		f := ask[wire.Findings](t, e, wire.Event{Do: "reach", Targets: targets})

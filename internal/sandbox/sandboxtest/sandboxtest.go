@@ -66,6 +66,7 @@ func Run(t *testing.T, newBackend func(t *testing.T) sandbox.Backend, caps Capab
 	before := s.observe(t)
 	t.Run("lifecycle", s.lifecycle)
 	t.Run("invoke", s.invocations)
+	t.Run("api", s.api)
 	t.Run("output", s.output)
 	t.Run("http", s.http)
 	t.Run("limits", s.limits)

@@ -31,7 +31,7 @@ func TestThreatModelNamesItsEvidence(t *testing.T) {
 		}
 	}
 	named := map[string]bool{}
-	for _, m := range regexp.MustCompile("`((?:attack|exhaust|network|invoke|output|lifecycle|freeze|http|limits|pool)/([^`]+))`").FindAllStringSubmatch(string(doc), -1) {
+	for _, m := range regexp.MustCompile("`((?:api|attack|exhaust|network|invoke|output|lifecycle|freeze|http|limits|pool)/([^`]+))`").FindAllStringSubmatch(string(doc), -1) {
 		named[m[2]] = true
 		// "what all share: inotify" is put together from two words; so are the
 		// names that begin with "with ".

@@ -21,6 +21,7 @@ func attacks() map[string]func(*findings, wire.Event) {
 		"descriptors":     inheritedDescriptors,
 		"processes":       otherProcesses,
 		"environments":    otherEnvironments,
+		"credentials":     credentials,
 		"files":           hostFiles,
 		"handles":         fileHandles,
 		"chroot":          chrootEscape,

@@ -20,6 +20,7 @@ import (
 // attack, a behaviour answers, or does not, as it sees fit.
 var behaviours = map[string]func(*invocation){
 	"echo":     echo,
+	"call":     call,
 	"headers":  headers,
 	"environ":  environ,
 	"lines":    lines,

@@ -177,6 +177,8 @@ func initialise(how string) {
 	case "crash":
 		fmt.Println("about to die")
 		dieBySignal()
+	case "call":
+		callOnce(os.Stdout)
 	case "hang":
 		forever()
 	case "slow":

@@ -29,6 +29,7 @@ func serve() {
 		}
 		fmt.Println("ready now")
 	})
+	mux.HandleFunc("/call", func(w http.ResponseWriter, r *http.Request) { callOnce(w) })
 	mux.HandleFunc("/never", func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})

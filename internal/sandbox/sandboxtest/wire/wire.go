@@ -53,11 +53,23 @@ type Targets struct {
 	Resolvers []string `json:"resolvers,omitempty"`
 	Abstract  string   `json:"abstract,omitempty"`
 	Unix      string   `json:"unix,omitempty"`
+	// Doors are where neighbours reach the node's API, as they and the host see
+	// it, and Tokens the files with what they show there.
+	Doors  []string `json:"doors,omitempty"`
+	Tokens []string `json:"tokens,omitempty"`
 	// Handle is the host's file handle of Secret, for open_by_handle_at.
 	Handle     []byte `json:"handle,omitempty"`
 	HandleType int32  `json:"handle_type,omitempty"`
 	// Mark is the run's name, which the neighbours' environments carry too.
 	Mark string `json:"mark,omitempty"`
+}
+
+// Door is what the node's API saw of a call: through which environment's
+// listener it came, and whether that one's token was shown.
+type Door struct {
+	Environment string `json:"environment"`
+	Known       bool   `json:"known"`
+	Path        string `json:"path"`
 }
 
 // Findings is what came of an attack.

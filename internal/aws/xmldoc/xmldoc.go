@@ -1,4 +1,4 @@
-// Package xmldoc reads and writes XML documents as the AWS protocols have them:
+// Package xmldoc reads XML documents as the AWS protocols have them:
 // elements that hold elements or text, a few attributes, no mixed content, and no
 // declarations. A Reader gives a document element by element, so that whoever
 // knows its type takes them, and nothing else of it is kept.

@@ -1,0 +1,304 @@
+package identity
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/policy"
+)
+
+// question is one request put to policies. They are pooled, so that deciding
+// costs no memory unless a condition asks for a key.
+type question struct {
+	request policy.Request
+	subject policy.Subject
+	caller  *access.Caller
+	need    *access.Need
+	region  string // the node's
+	source  string // the ARN of the function that asks
+}
+
+var questions = sync.Pool{New: func() any {
+	q := new(question)
+	q.request.Subject, q.request.Value = &q.subject, q.value
+	return q
+}}
+
+// ask prepares the question whether the caller may do what it needs.
+func (d *Directory) ask(c *access.Caller, n *access.Need) *question {
+	q := questions.Get().(*question)
+	p := c.Principal
+	q.caller, q.need, q.region = c, n, d.place.Region
+	q.request.Action, q.request.Resource = n.Action, n.Resource
+	q.subject = subjectOf(p)
+	if p.Function != "" {
+		q.source = d.place.FunctionARN(p.Function)
+	}
+	return q
+}
+
+func (q *question) release() {
+	q.caller, q.need, q.source = nil, nil, ""
+	questions.Put(q)
+}
+
+// Decide decides whether the caller may do what it needs, by its own policies
+// and the resource's, as they are now.
+func (d *Directory) Decide(c *access.Caller, n *access.Need) policy.Decision {
+	if denied := sessionRule(c.Principal, n.Action); denied != nil {
+		return *denied
+	}
+	q := d.ask(c, n)
+	defer q.release()
+	resource, err := d.resource(q)
+	if err != nil { // what is damaged may have been a deny
+		d.log.Error("the policy of a resource is damaged; nobody may do anything with it", "resource", n.Resource, "error", err)
+		return policy.Decision{Denied: true, Layer: policy.LayerResource, Policy: "the resource's policy, which is damaged", Statement: "#1"}
+	}
+	if c.Rights == nil { // the anonymous have none
+		return policy.Compile(policy.Layers{}).Decide(&q.request, resource)
+	}
+	return c.Rights.Decide(&q.request, resource)
+}
+
+// sessionRule is what AWS refuses to sessions of a user's or the root's own keys
+// (GetSessionToken), whatever their policies say: without a second factor, which
+// Gust does not have, they make no lasting credentials.
+func sessionRule(p *access.Principal, action string) *policy.Decision {
+	if p.Issued.IsZero() || p.Kind == access.KindRole {
+		return nil
+	}
+	service, operation, _ := strings.Cut(action, ":")
+	switch {
+	case strings.EqualFold(service, "iam"):
+	case strings.EqualFold(service, "sts") && !strings.EqualFold(operation, "AssumeRole") && !strings.EqualFold(operation, "GetCallerIdentity"):
+	default:
+		return nil
+	}
+	return &policy.Decision{Denied: true, Layer: policy.LayerSession, Policy: "the rules of GetSessionToken", Statement: "no IAM, and of STS AssumeRole and GetCallerIdentity alone"}
+}
+
+// resource finds the policy of the resource that is asked for: its own, of an
+// object its bucket's, of a role that is to be assumed its trust policy. Where it
+// names the subject as it was called before somebody else got the name, the
+// subject is somebody else.
+func (d *Directory) resource(q *question) (*policy.Document, error) {
+	st := d.state.Load()
+	arn := q.request.Resource
+	var doc Document
+	if strings.HasPrefix(arn, "arn:aws:iam::") {
+		if !strings.HasPrefix(q.request.Action, "sts:") {
+			return nil, nil
+		}
+		e := d.byARN(st, arn)
+		if e == nil || e.Kind != KindRole {
+			return nil, nil
+		}
+		doc = e.Trust
+	} else {
+		var ok bool
+		if doc, ok = st.resources[arn]; !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
+			bucket, _, _ := strings.Cut(arn, "/")
+			doc, ok = st.resources[bucket]
+		}
+		if !ok {
+			return nil, nil
+		}
+	}
+	id, _, _ := strings.Cut(q.subject.ID, ":")
+	if b, ok := doc.bound[q.subject.ARN]; ok && b != id {
+		q.subject.ARN = q.subject.ID
+	}
+	if b, ok := doc.bound[q.subject.RoleARN]; ok && b != id {
+		q.subject.RoleARN = id
+	}
+	return doc.parsed()
+}
+
+// value answers a condition: what every request has, and then what this one has.
+// Keys that AWS knows and a node cannot tell (organisations, networks, services
+// in between) are not there.
+func (q *question) value(key string) []string {
+	c := q.caller
+	p := c.Principal
+	if tag, ok := strings.CutPrefix(key, "aws:principaltag/"); ok {
+		if _, v, ok := foldedTag(p.Tags, tag); ok {
+			return []string{v}
+		}
+		return nil
+	}
+	switch key {
+	case "aws:principalarn":
+		if p.RoleARN != "" {
+			return some(p.RoleARN)
+		}
+		return some(p.ARN)
+	case "aws:principalaccount":
+		return some(p.Account)
+	case "aws:principaltype":
+		return some(map[access.Kind]string{access.KindRoot: "Account", access.KindUser: "User", access.KindRole: "AssumedRole", access.KindAnonymous: "Anonymous"}[p.Kind])
+	case "aws:principalisawsservice", "aws:viaawsservice":
+		return some("false")
+	case "aws:userid":
+		return some(p.ID)
+	case "aws:username":
+		if p.Kind == access.KindUser {
+			return some(p.Name)
+		}
+		return nil
+	case "aws:sourceip":
+		// A function's own listener has no address that means anything.
+		if c.Environment == "" && c.Source.IsValid() {
+			return some(c.Source.String())
+		}
+		return nil
+	case "aws:securetransport":
+		return some(strconv.FormatBool(c.Secure))
+	case "aws:currenttime":
+		return some(c.At.UTC().Format(time.RFC3339))
+	case "aws:epochtime":
+		return some(strconv.FormatInt(c.At.Unix(), 10))
+	case "aws:tokenissuetime":
+		if p.Issued.IsZero() {
+			return nil
+		}
+		return some(p.Issued.UTC().Format(time.RFC3339))
+	case "aws:multifactorauthpresent":
+		if p.Issued.IsZero() {
+			return nil // of long-lived keys it is not known, as with AWS
+		}
+		return some("false")
+	case "aws:useragent":
+		return some(c.UserAgent)
+	case "aws:requestedregion":
+		if c.Region == "" {
+			return some(q.region)
+		}
+		return some(c.Region)
+	case "aws:resourceaccount":
+		if f := strings.SplitN(q.need.Resource, ":", 6); len(f) == 6 && f[4] != "" {
+			return some(f[4])
+		}
+		return some(p.Account)
+	case "aws:sourceidentity", "sts:sourceidentity":
+		if v, ok := q.need.Keys[key]; ok { // of a session that is being made
+			return v
+		}
+		return some(p.SourceIdentity)
+	case "aws:federatedprovider":
+		return some(p.Provider)
+	case "lambda:sourcefunctionarn":
+		return some(q.source)
+	case "aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:multifactorauthage", "aws:sourcearn", "aws:sourceaccount":
+		return nil
+	}
+	if v, ok := q.need.Keys[key]; ok {
+		return v
+	}
+	return p.ProviderKeys[key]
+}
+
+func some(v string) []string {
+	if v == "" {
+		return nil
+	}
+	return []string{v}
+}
+
+// Explain tells what decides whether somebody may do something with a resource:
+// a user, a role or root by ARN, "user/alice", "role/deploy" or a bare name
+// (first users, then roles). keys are condition keys in lower case; of those that
+// every request has, only what does not depend on a request is there.
+func (d *Directory) Explain(who, action, resource string, keys map[string][]string) (policy.Explanation, error) {
+	c, err := d.callerOf(who)
+	if err != nil {
+		return policy.Explanation{}, err
+	}
+	n := &access.Need{Action: action, Resource: resource, Keys: keys}
+	q := d.ask(c, n)
+	defer q.release()
+	doc, err := d.resource(q)
+	if err != nil {
+		return policy.Explanation{}, err
+	}
+	return c.Rights.Explain(&q.request, doc), nil
+}
+
+// Subject is somebody as policies see them; who is as in Explain.
+func (d *Directory) Subject(who string) (policy.Subject, error) {
+	c, err := d.callerOf(who)
+	if err != nil {
+		return policy.Subject{}, err
+	}
+	return subjectOf(c.Principal), nil
+}
+
+// Layers are the policies that say what somebody may do, to be tried with others.
+// who is as in Explain, or the ARN of a group, whose subject is nobody.
+func (d *Directory) Layers(who string) (policy.Layers, policy.Subject, error) {
+	st := d.state.Load()
+	if who == "root" || who == d.root.Principal.ARN {
+		return policy.Layers{Root: true}, subjectOf(d.root.Principal), nil
+	}
+	e := d.byARN(st, who)
+	var subject policy.Subject
+	if e == nil || e.Kind != KindGroup {
+		var err error
+		if e, _, err = d.named(st, who); err != nil {
+			return policy.Layers{}, subject, err
+		}
+		if subject, err = d.Subject(who); err != nil {
+			return policy.Layers{}, subject, err
+		}
+	}
+	l := st.layers(e)
+	return l.Layers, subject, l.err
+}
+
+// named finds a user or a role, and the name of its session if who has one.
+func (d *Directory) named(st *state, who string) (e *Entity, session string, err error) {
+	session = "session"
+	switch kind, rest, ok := strings.Cut(who, "/"); {
+	case strings.HasPrefix(who, "arn:aws:sts::"+st.account+":assumed-role/"):
+		var role string
+		role, session, _ = strings.Cut(rest, "/")
+		e = d.find(st, Role(role))
+	case strings.HasPrefix(who, "arn:"):
+		e = d.byARN(st, who)
+	case ok && (kind == string(KindUser) || kind == string(KindRole)):
+		e = d.find(st, Ref{Kind(kind), rest[strings.LastIndexByte(rest, '/')+1:]})
+	case !ok:
+		if e = d.find(st, User(who)); e == nil {
+			e = d.find(st, Role(who))
+		}
+	}
+	if e == nil || e.Kind == KindGroup {
+		return nil, "", &NotFoundError{"user or role (want an ARN, user/NAME, role/NAME or a name)", who}
+	}
+	return e, session, nil
+}
+
+// callerOf is a caller as somebody would be.
+func (d *Directory) callerOf(who string) (*access.Caller, error) {
+	st, now := d.state.Load(), d.now()
+	if who == "root" || who == d.root.Principal.ARN {
+		return &access.Caller{Credential: d.root, At: now}, nil
+	}
+	e, name, err := d.named(st, who)
+	if err != nil {
+		return nil, err
+	}
+	if e.Kind == KindUser {
+		c := st.compiled(e)
+		return &access.Caller{Credential: &access.Credential{Principal: c.principal, Rights: c.rights}, At: now}, nil
+	}
+	b := d.bindSession(st, &session{claims: claims{Session: name, Function: e.Function, Issued: now.UnixMicro()}}, e)
+	return &access.Caller{Credential: b.credential, At: now}, nil
+}
+
+func subjectOf(p *access.Principal) policy.Subject {
+	return policy.Subject{Kind: string(p.Kind), ARN: p.ARN, RoleARN: p.RoleARN, Account: p.Account, ID: p.ID, Name: p.Name}
+}

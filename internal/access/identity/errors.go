@@ -1,0 +1,117 @@
+package identity
+
+import (
+	"fmt"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access/policy"
+)
+
+// NotFoundError: there is nobody and nothing of that name. (AWS: NoSuchEntity.)
+type NotFoundError struct {
+	What string // "user", "managed policy", "inline policy of role deploy"
+	Name string
+}
+
+func (e *NotFoundError) Error() string { return fmt.Sprintf("there is no %s %q", e.What, cut(e.Name)) }
+func (e *NotFoundError) Unwrap() error { return gust.ErrNotFound }
+
+// ExistsError: the name is taken, regardless of case. (AWS:
+// EntityAlreadyExists.)
+type ExistsError struct{ What, Name string }
+
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("the %s %q is there already: names are told apart without regard to case", e.What, cut(e.Name))
+}
+func (e *ExistsError) Unwrap() error { return gust.ErrConflict }
+
+// LimitError: a quota is used up. (AWS: LimitExceeded.)
+type LimitError struct {
+	What  string // "access keys of user alice"
+	Limit int
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("the limit of %s is %d, and there would be more", e.What, e.Limit)
+}
+func (e *LimitError) Unwrap() error { return gust.ErrTooLarge }
+
+// InUseError: something that hangs on it has to go first. (AWS:
+// DeleteConflict.)
+type InUseError struct {
+	What, Name string
+	By         string // "it has 2 access keys: delete them first"
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("the %s %q cannot be deleted: %s", e.What, cut(e.Name), e.By)
+}
+func (e *InUseError) Unwrap() error { return gust.ErrConflict }
+
+// InvalidError: a name, a path, a tag or a number is not what it may be. (AWS:
+// ValidationError, InvalidInput.)
+type InvalidError struct{ Text string }
+
+func (e *InvalidError) Error() string { return e.Text }
+func (e *InvalidError) Unwrap() error { return gust.ErrInvalid }
+
+func invalid(format string, args ...any) error { return &InvalidError{fmt.Sprintf(format, args...)} }
+
+// MalformedPolicyError: a document cannot be read, or names somebody who is not
+// there. (AWS: MalformedPolicyDocument.)
+type MalformedPolicyError struct {
+	Policy string // what it was to be: "inline policy send of role worker"
+	Err    error
+}
+
+func (e *MalformedPolicyError) Error() string { return fmt.Sprintf("the %s: %v", e.Policy, e.Err) }
+func (e *MalformedPolicyError) Unwrap() error { return e.Err }
+
+// UnmodifiableError: it is made of something else than this directory, and
+// changes with that. (AWS: UnmodifiableEntity.)
+type UnmodifiableError struct{ Name, Instead string }
+
+func (e *UnmodifiableError) Error() string {
+	return fmt.Sprintf("%s cannot be changed here: %s", cut(e.Name), e.Instead)
+}
+func (e *UnmodifiableError) Unwrap() error { return gust.ErrConflict }
+
+// PackedError: a session's policies and tags are too large for a token. (AWS:
+// PackedPolicyTooLarge.)
+type PackedError struct{ Size, Limit int }
+
+func (e *PackedError) Error() string {
+	return fmt.Sprintf("the session's policies and tags have %d bytes together, at most %d are allowed", e.Size, e.Limit)
+}
+func (e *PackedError) Unwrap() error { return gust.ErrTooLarge }
+
+// UntrustedError: nobody here vouches for a web identity's token: its issuer is
+// no provider, or its audience is not one of the provider's clients. (AWS:
+// InvalidIdentityToken.)
+type UntrustedError struct{ Text string }
+
+func (e *UntrustedError) Error() string { return e.Text }
+func (e *UntrustedError) Unwrap() error { return gust.ErrInvalid }
+
+// DeniedError: a policy does not allow it. Its text is AWS's. (AWS:
+// AccessDenied.)
+type DeniedError struct {
+	Principal, Action, Resource string
+	Decision                    policy.Decision
+}
+
+func (e *DeniedError) Error() string {
+	text := "User: " + e.Principal + " is not authorized to perform: " + e.Action + " on resource: " + cut(e.Resource)
+	if reason := e.Decision.Reason(e.Action); reason != "" {
+		text += " " + reason
+	}
+	return text
+}
+
+// cut keeps what a caller sent from filling a log.
+func cut(s string) string {
+	if len(s) > 300 {
+		return s[:300] + "..."
+	}
+	return s
+}

@@ -1,0 +1,197 @@
+package identity
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// IdentityProvider is an OpenID Connect issuer whose tokens may stand for roles.
+type IdentityProvider struct {
+	// URL is the issuer's without "https://", as ARNs and condition keys have
+	// it.
+	URL         string            `json:"url"`
+	ARN         string            `json:"-"`
+	ClientIDs   []string          `json:"client_ids,omitempty"`  // audiences
+	Thumbprints []string          `json:"thumbprints,omitempty"` // SHA-1 of its certificate authority, hex
+	Created     time.Time         `json:"created"`
+	Tags        map[string]string `json:"tags,omitempty"`
+}
+
+func (p *IdentityProvider) copied() *IdentityProvider {
+	c := *p
+	c.ClientIDs, c.Thumbprints, c.Tags = slices.Clone(p.ClientIDs), slices.Clone(p.Thumbprints), maps.Clone(p.Tags)
+	return &c
+}
+
+func (p *IdentityProvider) check() error {
+	if n := len(p.ClientIDs); n > MaxClientIDs {
+		return &LimitError{"client IDs of provider " + p.URL, MaxClientIDs}
+	}
+	for _, id := range p.ClientIDs {
+		if id == "" || len(id) > 255 {
+			return invalid("the client ID %q has %d characters: want 1 to 255", cut(id), len(id))
+		}
+	}
+	if n := len(p.Thumbprints); n > MaxThumbprints {
+		return &LimitError{"thumbprints of provider " + p.URL, MaxThumbprints}
+	}
+	for _, t := range p.Thumbprints {
+		if len(t) != 40 || strings.Trim(strings.ToLower(t), "0123456789abcdef") != "" {
+			return invalid("the thumbprint %q is not a SHA-1 of 40 hexadecimal digits", cut(t))
+		}
+	}
+	return checkTags(p.Tags)
+}
+
+// CreateProvider makes an issuer known. n has its URL whole, "https://...".
+func (d *Directory) CreateProvider(ctx context.Context, n IdentityProvider) (p *IdentityProvider, err error) {
+	u, err := url.Parse(n.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(n.URL) > 255 ||
+		strings.Contains(u.Path, "//") || slices.ContainsFunc(strings.Split(u.Path, "/"), func(s string) bool { return s == "." || s == ".." }) ||
+		!only(strings.TrimPrefix(n.URL, "https://"), "-._~:/%") {
+		return nil, invalid("the provider's URL %q: want https://HOST/PATH of at most 255 characters, without a query", cut(n.URL))
+	}
+	p = n.copied()
+	p.URL = strings.TrimSuffix(strings.TrimPrefix(n.URL, "https://"), "/")
+	p.ARN = iamARN(d.place.Account, KindProvider, "/", p.URL)
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	err = d.change(ctx, func(c *change) error {
+		if c.providers[p.ARN] != nil {
+			return &ExistsError{"OpenID Connect provider", p.URL}
+		}
+		if len(c.providers) >= MaxProviders {
+			return &LimitError{"OpenID Connect providers", MaxProviders}
+		}
+		p.Created = c.now
+		return c.putProvider(p)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Provider finds a provider by its ARN.
+func (d *Directory) Provider(arn string) (*IdentityProvider, error) {
+	if p := d.state.Load().providers[arn]; p != nil {
+		return p, nil
+	}
+	return nil, &NotFoundError{"OpenID Connect provider", arn}
+}
+
+// Providers lists all of them, by URL.
+func (d *Directory) Providers() []*IdentityProvider {
+	return slices.SortedFunc(maps.Values(d.state.Load().providers), func(a, b *IdentityProvider) int { return strings.Compare(a.URL, b.URL) })
+}
+
+// UpdateProvider changes a provider's client IDs and thumbprints: fn gets a copy
+// that it may change.
+func (d *Directory) UpdateProvider(ctx context.Context, arn string, fn func(*IdentityProvider) error) error {
+	return d.change(ctx, func(c *change) error {
+		was := c.providers[arn]
+		if was == nil {
+			return &NotFoundError{"OpenID Connect provider", arn}
+		}
+		p := was.copied()
+		if err := fn(p); err != nil {
+			return err
+		}
+		p.URL, p.ARN, p.Created = was.URL, was.ARN, was.Created
+		if err := p.check(); err != nil {
+			return err
+		}
+		return c.putProvider(p)
+	})
+}
+
+// DeleteProvider removes a provider; one that is not there is no error, as with
+// AWS.
+func (d *Directory) DeleteProvider(ctx context.Context, arn string) error {
+	return d.change(ctx, func(c *change) error {
+		if p := c.providers[arn]; p != nil {
+			delete(c.providers, arn)
+			c.delete("provider/" + p.URL)
+		}
+		return nil
+	})
+}
+
+func (c *change) putProvider(p *IdentityProvider) error {
+	c.providers[p.ARN] = p
+	return c.write("provider/"+p.URL, p)
+}
+
+// Tag sets tags of a user, a role, a managed policy or a provider. A key that
+// differs from one it has in case alone takes its place.
+func (d *Directory) Tag(ctx context.Context, r Ref, tags map[string]string) error {
+	return d.editTags(ctx, r, func(has map[string]string) {
+		for k := range tags {
+			maps.DeleteFunc(has, func(old, _ string) bool { return strings.EqualFold(old, k) })
+		}
+		maps.Copy(has, tags)
+	}, tags)
+}
+
+// Untag takes tags away; those that are not there are no error.
+func (d *Directory) Untag(ctx context.Context, r Ref, keys []string) error {
+	return d.editTags(ctx, r, func(has map[string]string) {
+		for _, k := range keys {
+			maps.DeleteFunc(has, func(old, _ string) bool { return strings.EqualFold(old, k) })
+		}
+	}, nil)
+}
+
+func (d *Directory) editTags(ctx context.Context, r Ref, edit func(map[string]string), added map[string]string) error {
+	if err := checkTags(added); err != nil {
+		return err
+	}
+	set := func(tags *map[string]string) error {
+		if *tags == nil {
+			*tags = make(map[string]string)
+		}
+		edit(*tags)
+		return checkTags(*tags)
+	}
+	switch r.Kind {
+	case KindUser, KindRole:
+		return d.edit(ctx, r, func(_ *change, e *Entity) error { return set(&e.Tags) })
+	case KindPolicy:
+		return d.editPolicy(ctx, r.Name, func(_ *change, p *ManagedPolicy) error { return set(&p.Tags) })
+	case KindProvider:
+		return d.UpdateProvider(ctx, r.Name, func(p *IdentityProvider) error { return set(&p.Tags) })
+	}
+	return invalid("a %s has no tags", r.Kind)
+}
+
+// SetAlias gives the account a name in place of the one it has.
+func (d *Directory) SetAlias(ctx context.Context, alias string) error {
+	if err := checkAlias(alias); err != nil {
+		return err
+	}
+	return d.change(ctx, func(c *change) error {
+		c.alias = alias
+		c.records[keyAlias] = []byte(alias)
+		return nil
+	})
+}
+
+// DeleteAlias takes the account's name away.
+func (d *Directory) DeleteAlias(ctx context.Context, alias string) error {
+	return d.change(ctx, func(c *change) error {
+		if c.alias != alias || alias == "" {
+			return &NotFoundError{"account alias", alias}
+		}
+		c.alias = ""
+		c.delete(keyAlias)
+		return nil
+	})
+}
+
+// Alias is the account's name, or empty.
+func (d *Directory) Alias() string { return d.state.Load().alias }

@@ -1,0 +1,174 @@
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"strings"
+
+	"github.com/gust-dev/gust/internal/access/policy"
+)
+
+// ResourcePolicy finds the policy of the resource with exactly this ARN, or a
+// *NotFoundError.
+func (d *Directory) ResourcePolicy(arn string) (Document, error) {
+	if p, ok := d.state.Load().resources[arn]; ok {
+		return p, nil
+	}
+	return Document{}, &NotFoundError{"policy of the resource", arn}
+}
+
+// ChangeResourcePolicy makes what fn returns the policy of a resource; fn gets
+// the one that there is, or nothing, and nobody else changes it meanwhile. An
+// empty document removes it.
+func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn func(was string) (document string, err error)) error {
+	if !strings.HasPrefix(arn, "arn:") || len(arn) > 2048 || strings.ContainsAny(arn, "*?\x00") {
+		return invalid("the resource %q is not named by an ARN without wildcards", cut(arn))
+	}
+	return d.change(ctx, func(c *change) error {
+		was := ""
+		if p, ok := c.resources[arn]; ok {
+			was = p.text
+		}
+		text, err := fn(was)
+		if err != nil {
+			return err
+		}
+		if text == "" {
+			if was != "" {
+				delete(c.resources, arn)
+				c.delete("resource/" + arn)
+			}
+			return nil
+		}
+		what := "policy of " + arn
+		p, err := newDocument(policy.Resource, what, text, MaxResourcePolicy)
+		if err != nil {
+			return err
+		}
+		if was == "" && len(c.resources) >= MaxResources {
+			return &LimitError{"resources with policies", MaxResources}
+		}
+		if err := c.bind(what, p); err != nil {
+			return err
+		}
+		c.resources[arn] = p
+		return c.write("resource/"+arn, p)
+	})
+}
+
+// Sweep forgets the policies of functions that are no longer declared, so that a
+// function that gets the name later does not inherit them. The node calls it
+// when functions were removed.
+func (d *Directory) Sweep(ctx context.Context) error {
+	return d.change(ctx, func(c *change) error {
+		functions := d.functions()
+		prefix := d.place.FunctionARN("")
+		for arn := range maps.Keys(c.resources) {
+			name, ok := strings.CutPrefix(arn, prefix)
+			name, _, _ = strings.Cut(name, ":") // without a version or an alias
+			if ok && functions[name] == nil {
+				delete(c.resources, arn)
+				c.delete("resource/" + arn)
+			}
+		}
+		return nil
+	})
+}
+
+// bind finds the unique IDs of the users and roles whom a new document names as
+// its principals: they are meant, and not who gets their names when they are
+// gone. A name of nobody is refused, as AWS does.
+func (c *change) bind(what string, d Document) error {
+	var doc struct{ Statement statements }
+	if err := json.Unmarshal(d.JSON(), &doc); err != nil {
+		return &MalformedPolicyError{what, err}
+	}
+	d.bound = make(map[string]string)
+	for _, s := range doc.Statement {
+		for _, arn := range append(s.Principal.AWS, s.NotPrincipal.AWS...) {
+			id, err := c.idOf(arn)
+			if err != nil {
+				return &MalformedPolicyError{what, err}
+			}
+			if id != "" {
+				d.bound[arn] = id
+			}
+		}
+	}
+	return nil
+}
+
+// idOf is the unique ID of the user or the role whom an ARN names, of a role's
+// session that of the role, and empty for the account and for what is of another
+// account.
+func (c *change) idOf(arn string) (string, error) {
+	if session, ok := strings.CutPrefix(arn, "arn:aws:sts::"+c.account+":assumed-role/"); ok {
+		name, _, _ := strings.Cut(session, "/")
+		if e := c.d.find(c.state, Role(name)); e != nil {
+			return e.ID, nil
+		}
+		return "", invalid("it names a session of the role %q, which is not of this account", cut(name))
+	}
+	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::"+c.account+":")
+	if !ok || rest == "root" {
+		return "", nil
+	}
+	e := c.d.byARN(c.state, arn)
+	if e == nil || e.Kind == KindGroup {
+		return "", invalid("it names the principal %q, who is not a user or a role of this account", cut(arn))
+	}
+	return e.ID, nil
+}
+
+// byARN finds a user, a group or a role by exactly its ARN, or nil.
+func (d *Directory) byARN(st *state, arn string) *Entity {
+	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::"+st.account+":")
+	if !ok {
+		return nil
+	}
+	kind, path, _ := strings.Cut(rest, "/")
+	e := d.find(st, Ref{Kind(kind), path[strings.LastIndexByte(path, '/')+1:]})
+	if e == nil || e.ARN != arn {
+		return nil
+	}
+	return e
+}
+
+// statements and names read what policy documents may have one of, or a list.
+type statements []struct{ Principal, NotPrincipal principal }
+
+type principal struct{ AWS names }
+
+func (p *principal) UnmarshalJSON(data []byte) error {
+	if string(data) == `"*"` {
+		return nil
+	}
+	type object principal
+	return json.Unmarshal(data, (*object)(p))
+}
+
+func (s *statements) UnmarshalJSON(data []byte) error {
+	type list statements
+	if len(data) > 0 && data[0] == '{' {
+		data = append(append([]byte{'['}, data...), ']')
+	}
+	return json.Unmarshal(data, (*list)(s))
+}
+
+type names []string
+
+func (n *names) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*n = names{one}
+		return nil
+	}
+	var many []string
+	if err := json.Unmarshal(data, &many); err != nil {
+		return errors.New("a principal is neither a text nor a list of texts")
+	}
+	*n = many
+	return nil
+}

@@ -1,0 +1,2 @@
+// Package iam speaks the AWS IAM API.
+package iam

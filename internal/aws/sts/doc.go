@@ -1,0 +1,2 @@
+// Package sts speaks the AWS Security Token Service API.
+package sts

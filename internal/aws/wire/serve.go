@@ -1,0 +1,422 @@
+package wire
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/aws/cbor"
+)
+
+// Limits of a request, where a service does not have its own.
+const (
+	// DefaultMaxBody bounds a body, in bytes.
+	DefaultMaxBody = 1 * gust.MB
+	// MaxHeaders bounds the names and values of all headers together, as AWS
+	// does, in bytes.
+	MaxHeaders = 32 * gust.KB
+	// MaxDepth bounds how deep a document is nested, in all protocols: DynamoDB's
+	// items, of 32 levels, are up to 67 deep.
+	MaxDepth = cbor.MaxDepth
+	// MaxMembers bounds the members of one list or map.
+	MaxMembers = 20000
+	// MaxParameters bounds the parameters of a query.
+	MaxParameters = 4000
+)
+
+// bodyTimeout is how long the whole body of a request may take.
+const bodyTimeout = time.Minute
+
+// Guard lets requests in: *guard.Guard.
+type Guard interface {
+	// Admit tells who sent a request. Its error is an *access.Error, or
+	// gust.ErrTooLarge.
+	Admit(r *http.Request, requestID string) (Call, error)
+	// Anonymous is for operations that are not signed.
+	Anonymous(r *http.Request, requestID string) Call
+}
+
+// Call is one request that was let in: *guard.Call.
+type Call interface {
+	// Context is one from which the operation finds the call.
+	Context(context.Context) context.Context
+	// Allow tells whether who asks may do all of it.
+	Allow(context.Context, ...access.Need) error
+	// Record notes that something is to be done; end is told how it went.
+	Record(ctx context.Context, level Level, action, resource string) (end func(error) error, err error)
+}
+
+// Options are what a Handler works with.
+type Options struct {
+	Services []*Service
+	Guard    Guard
+	// Logger gets the node's own failures; nil is slog.Default.
+	Logger *slog.Logger
+}
+
+// Handler is the door of all services.
+type Handler struct {
+	services []*service
+	guard    Guard
+	logger   *slog.Logger
+}
+
+// service is a Service made ready.
+type service struct {
+	*Service
+	operations map[string]*operation
+	routes     []route // of the REST protocols
+	maxBody    int64
+	details    map[reflect.Type]*structure // of faults
+}
+
+// operation is an Operation made ready.
+type operation struct {
+	Operation
+	Binding
+	name    string
+	in, out *structure
+	// of REST: the members of the path's labels, of the query by name, and the
+	// one that takes all else of the query.
+	labels []*field
+	query  map[string]*field
+	rest   *field
+}
+
+// New makes the handler of services. It refuses tables that do not fit their
+// models. When an answer breaks off in its middle the handler panics with
+// http.ErrAbortHandler, as net/http wants it.
+func New(o Options) (*Handler, error) {
+	h := &Handler{guard: o.Guard, logger: o.Logger}
+	if h.logger == nil {
+		h.logger = slog.Default()
+	}
+	for _, s := range o.Services {
+		ready, err := prepare(s)
+		if err != nil {
+			return nil, fmt.Errorf("the AWS service %s: %w", s.Name, err)
+		}
+		h.services = append(h.services, ready)
+	}
+	return h, nil
+}
+
+func prepare(s *Service) (*service, error) {
+	p := newPlanner(s.Model)
+	ready := &service{Service: s, operations: map[string]*operation{}, maxBody: s.MaxBody, details: map[reflect.Type]*structure{}}
+	if ready.maxBody == 0 {
+		ready.maxBody = DefaultMaxBody
+	}
+	bindings := map[string]Binding{}
+	for _, b := range s.Bindings {
+		bindings[b.Name] = b
+	}
+	var err error
+	for _, o := range s.Operations {
+		op := &operation{Operation: o, Binding: bindings[o.Name], name: o.Name}
+		switch {
+		case op.Binding.Name == "":
+			return nil, fmt.Errorf("its model has no operation %s", o.Name)
+		case ready.operations[o.Name] != nil:
+			return nil, fmt.Errorf("the operation %s is there twice", o.Name)
+		case o.Note == "":
+			return nil, fmt.Errorf("the operation %s does not say how it is carried out, or what to do instead", o.Name)
+		}
+		if o.Run.run != nil {
+			if op.in, err = p.structure(o.Run.in); err == nil {
+				op.out, err = p.structure(o.Run.out)
+			}
+			if err == nil && op.Path != "" {
+				err = op.bindTo()
+			}
+			if err != nil {
+				return nil, fmt.Errorf("the operation %s: %w", o.Name, err)
+			}
+		}
+		ready.operations[o.Name] = op
+	}
+	for _, b := range s.Bindings {
+		op := ready.operations[b.Name]
+		if op == nil {
+			return nil, fmt.Errorf("the operation %s is neither carried out nor refused", b.Name)
+		}
+		if b.Path != "" {
+			ready.routes = append(ready.routes, newRoute(op))
+		}
+	}
+	sortRoutes(ready.routes)
+	for name, f := range s.Faults {
+		if f.Detail == nil {
+			continue
+		}
+		t := reflect.TypeOf(f.Detail)
+		if ready.details[t], err = p.structure(t); err != nil {
+			return nil, fmt.Errorf("the error %s: %w", name, err)
+		}
+	}
+	p.settle()
+	return ready, nil
+}
+
+// exchange is one request on its way through the door.
+type exchange struct {
+	handler  *Handler
+	id       string
+	w        http.ResponseWriter
+	r        *http.Request
+	body     []byte
+	protocol Protocol
+	codec    codec
+	service  *service
+	op       *operation
+	labels   []string // of the path, unescaped
+	form     []parameter
+}
+
+// codec reads requests and writes answers in one protocol.
+type codec interface {
+	// decode reads a request into the operation's input. What is missing goes
+	// to found.
+	decode(x *exchange, in reflect.Value, found *findings) error
+	// encode writes the answer. An error means that nothing has been written.
+	encode(x *exchange, out reflect.Value) error
+	// fail writes an error.
+	fail(x *exchange, e *Error)
+}
+
+type exchangeKey struct{}
+
+// RequestID is the id of the request that an operation runs for.
+func RequestID(ctx context.Context) string { return from(ctx).id }
+
+// RequestHeader are the headers of the request that an operation runs for. They
+// are not to be changed.
+func RequestHeader(ctx context.Context) http.Header { return from(ctx).r.Header }
+
+// ResponseHeader takes headers of the answer that its type does not have.
+func ResponseHeader(ctx context.Context) http.Header { return from(ctx).w.Header() }
+
+func from(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{handler: h, id: uuid.NewString(), w: w, r: r}
+	err := h.serve(x)
+	if err == nil {
+		return
+	}
+	e := x.describe(err)
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
+	}
+	x.codec.fail(x, e)
+}
+
+// describe is an error as the service tells it. The node's own failures are
+// logged.
+func (x *exchange) describe(err error) *Error {
+	e, failed := x.service.answerTo(x.protocol, err)
+	if failed {
+		x.handler.logger.Error("an AWS API failed", "service", x.service.Name, "operation", x.operationName(), "request_id", x.id, "error", err.Error())
+	}
+	return e
+}
+
+func (x *exchange) operationName() string {
+	if x.op == nil {
+		return ""
+	}
+	return x.op.name
+}
+
+// serve carries a request out. An error means that nothing has been written.
+func (h *Handler) serve(x *exchange) error {
+	asked := h.tell(x)
+	if x.protocol == RESTXML {
+		x.w.Header().Set("x-amz-request-id", x.id)
+	} else {
+		x.w.Header()["X-Amzn-Requestid"] = []string{x.id}
+	}
+	if size := headerBytes(x.r); size > MaxHeaders {
+		return problemf(tooLarge, "the headers of the request have %d bytes, over the limit of %d", size, MaxHeaders)
+	}
+	var call Call
+	var err error
+	if signed := carriesCredential(x.r); signed {
+		if call, err = h.guard.Admit(x.r, x.id); err != nil {
+			return err
+		}
+	}
+	if asked != nil {
+		if call == nil {
+			return &access.Error{Code: access.Missing, Detail: "no credential"}
+		}
+		return asked
+	}
+	if err := x.find(h); err != nil {
+		if call == nil && !isFault(err, tooLarge, slow) {
+			return &access.Error{Code: access.Missing, Detail: "no credential"}
+		}
+		return err
+	}
+	if call == nil {
+		if !x.op.Open {
+			return &access.Error{Code: access.Missing, Detail: "no credential"}
+		}
+		call = h.guard.Anonymous(x.r, x.id)
+	}
+	if x.op.Run.run == nil {
+		return problemf(refused, "the %s operation %s is not carried out by Gust: %s", x.service.Title, x.op.name, x.op.Note)
+	}
+	return x.run(call)
+}
+
+// run decodes the request, asks whether it may be, carries it out and answers.
+func (x *exchange) run(call Call) error {
+	run := &x.op.Run
+	in := run.alloc()
+	value := reflect.ValueOf(in).Elem()
+	var found findings
+	if err := x.codec.decode(x, value, &found); err != nil {
+		return err
+	}
+	if !x.op.in.sound {
+		found.validate(&node{kind: kindStruct, fields: x.op.in}, value, nil)
+	}
+	if err := found.error(); err != nil {
+		return err
+	}
+	ctx := call.Context(context.WithValue(x.r.Context(), exchangeKey{}, x))
+	action, resource := x.service.Name+":"+x.op.name, "*"
+	if run.needs != nil {
+		needs := run.needs(in)
+		if err := call.Allow(ctx, needs...); err != nil {
+			return err
+		}
+		if len(needs) > 0 {
+			action, resource = needs[0].Action, needs[0].Resource
+		}
+	}
+	end := func(err error) error { return err }
+	if x.op.Level != Data {
+		var err error
+		if end, err = call.Record(ctx, x.op.Level, action, resource); err != nil {
+			return err
+		}
+	}
+	out, err := run.run(ctx, in)
+	if err = end(err); err != nil {
+		return err
+	}
+	return x.codec.encode(x, reflect.ValueOf(out).Elem())
+}
+
+// readBody takes the request's body, if it has not been read yet.
+func (x *exchange) readBody() error {
+	if x.body != nil {
+		return nil
+	}
+	limit := int64(DefaultMaxBody)
+	if x.service != nil && x.service.Service != nil {
+		limit = x.service.maxBody
+	}
+	if x.r.ContentLength > limit {
+		return problemf(tooLarge, "the request's body has %d bytes, over the limit of %d", x.r.ContentLength, limit)
+	}
+	if body, ok := access.Body(x.r); ok {
+		x.body = body
+	} else if x.r.Body == nil || x.r.Body == http.NoBody {
+		x.body = []byte{}
+	} else if err := x.receive(limit); err != nil {
+		return err
+	}
+	if int64(len(x.body)) > limit {
+		return problemf(tooLarge, "the request's body is over the limit of %d bytes", limit)
+	}
+	return x.unpack(limit)
+}
+
+// unpack takes a body out of gzip, in which SDKs send large ones to some services.
+// It may be no larger than the limit then, either.
+func (x *exchange) unpack(limit int64) error {
+	encoding := x.r.Header["Content-Encoding"]
+	if len(encoding) == 0 || len(x.body) == 0 {
+		return nil
+	}
+	if len(encoding) > 1 || encoding[0] != "gzip" {
+		return problemf(malformed, "the Content-Encoding of a request is gzip, or there is none, not %s", quoted(strings.Join(encoding, ", ")))
+	}
+	r, err := gzip.NewReader(bytes.NewReader(x.body))
+	if err == nil {
+		x.body, err = io.ReadAll(io.LimitReader(r, limit+1))
+	}
+	switch {
+	case err != nil:
+		return problemf(malformed, "the request's body is not in gzip: %v", err)
+	case int64(len(x.body)) > limit:
+		return problemf(tooLarge, "the request's body is over the limit of %d bytes when it is taken out of gzip", limit)
+	}
+	return nil
+}
+
+// receive reads the body, or a byte more than the limit of it.
+func (x *exchange) receive(limit int64) error {
+	// The deadline is taken back after the body, not at the end: net/http
+	// watches the connection for the client's leaving from then on.
+	control := http.NewResponseController(x.w)
+	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
+		defer control.SetReadDeadline(time.Time{}) //nolint:errcheck // what failed is the connection
+	}
+	var buf bytes.Buffer
+	if n := x.r.ContentLength; n > 0 {
+		buf.Grow(int(min(n, 64*gust.KB)) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problemf(slow, "the body of the request did not come within %v", bodyTimeout)
+	case err != nil:
+		return problemf(malformed, "the body of the request broke off: %v", err)
+	}
+	if x.body = buf.Bytes(); x.body == nil {
+		x.body = []byte{}
+	}
+	return nil
+}
+
+// headerBytes is the size of a request's headers.
+func headerBytes(r *http.Request) int {
+	size := 0
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	return size
+}
+
+func isFault(err error, kinds ...fault) bool {
+	p := (*problem)(nil)
+	if !errors.As(err, &p) {
+		return false
+	}
+	for _, k := range kinds {
+		if p.kind == k {
+			return true
+		}
+	}
+	return false
+}
