@@ -38,7 +38,7 @@ func New(o Options) *wire.Service {
 		s.simulation(), s.absent(), refused())
 	for i := range ops {
 		if ops[i].Note == "" {
-			ops[i].Note = "all of it"
+			ops[i].Note = "whole"
 		}
 	}
 	return &wire.Service{Model: &model, Operations: ops, Errors: describe}

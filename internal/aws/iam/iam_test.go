@@ -145,6 +145,7 @@ func TestLifeOfEverything(t *testing.T) {
 		{"CreateOpenIDConnectProvider Url=https://issuer.example.com/a ThumbprintList.member.1=" + fingerprint, "EntityAlreadyExists", "Provider with url https://issuer.example.com/a already exists."},
 		{"CreateOpenIDConnectProvider Url=http://issuer.example.com ThumbprintList.member.1=" + fingerprint, "ValidationError", "Invalid Open ID Connect Provider URL"},
 		{"CreateOpenIDConnectProvider Url=https://127.0.0.1:1", "OpenIdIdpCommunicationError", "give its thumbprint in ThumbprintList"},
+		{"CreateOpenIDConnectProvider Url=http://localhost:8080/realms/a/ ClientIDList.member.1=app", "", arn + "oidc-provider/localhost:8080/realms/a<"},
 		{"AddClientIDToOpenIDConnectProvider OpenIDConnectProviderArn=" + arn + "oidc-provider/issuer.example.com/a ClientID=two", "", ""},
 		{"RemoveClientIDFromOpenIDConnectProvider OpenIDConnectProviderArn=" + arn + "oidc-provider/issuer.example.com/a ClientID=app", "", ""},
 		{"GetOpenIDConnectProvider OpenIDConnectProviderArn=" + arn + "oidc-provider/issuer.example.com/a", "", "<ClientIDList><member>two</member></ClientIDList>"},

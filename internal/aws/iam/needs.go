@@ -138,7 +138,8 @@ func (s *server) future(kind identity.Kind, path, name string) string {
 		path = "/"
 	}
 	if kind == identity.KindProvider {
-		path, name = "/", strings.TrimSuffix(strings.TrimPrefix(name, "https://"), "/")
+		_, rest, _ := strings.Cut(name, "://")
+		path, name = "/", strings.TrimSuffix(rest, "/")
 	}
 	return "arn:aws:iam::" + s.Place.Account + ":" + string(kind) + path + name
 }

@@ -109,7 +109,7 @@ func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWi
 		if err != nil {
 			return oidc.Provider{}, err
 		}
-		return oidc.Provider{Issuer: "https://" + p.URL, Audiences: p.ClientIDs, Thumbprints: p.Thumbprints}, nil
+		return oidc.Provider{Issuer: p.Issuer(), Audiences: p.ClientIDs, Thumbprints: p.Thumbprints}, nil
 	})
 	if e := (*oidc.Error)(nil); errors.As(err, &e) && e.Err != nil {
 		// What was asked, and where, is not for those who only may try.
@@ -129,7 +129,7 @@ func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWi
 	}
 	return &AssumeRoleWithWebIdentityResponse{Credentials: credentials(session), AssumedRoleUser: assumed(session), PackedPolicySize: packed(session, ask.Limits),
 		SourceIdentity: some(session.SourceIdentity), SubjectFromWebIdentityToken: &session.Subject, Audience: &session.Audience,
-		Provider: some(strings.TrimPrefix(claims.Issuer, "https://"))}, nil
+		Provider: &session.Provider}, nil
 }
 
 func (s *server) getSessionToken(ctx context.Context, in *GetSessionTokenRequest) (*GetSessionTokenResponse, error) {

@@ -315,7 +315,7 @@ func TestWebIdentity(t *testing.T) {
 	}
 	a := assume(is.token(is.key, map[string]any{"https://aws.amazon.com/tags": map[string]any{"principal_tags": map[string]any{"branch": []string{"main"}}}}))
 	s := session(t, a)
-	if a.Text("SubjectFromWebIdentityToken") != "repo:me" || a.Text("Audience") != "app" || a.Text("Provider") == "" || !strings.HasSuffix(a.Text("Arn"), ":assumed-role/ci/build") {
+	if a.Text("SubjectFromWebIdentityToken") != "repo:me" || a.Text("Audience") != "app" || a.Text("Provider") != arn+"oidc-provider/"+is.url || !strings.HasSuffix(a.Text("Arn"), ":assumed-role/ci/build") {
 		t.Error(a.Body)
 	}
 	if a := d.Call(s, "iam", "ListUsers"); !a.Is("") {
