@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	gust "github.com/gust-dev/gust"
-	"github.com/gust-dev/gust/internal/access/policy"
 )
 
 // document is a function's policy: who but its own account's principals may do
@@ -122,14 +121,14 @@ func (s *server) changePolicy(ctx context.Context, label string, qualifier, want
 		return "", err
 	}
 	arn = n.arn(s.Place)
-	return arn, s.Directory.ChangeResourcePolicy(ctx, arn, func(was *policy.Document) (string, error) {
+	return arn, s.Directory.ChangeResourcePolicy(ctx, arn, func(was string) (string, error) {
 		doc := &document{Version: "2012-10-17", ID: "default"}
 		at := ""
-		if was != nil {
-			if err := json.Unmarshal(was.JSON(), doc); err != nil {
+		if was != "" {
+			if err := json.Unmarshal([]byte(was), doc); err != nil {
 				return "", fmt.Errorf("the policy of %s: %w", arn, gust.ErrCorrupt)
 			}
-			at = revision(was.JSON())
+			at = revision([]byte(was))
 		}
 		if want != nil && *want != at {
 			return "", fault("PreconditionFailedException",

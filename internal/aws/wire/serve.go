@@ -20,6 +20,7 @@ import (
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/guard"
+	"github.com/gust-dev/gust/internal/aws/cbor"
 )
 
 // Limits of a request, where a service does not have its own.
@@ -29,8 +30,9 @@ const (
 	// MaxHeaders bounds the names and values of all headers together, as AWS
 	// does, in bytes.
 	MaxHeaders = 32 * gust.KB
-	// MaxDepth bounds how deep a document is nested.
-	MaxDepth = 64
+	// MaxDepth bounds how deep a document is nested, in all protocols: DynamoDB's
+	// items, of 32 levels, are up to 67 deep.
+	MaxDepth = cbor.MaxDepth
 	// MaxMembers bounds the members of one list or map.
 	MaxMembers = 20000
 	// MaxParameters bounds the parameters of a query.

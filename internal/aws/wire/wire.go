@@ -58,6 +58,9 @@ type Model struct {
 // than one, {Name+}, and with the query that has to be there, if any.
 type Binding struct {
 	Name, Method, Path string
+	// Wants are what tells the operation from others of the same path:
+	// parameters of the query ("?uploadId") and headers that it has to have.
+	Wants []string
 	// Status of success; 0 is 200.
 	Status int
 }

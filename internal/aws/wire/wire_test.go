@@ -67,7 +67,8 @@ var shopModel = Model{
 // errShop are what the operation Fail returns, by name.
 var errShop = map[string]error{
 	"nothing": gust.ErrNotFound, "broken": errors.New("the disk is on fire"), "closing": gust.ErrClosing,
-	"own": &Error{Name: "ConflictException", Status: 409, Message: "taken", RetryAfter: 1500 * time.Millisecond},
+	"secret": errors.New("the password is hunter2"),
+	"own":    &Error{Name: "ConflictException", Status: 409, Message: "taken", RetryAfter: 1500 * time.Millisecond},
 }
 
 func shop() *Service {
@@ -184,6 +185,9 @@ func depot() *Service {
 	return &Service{Model: &depotModel, Operations: append([]Operation{
 		{Name: "Fetch", Level: Data, Note: "whole", Run: Do(func(_ context.Context, in *fetchRequest) (*fetchResponse, error) {
 			body := fmt.Sprintf("%s|%s|%v|%v|%s", in.Box, in.Path, in.Kinds, in.Since, in.Body)
+			if in.Limit != nil && (*in.Limit < 200 || *in.Limit > 599) {
+				in.Limit = nil
+			}
 			return &fetchResponse{Match: in.Match, Made: in.Since, Meta: in.Meta, Body: []byte(body), Code: in.Limit}, nil
 		}, nil)},
 		{Name: "Store", Level: Write, Note: "whole", Run: Do(func(_ context.Context, in *storeRequest) (*storeRequest, error) { return in, nil }, nil)},
