@@ -54,7 +54,7 @@ func FromGrants(place gust.Place, grants []gust.Grant) (*Document, error) {
 func shortDocument(place gust.Place, grants []gust.Grant) []byte {
 	doc := short{Version: version2012, Statement: []shortStatement{}}
 	for _, g := range grants {
-		s := shortStatement{Sid: g.Sid, Effect: "Allow", Action: g.Actions, Condition: g.When}
+		s := shortStatement{Sid: g.Sid, Effect: "Allow", Action: append([]string{}, g.Actions...), Resource: []string{}, Condition: g.When}
 		if g.Effect == gust.Deny {
 			s.Effect = "Deny"
 		}
