@@ -102,6 +102,7 @@ func TestCheckGrants(t *testing.T) {
 	}
 	for _, ok := range [][]gust.Grant{
 		nil, with(gust.Grant{Sid: "A"}), one(gust.Deny, "*", "function:worker"), one(gust.Allow, "lambda:*", "function:worker"),
+		one(gust.Allow, "gust:WarmFunction", "function:worker"),
 		one(gust.Allow, "bedrock:InvokeModel", "*"), one(gust.Allow, "s3:GetObject", "arn:aws:s3:::b/${aws:PrincipalTag/team}/*"),
 	} {
 		if _, err := policy.FromGrants(gust.DefaultPlace, ok); err != nil {
