@@ -1,8 +1,16 @@
 package conformance
 
 import (
+	"errors"
+	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/smithy-go"
 )
 
 // said is what a function tells of its own call.
@@ -54,4 +62,40 @@ func TestRoles(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// TestRolesOfAnotherDeploy: a policy that is taken back holds for credentials that
+// are out already, wherever they got to.
+func TestRolesOfAnotherDeploy(t *testing.T) {
+	dir := t.TempDir()
+	for _, source := range []string{"python", "target"} {
+		copyTree(t, filepath.Join("testdata/roles", source), filepath.Join(dir, source))
+	}
+	text := `
+app: roles-again
+functions:
+  target: {runtime: python, source: ./target, handler: app.handler, network: none}
+  roles-again: {runtime: python, source: ./python, handler: app.handler, network: none, timeout: 10s, memory: 256MB%s}
+`
+	manifest(t, dir, fmt.Sprintf(text, ", policy: [{allow: lambda:InvokeFunction, on: function:target}]"))
+	deploy(t, dir, "roles-again")
+	parts := strings.Split(invoke[said](t, "roles-again", map[string]string{"do": "credentials"}).Answer, ",")
+	if len(parts) != 3 {
+		t.Fatalf("the function has no credentials: %q", parts)
+	}
+	client := sdk(func(o *lambda.Options) {
+		o.Credentials = credentials.NewStaticCredentialsProvider(parts[0], parts[1], parts[2])
+	})
+	in := &lambda.InvokeInput{FunctionName: aws.String("target"), Payload: []byte(`{"from": "outside"}`)}
+	if out, err := client.Invoke(t.Context(), in); err != nil || string(out.Payload) != `{"came": "outside"}` {
+		t.Fatalf("what was allowed: %v", err)
+	}
+	manifest(t, dir, fmt.Sprintf(text, ""))
+	if _, err := shared.gust(t.Context(), "deploy", dir); err != nil {
+		t.Fatal(err)
+	}
+	var refused smithy.APIError
+	if _, err := client.Invoke(t.Context(), in); !errors.As(err, &refused) || refused.ErrorCode() != "AccessDeniedException" {
+		t.Errorf("what is allowed no more: %v", err)
+	}
 }

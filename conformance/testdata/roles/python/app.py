@@ -8,7 +8,14 @@ config = Config(retries={"total_max_attempts": 1})
 aws_lambda = boto3.client("lambda", config=config)
 sts = boto3.client("sts", config=config)
 
+
+def credentials(event):
+    c = boto3.Session().get_credentials().get_frozen_credentials()
+    return ",".join([c.access_key, c.secret_key, c.token])
+
+
 commands = {
+    "credentials": credentials,
     "who": lambda event: sts.get_caller_identity()["Arn"],
     "invoke": lambda event: aws_lambda.invoke(FunctionName=event["function"], Payload=b'{"from": "a function"}')["Payload"].read().decode(),
 }
