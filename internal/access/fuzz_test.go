@@ -171,6 +171,46 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
+// A thousand principals in turn, each with requests of its own.
+func BenchmarkVerifyThousand(b *testing.B) {
+	body := bytes.Repeat([]byte("x"), 1<<10)
+	keys, requests := keyring{}, make([]*http.Request, 1000)
+	for i := range requests {
+		key := newKey(testTime)
+		keys[[2]string{key.ID, ""}] = &Credential{KeyID: key.ID, Secret: key.Secret, Principal: &Principal{}}
+		out, s := newRequest(b, body), newSigner()
+		s.key = key
+		s.sign(out, body)
+		requests[i] = received(b, out)
+	}
+	auth := New(keys, Options{Now: func() time.Time { return testTime }})
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r := requests[i%len(requests)]
+		r.Body = readCloser{bytes.NewReader(body)}
+		if _, err := auth.Authenticate(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPresigned(b *testing.B) {
+	out, err := http.NewRequest("GET", "http://127.0.0.1:4566/bucket/key", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := newSigner()
+	s.service = "s3"
+	s.presign(out, unsignedPayload, "3600")
+	in, auth := received(b, out), testAuthenticator(Options{})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := auth.Authenticate(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkBearer(b *testing.B) {
 	in := received(b, newRequest(b, nil))
 	in.Header.Set("Authorization", "Bearer "+testKey.Token())

@@ -1,91 +1,8 @@
 package policy
 
 import (
-	"math"
-	"slices"
 	"strings"
 )
-
-// index finds the statements that can be about an action. The numbers in a list
-// are statements, in order.
-type index struct {
-	anywhere []uint16 // of every service: "*" and NotAction
-	services map[string]*serviceIndex
-}
-
-type serviceIndex struct {
-	exact    map[string][]uint16 // by action, lower case: "lambda:invokefunction"
-	patterns []uint16            // with wildcards
-}
-
-func makeIndex(statements []statement) index {
-	x := index{services: make(map[string]*serviceIndex)}
-	add := func(list *[]uint16, i int) {
-		if n := len(*list); n == 0 || (*list)[n-1] != uint16(i) {
-			*list = append(*list, uint16(i))
-		}
-	}
-	for i := range statements {
-		if statements[i].notActions {
-			add(&x.anywhere, i)
-			continue
-		}
-		for _, a := range statements[i].actions {
-			text := strings.ToLower(a.raw)
-			service, name, _ := strings.Cut(text, ":")
-			if service == "*" {
-				add(&x.anywhere, i)
-				continue
-			}
-			s := x.services[service]
-			if s == nil {
-				s = &serviceIndex{exact: make(map[string][]uint16)}
-				x.services[service] = s
-			}
-			if strings.ContainsAny(name, "*?") {
-				add(&s.patterns, i)
-			} else {
-				list := s.exact[text]
-				add(&list, i)
-				s.exact[text] = list
-			}
-		}
-	}
-	return x
-}
-
-// candidates walks three lists of statements as one, in order.
-type candidates struct{ exact, patterns, anywhere []uint16 }
-
-// of finds the candidates for an action in lower case.
-func (x *index) of(action []byte) candidates {
-	c := candidates{anywhere: x.anywhere}
-	if colon := slices.Index(action, ':'); colon >= 0 {
-		if s := x.services[string(action[:colon])]; s != nil {
-			c.exact, c.patterns = s.exact[string(action)], s.patterns
-		}
-	}
-	return c
-}
-
-// next is the number of the next statement, and false at the end.
-func (c *candidates) next() (int, bool) {
-	least := uint16(math.MaxUint16)
-	for _, list := range [...][]uint16{c.exact, c.patterns, c.anywhere} {
-		if len(list) > 0 {
-			least = min(least, list[0])
-		}
-	}
-	if least == math.MaxUint16 {
-		return 0, false
-	}
-	for _, list := range [...]*[]uint16{&c.exact, &c.patterns, &c.anywhere} {
-		if len(*list) > 0 && (*list)[0] == least {
-			*list = (*list)[1:]
-		}
-	}
-	return int(least), true
-}
 
 // Rights are Layers made ready for deciding. They never change.
 type Rights struct {
@@ -93,6 +10,7 @@ type Rights struct {
 	limited     bool // a session policy counts
 	hasBoundary bool
 	documents   []layered
+	index       index
 }
 
 type layered struct {
@@ -106,6 +24,7 @@ func Compile(l Layers) *Rights {
 	r := &Rights{root: l.Root, limited: l.Limited, hasBoundary: l.Boundary != nil}
 	add := func(layer Layer, list ...Attached) {
 		for _, a := range list {
+			r.index.add(len(r.documents), a.Document.statements)
 			r.documents = append(r.documents, layered{a, layer})
 		}
 	}
@@ -117,13 +36,6 @@ func Compile(l Layers) *Rights {
 		add(LayerSession, l.Session...)
 	}
 	return r
-}
-
-// found is what a document says about a request: the first statement that denies
-// it, or else the first of those that allow it furthest.
-type found struct {
-	deny, allow *statement
-	reach       reach
 }
 
 // Decide decides. resource is the resource's own policy, a role's trust policy
@@ -160,57 +72,63 @@ func (r *Rights) decide(req *Request, resource *Document) (Decision, *statement,
 		action[i] = lower(req.Action[i])
 	}
 
-	// What allows in each layer, with the number of its document.
-	identity, boundary, session := r.root, !r.hasBoundary, !r.limited
-	var by *statement
-	byDocument := -1
-	for i := range r.documents {
-		d := &r.documents[i]
-		allows := &identity
-		switch d.layer {
-		case LayerBoundary:
-			allows = &boundary
-		case LayerSession:
-			allows = &session
+	// The first statement of each sort that is about the request.
+	deny, identity, boundary, session := nowhere, nowhere, nowhere, nowhere
+	r.index.visit(action, req.Resource, func(p place) {
+		d := &r.documents[p.document()]
+		s := &d.Document.statements[p.statement()]
+		first := &identity
+		switch {
+		case s.deny:
+			first = &deny
+		case d.layer == LayerBoundary:
+			first = &boundary
+		case d.layer == LayerSession:
+			first = &session
 		}
-		f := d.Document.find(action, req, r.hasBoundary, *allows)
-		if f.deny != nil {
-			return Decision{Denied: true, Layer: d.layer, Policy: d.Name, Statement: f.deny.label}, f.deny, i
+		if p < *first && s.covers(req) {
+			*first = p
 		}
-		if f.allow != nil {
-			if *allows = true; d.layer == LayerIdentity && by == nil {
-				by, byDocument = f.allow, i
-			}
-		}
+	})
+	if deny != nowhere {
+		return r.because(deny, true)
 	}
 	var f found
 	if resource != nil {
-		f = resource.find(action, req, r.hasBoundary, false)
+		f = resource.find(action, req, r.hasBoundary)
 		if f.deny != nil {
 			return Decision{Denied: true, Layer: LayerResource, Policy: resourcePolicy, Statement: f.deny.label}, f.deny, len(r.documents)
 		}
 	}
 
+	allowed := r.root || identity != nowhere
+	inBoundary := !r.hasBoundary || boundary != nowhere
+	inSession := !r.limited || session != nowhere
 	foreign := isForeign(req)
-	within := boundary && session
 	named := trust || foreign || !req.Subject.isOfAccount() // only who is named may
 	switch {
-	case f.reach == direct && !foreign, f.reach == bounded && within && !foreign:
+	case f.reach == direct && !foreign, f.reach == bounded && inBoundary && inSession && !foreign, r.root && f.reach != nobody:
 		return Decision{Allowed: true, Layer: LayerResource, Policy: resourcePolicy, Statement: f.allow.label}, f.allow, len(r.documents)
 	case named && f.reach == nobody:
 		return Decision{Layer: LayerResource}, nil, -1
-	case !identity && f.reach != bounded:
+	case !allowed && f.reach != bounded:
 		return Decision{Layer: LayerIdentity}, nil, -1
-	case !boundary:
+	case !inBoundary:
 		return Decision{Layer: LayerBoundary}, nil, -1
-	case !session:
+	case !inSession:
 		return Decision{Layer: LayerSession}, nil, -1
-	case !identity:
+	case !allowed: // another account's role, which its own account does not allow
 		return Decision{Layer: LayerIdentity}, nil, -1
-	case by == nil: // root, whom the trust policy names
-		return Decision{Allowed: true, Layer: LayerResource, Policy: resourcePolicy, Statement: f.allow.label}, f.allow, len(r.documents)
 	}
-	return Decision{Allowed: true, Layer: LayerIdentity, Policy: r.documents[byDocument].Name, Statement: by.label}, by, byDocument
+	return r.because(identity, false)
+}
+
+// because is the decision that follows from a statement of the principal's own
+// policies.
+func (r *Rights) because(p place, denied bool) (Decision, *statement, int) {
+	d := &r.documents[p.document()]
+	s := &d.Document.statements[p.statement()]
+	return Decision{Allowed: !denied, Denied: denied, Layer: d.layer, Policy: d.Name, Statement: s.label}, s, p.document()
 }
 
 // isForeign tells whether the resource is of another account than who asks.
@@ -230,33 +148,31 @@ func isForeign(req *Request) bool {
 	return isAccount(account) && account != req.Subject.Account
 }
 
-// find looks for the statements that decide. allowed tells that only a deny is
-// of interest any more.
-func (d *Document) find(action []byte, req *Request, hasBoundary, allowed bool) (f found) {
-	if allowed {
-		f.reach = direct
-	}
-	c := d.index.of(action)
-	for i, ok := c.next(); ok; i, ok = c.next() {
-		s := &d.statements[i]
-		if !s.deny && f.reach == direct {
-			continue
-		}
-		reach := direct
-		if s.principals != nil {
-			if reach = s.principals.reach(req.Subject, s.deny, hasBoundary); !s.deny && reach <= f.reach {
-				continue
+// found is what a resource's policy says: the first statement that denies, or
+// else the first of those that reach furthest.
+type found struct {
+	deny, allow *statement
+	reach       reach
+}
+
+// find asks a resource's policy.
+func (d *Document) find(action []byte, req *Request, hasBoundary bool) (f found) {
+	deny, allow := nowhere, nowhere
+	d.index.visit(action, req.Resource, func(p place) {
+		s := &d.statements[p.statement()]
+		reach := s.principals.reach(req.Subject, s.deny, hasBoundary)
+		switch {
+		case reach == nobody:
+		case s.deny:
+			if p < deny && s.covers(req) {
+				deny, f.deny = p, s
+			}
+		case reach > f.reach || reach == f.reach && p < allow:
+			if s.covers(req) {
+				allow, f.allow, f.reach = p, s, reach
 			}
 		}
-		if reach == nobody || !s.covers(req) {
-			continue
-		}
-		if s.deny {
-			f.deny = s
-			return f
-		}
-		f.allow, f.reach = s, reach
-	}
+	})
 	return f
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -124,37 +123,29 @@ func (r *reader) read() *node {
 		r.report("", 0, "the document is not UTF-8 text")
 		return nil
 	}
+	if err := json.Unmarshal(r.source, new(json.RawMessage)); err != nil {
+		r.syntax(err)
+		return nil
+	}
 	r.tokens = json.NewDecoder(bytes.NewReader(r.source))
 	r.tokens.UseNumber()
 	n, err := r.value("", 1)
-	if err == nil {
-		if _, err = r.tokens.Token(); errors.Is(err, io.EOF) {
-			return n
-		} else if err == nil {
-			r.report("", int(r.tokens.InputOffset())-1, "something stands after the end of the document")
-			return nil
-		}
+	if err != nil { // it was reported: the text is JSON
+		return nil
 	}
-	if !errors.Is(err, errRead) {
-		r.syntax(err)
-	}
-	return nil
+	return n
 }
 
 func (r *reader) syntax(err error) {
-	offset := len(r.source)
 	var wrong *json.SyntaxError
 	switch {
 	case len(bytes.TrimSpace(r.source)) == 0:
 		r.report("", 0, "the document is empty: want an object with Version and Statement")
-		return
-	case errors.As(err, &wrong):
-		offset = max(int(wrong.Offset)-1, 0)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		r.report("", offset, "not valid JSON: the document ends too early")
-		return
+	case errors.As(err, &wrong) && !strings.HasPrefix(err.Error(), "unexpected end"):
+		r.report("", int(wrong.Offset)-1, "not valid JSON: %s", err)
+	default:
+		r.report("", len(r.source), "not valid JSON: the document ends too early")
 	}
-	r.report("", offset, "not valid JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
 }
 
 // start is where the next value begins.
@@ -166,6 +157,7 @@ func (r *reader) start() int {
 	return i
 }
 
+// value reads the next value. Its error says that what is wrong was reported.
 func (r *reader) value(path string, depth int) (*node, error) {
 	n := &node{path: path, offset: r.start()}
 	err := r.fill(n, depth)

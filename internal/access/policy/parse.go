@@ -112,7 +112,9 @@ func (p *parser) document(root *node) *Document {
 	for i, n := range list {
 		d.statements = append(d.statements, p.statement(n, i))
 	}
-	d.index = makeIndex(d.statements)
+	if p.kind != Identity { // those are found by the index of the rights that they are part of
+		d.index.add(0, d.statements)
+	}
 	return d
 }
 

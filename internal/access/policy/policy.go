@@ -22,7 +22,7 @@ type Document struct {
 	kind       Kind
 	source     []byte
 	statements []statement
-	index      index
+	index      index // of a resource's own policy
 }
 
 // JSON is the document as it was given.

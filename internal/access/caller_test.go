@@ -1,0 +1,194 @@
+package access
+
+import (
+	"context"
+	"crypto/tls"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// usedKeys are Keys that keep what they are told.
+type usedKeys struct {
+	keyring
+	used []string
+}
+
+func (k *usedKeys) Used(c *Credential, service, region string, at time.Time) {
+	k.used = append(k.used, c.KeyID+" "+service+" "+region+" "+at.Format(amzDate))
+}
+
+func TestCallerIsFilled(t *testing.T) {
+	root := RootCredential(testKey, gust.DefaultPlace)
+	keys := &usedKeys{keyring: keyring{{testKey.ID, ""}: root}}
+	auth := New(keys, Options{Now: func() time.Time { return testTime }})
+	unix := context.WithValue(context.Background(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Name: "s", Net: "unix"}))
+	tests := []struct {
+		name   string
+		change func(*http.Request) *http.Request
+		want   Caller
+	}{
+		{"over a network", func(r *http.Request) *http.Request { return r }, Caller{Source: netip.MustParseAddr("192.0.2.7")}},
+		{"over TLS", func(r *http.Request) *http.Request { r.TLS = &tls.ConnectionState{}; return r }, Caller{Source: netip.MustParseAddr("192.0.2.7"), Secure: true}},
+		{"from this machine", func(r *http.Request) *http.Request { r.RemoteAddr = "[::ffff:127.0.0.1]:5"; return r }, Caller{Source: netip.MustParseAddr("127.0.0.1"), Secure: true}},
+		{"by a Unix socket", func(r *http.Request) *http.Request { r.RemoteAddr = "@"; return r.WithContext(unix) }, Caller{Secure: true}},
+		{"from an environment", func(r *http.Request) *http.Request {
+			r.RemoteAddr = "127.0.0.1:5"
+			return r.WithContext(WithEnvironment(r.Context(), "env-1"))
+		}, Caller{Source: netip.MustParseAddr("127.0.0.1"), Secure: true, Environment: "env-1"}},
+		{"that says it is from elsewhere", func(r *http.Request) *http.Request {
+			r.Header.Set("X-Forwarded-For", "10.0.0.1")
+			r.Header.Set("X-Forwarded-Proto", "https")
+			return r
+		}, Caller{Source: netip.MustParseAddr("192.0.2.7")}},
+	}
+	for _, tt := range tests {
+		out := newRequest(t, nil)
+		newSigner().sign(out, nil)
+		r := received(t, out)
+		r.Header.Set("User-Agent", "aws-cli/2")
+		want := tt.want
+		want.Credential, want.Service, want.Region, want.UserAgent, want.At, want.SignedBy = root, "lambda", "us-east-1", "aws-cli/2", testTime, "header"
+		if got, err := auth.Authenticate(tt.change(r)); err != nil || *got != want {
+			t.Errorf("%s: got %+v, %v; want %+v", tt.name, got, err, want)
+		}
+	}
+	want := strings.Repeat(testKey.ID+" lambda us-east-1 20260301T120000Z\n", len(tests))
+	if got := strings.Join(keys.used, "\n") + "\n"; got != want {
+		t.Errorf("the keys were told of\n%swant\n%s", got, want)
+	}
+
+	keys.used = nil
+	out := newRequest(t, nil)
+	s := newSigner()
+	s.key = &Key{ID: testKey.ID, Secret: "x"}
+	s.sign(out, nil)
+	if _, err := auth.Authenticate(received(t, out)); err == nil || len(keys.used) != 0 {
+		t.Errorf("a wrong secret: %v; the keys were told of %q", err, keys.used)
+	}
+}
+
+func TestAnonymousCaller(t *testing.T) {
+	r := httptest.NewRequest("POST", "/", nil)
+	r.Header.Set("User-Agent", "x")
+	c := testAuthenticator(Options{}).Anonymous(r)
+	if c.Principal.Kind != KindAnonymous || c.SignedBy != "" || c.UserAgent != "x" || !c.At.Equal(testTime) || c.Rights != nil {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestBearerOfASession(t *testing.T) {
+	c := &Credential{KeyID: "ASIAABCDEFGHIJKLMNOP", Secret: "a/b+c", Principal: &Principal{Kind: KindRole}, Expires: testTime.Add(time.Hour)}
+	keys := keyring{{c.KeyID, "t.o.k"}: c}
+	for at, tests := range map[time.Duration]map[string]Code{
+		0: {
+			"ASIAABCDEFGHIJKLMNOP.a/b+c.t.o.k": "",
+			"ASIAABCDEFGHIJKLMNOP.a/b+c.t.o":   Invalid,
+			"ASIAABCDEFGHIJKLMNOP.a/b+c":       Invalid,
+			"ASIAABCDEFGHIJKLMNOP.a/b+.t.o.k":  Invalid,
+		},
+		time.Hour: {
+			"ASIAABCDEFGHIJKLMNOP.a/b+c.t.o.k": Expired,
+			"ASIAABCDEFGHIJKLMNOP.a/b+.t.o.k":  Invalid, // only who holds it is told
+		},
+	} {
+		auth := New(keys, Options{Now: func() time.Time { return testTime.Add(at) }})
+		for bearer, code := range tests {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Authorization", "Bearer "+bearer)
+			got, err := auth.Authenticate(r)
+			if code == "" && (err != nil || got.Credential != c || got.SignedBy != "bearer") || code != "" && !hasCode(err, code) {
+				t.Errorf("%s after %v: got %+v, %v; want the code %q", bearer, at, got, err, code)
+			}
+		}
+	}
+}
+
+func TestClaimedScope(t *testing.T) {
+	signed := newRequest(t, nil)
+	newSigner().sign(signed, nil)
+	s := newSigner()
+	s.service = "s3"
+	presigned, err := http.NewRequest("GET", "http://h/b", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.presign(presigned, unsignedPayload, "60")
+	for want, r := range map[string]*http.Request{
+		"lambda us-east-1": signed,
+		"s3 us-east-1":     presigned,
+		" ":                httptest.NewRequest("GET", "/?X-Amz-Credential=a", nil),
+	} {
+		service, region, ok := ClaimedScope(r)
+		if got := service + " " + region; got != want || ok != (want != " ") {
+			t.Errorf("got %q, %v; want %q", got, ok, want)
+		}
+	}
+}
+
+// How long a comparison takes must not tell how much of a secret or a signature
+// is right. That is asserted of the code, since a measured time is never sure.
+func TestSecretsAreComparedInConstantTime(t *testing.T) {
+	secret := regexp.MustCompile(`(?i)secret|signature|want|\bkey\b|before|sum`)
+	files, err := parser.ParseDir(token.NewFileSet(), ".", func(f os.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	constant := 0
+	ast.Inspect(files["access"], func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.BinaryExpr:
+			if n.Op != token.EQL && n.Op != token.NEQ {
+				return true
+			}
+			for _, pair := range [2][2]ast.Expr{{n.X, n.Y}, {n.Y, n.X}} {
+				_, literal := pair[1].(*ast.BasicLit)
+				if name := nameOf(pair[0]); secret.MatchString(name) && !literal && nameOf(pair[1]) != "nil" {
+					switch name {
+					case "trailerSignature", "secretChars": // a header's name, a length
+					default:
+						t.Errorf("%s is compared by %s", name, n.Op)
+					}
+				}
+			}
+		case *ast.SelectorExpr:
+			switch nameOf(n) {
+			case "subtle.ConstantTimeCompare":
+				constant++
+			case "bytes.Equal", "bytes.Compare", "strings.EqualFold", "reflect.DeepEqual":
+				if nameOf(n) != "strings.EqualFold" {
+					t.Errorf("%s is called", nameOf(n))
+				}
+			}
+		}
+		return true
+	})
+	if constant != 4 { // a signature, a chunk's, a bearer token, a kept secret
+		t.Errorf("subtle.ConstantTimeCompare is called at %d places; want 4", constant)
+	}
+}
+
+func nameOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return nameOf(e.X) + "." + e.Sel.Name
+	case *ast.IndexExpr:
+		return nameOf(e.X)
+	case *ast.SliceExpr:
+		return nameOf(e.X)
+	}
+	return ""
+}
