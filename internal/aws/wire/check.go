@@ -119,8 +119,9 @@ func (p *path) String() string {
 
 // findings are what a request has wrong, up to maxFindings of it.
 type findings struct {
-	texts []string
-	count int
+	texts  []string
+	count  int
+	memory uintptr // that the members of its lists and maps take
 }
 
 const maxFindings = 10
@@ -130,6 +131,19 @@ func (f *findings) add(text func() string) {
 	if len(f.texts) < maxFindings {
 		f.texts = append(f.texts, text())
 	}
+}
+
+// room tells whether a list or map that has n members may have one more, and
+// the request as well: a struct with nothing in it takes more here than the two
+// bytes that it came in.
+func (f *findings) room(n int, of *node, at *path) error {
+	if n >= MaxMembers {
+		return problemf(tooLarge, "%s has over %d members", quoted(at.String()), MaxMembers)
+	}
+	if f.memory += of.typ.Size(); f.memory > MaxMemory {
+		return problemf(tooLarge, "the members of the request's lists and maps take over %d bytes, up to %s", MaxMemory, quoted(at.String()))
+	}
+	return nil
 }
 
 // missing notes the members that a struct has to have, and does not.

@@ -34,6 +34,8 @@ const (
 	MaxDepth = cbor.MaxDepth
 	// MaxMembers bounds the members of one list or map.
 	MaxMembers = 20000
+	// MaxMemory bounds what the members of all lists and maps take, in bytes.
+	MaxMemory = 32 * gust.MB
 	// MaxParameters bounds the parameters of a query.
 	MaxParameters = 4000
 )
