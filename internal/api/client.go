@@ -33,7 +33,7 @@ var ErrNoNode = errors.New("no node answers")
 type Client struct {
 	// Endpoint is the node's API, such as http://127.0.0.1:4566.
 	Endpoint string
-	// Key is the root key.
+	// Key is who asks: the root key, a user's, or a session's.
 	Key  *access.Key
 	http *http.Client
 }
@@ -82,6 +82,11 @@ func (c *Client) Version(ctx context.Context) (*Build, error) {
 // Status says how the node is.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return ask[Status](ctx, c, "GET", "/v1/status", nil)
+}
+
+// WhoAmI says whose key the client has.
+func (c *Client) WhoAmI(ctx context.Context) (*Identity, error) {
+	return ask[Identity](ctx, c, "GET", "/v1/whoami", nil)
 }
 
 // Apps lists what is deployed, and the catalog's revision.
