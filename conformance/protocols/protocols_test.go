@@ -4,11 +4,15 @@
 package protocols
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -19,7 +23,28 @@ import (
 	"github.com/gust-dev/gust/internal/aws/wire"
 )
 
-//go:generate go run ../../internal/aws/models/gen -models models -out .
+//go:generate go run github.com/gust-dev/gust/internal/aws/models/gen -models models -out .
+
+// TestGeneratedFilesAreOfTheModels: the types are what the models here give.
+func TestGeneratedFilesAreOfTheModels(t *testing.T) {
+	out := t.TempDir()
+	if text, err := exec.Command("go", "run", "github.com/gust-dev/gust/internal/aws/models/gen", "-models", "models", "-out", out).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	files, err := filepath.Glob("*/model_gen.go")
+	if err != nil || len(files) != 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		want, err := os.ReadFile(filepath.Join(out, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what its model gives (%v): run go generate ./protocols", file, err)
+		}
+	}
+}
 
 // open lets in all who have signed: signatures have tests of their own.
 type open struct{}
