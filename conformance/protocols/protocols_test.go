@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -46,18 +47,34 @@ func TestGeneratedFilesAreOfTheModels(t *testing.T) {
 	}
 }
 
-// open lets in all who have signed: signatures have tests of their own.
-type open struct{}
+// door lets in who signs with the one key there is.
+type door struct{ auth *access.Authenticator }
 
-func (open) Admit(*http.Request, string) (wire.Call, error) { return open{}, nil }
+const keyID, secret = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
-func (open) Anonymous(*http.Request, string) wire.Call { return open{} }
+func (door) Lookup(id, token string) (*access.Credential, error) {
+	if id != keyID || token != "" {
+		return nil, &access.Error{Code: access.Invalid, Detail: "no such key"}
+	}
+	return &access.Credential{KeyID: keyID, Secret: secret, Principal: &access.Principal{Kind: access.KindRoot}}, nil
+}
 
-func (open) Context(ctx context.Context) context.Context { return ctx }
+func (door) Used(*access.Credential, string, string, time.Time) {}
 
-func (open) Allow(context.Context, ...access.Need) error { return nil }
+func (d door) Admit(r *http.Request, _ string) (wire.Call, error) {
+	if _, err := d.auth.Authenticate(r); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
 
-func (open) Record(context.Context, wire.Level, string, string) (func(error) error, error) {
+func (d door) Anonymous(*http.Request, string) wire.Call { return d }
+
+func (door) Context(ctx context.Context) context.Context { return ctx }
+
+func (door) Allow(context.Context, ...access.Need) error { return nil }
+
+func (door) Record(context.Context, wire.Level, string, string) (func(error) error, error) {
 	return func(err error) error { return err }, nil
 }
 
@@ -70,13 +87,18 @@ func serve(t *testing.T, m *wire.Model, operations ...wire.Operation) aws.Config
 			operations = append(operations, wire.Refuse("the tests do without it", b.Name)...)
 		}
 	}
-	h, err := wire.New(wire.Options{Guard: open{}, Logger: slog.New(slog.DiscardHandler), Services: []*wire.Service{{Model: m, Operations: operations}}})
+	h, err := wire.New(wire.Options{Guard: door{access.New(door{}, access.Options{})}, Logger: slog.New(slog.DiscardHandler), Services: []*wire.Service{{Model: m, Operations: operations}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(h)
+	server := httptest.NewUnstartedServer(h)
+	if m.S3 { // over TLS the SDK sends bodies in chunks, and their checksums after them
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
 	t.Cleanup(server.Close)
-	return aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(server.URL), Credentials: credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
+	return aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(server.URL), Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),
 		HTTPClient: server.Client(), RetryMaxAttempts: 1, RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported}
 }

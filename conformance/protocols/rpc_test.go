@@ -188,7 +188,7 @@ func TestQuery(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/monitoring/aws4_request, SignedHeaders=host, Signature=00")
+		r.Header.Set("Authorization", "Bearer "+keyID+"."+secret)
 		w, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
