@@ -8,20 +8,18 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/aws/wire"
+	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
 //go:generate go run github.com/gust-dev/gust/internal/aws/models/gen -models models -out .
@@ -47,37 +45,6 @@ func TestGeneratedFilesAreOfTheModels(t *testing.T) {
 	}
 }
 
-// door lets in who signs with the one key there is.
-type door struct{ auth *access.Authenticator }
-
-const keyID, secret = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-
-func (door) Lookup(id, token string) (*access.Credential, error) {
-	if id != keyID || token != "" {
-		return nil, &access.Error{Code: access.Invalid, Detail: "no such key"}
-	}
-	return &access.Credential{KeyID: keyID, Secret: secret, Principal: &access.Principal{Kind: access.KindRoot}}, nil
-}
-
-func (door) Used(*access.Credential, string, string, time.Time) {}
-
-func (d door) Admit(r *http.Request, _ string) (wire.Call, error) {
-	if _, err := d.auth.Authenticate(r); err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-func (d door) Anonymous(*http.Request, string) wire.Call { return d }
-
-func (door) Context(ctx context.Context) context.Context { return ctx }
-
-func (door) Allow(context.Context, ...access.Need) error { return nil }
-
-func (door) Record(context.Context, wire.Level, string, string) (func(error) error, error) {
-	return func(err error) error { return err }, nil
-}
-
 // serve makes a service of some of a model's operations, and returns what its
 // client is configured with.
 func serve(t *testing.T, m *wire.Model, operations ...wire.Operation) aws.Config {
@@ -87,7 +54,7 @@ func serve(t *testing.T, m *wire.Model, operations ...wire.Operation) aws.Config
 			operations = append(operations, wire.Refuse("the tests do without it", b.Name)...)
 		}
 	}
-	h, err := wire.New(wire.Options{Guard: door{access.New(door{}, access.Options{})}, Logger: slog.New(slog.DiscardHandler), Services: []*wire.Service{{Model: m, Operations: operations}}})
+	h, err := wire.New(wire.Options{Guard: wiretest.New(t).Guard, Logger: slog.New(slog.DiscardHandler), Services: []*wire.Service{{Model: m, Operations: operations}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +65,7 @@ func serve(t *testing.T, m *wire.Model, operations ...wire.Operation) aws.Config
 		server.Start()
 	}
 	t.Cleanup(server.Close)
-	return aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(server.URL), Credentials: credentials.NewStaticCredentialsProvider(keyID, secret, ""),
+	return aws.Config{Region: "us-east-1", BaseEndpoint: aws.String(server.URL), Credentials: credentials.NewStaticCredentialsProvider(wiretest.Key.ID, wiretest.Key.Secret, ""),
 		HTTPClient: server.Client(), RetryMaxAttempts: 1, RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported}
 }

@@ -16,12 +16,13 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/aws/eventstream"
+	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
-// The depot is a service for tests: of parcels, in REST-XML as S3 has it.
+// The yard is a service for tests: of parcels, in REST-XML as S3 has it.
 type (
 	parcelRequest struct {
-		Depot  string            `aws:",label,required"`
+		Yard   string            `aws:",label,required"`
 		Key    string            `aws:",label,required"`
 		Sender []string          `aws:"x-sender,header"`
 		Sent   *time.Time        `aws:"x-sent,header"`
@@ -52,22 +53,22 @@ type (
 		Parcel *parcel           `aws:",payload,root=Parcel,ns=urn:parcel"`
 	}
 	bytesRequest struct {
-		Depot string    `aws:",label,required"`
-		Key   string    `aws:",label,required"`
-		Size  *int64    `aws:"Content-Length,header"`
-		Body  io.Reader `aws:",payload"`
+		Yard string    `aws:",label,required"`
+		Key  string    `aws:",label,required"`
+		Size *int64    `aws:"Content-Length,header"`
+		Body io.Reader `aws:",payload"`
 	}
 	bytesResponse struct {
 		Size *int64        `aws:"Content-Length,header"`
 		Body io.ReadCloser `aws:",payload"`
 	}
 	listRequest struct {
-		Depot string `aws:",label,required"`
+		Yard  string `aws:",label,required"`
 		Limit *int32 `aws:"limit,query,shape=limit"`
 	}
 	listResponse struct {
 		_     struct{} `aws:"ParcelList"`
-		Depot *string
+		Yard  *string
 		Items []item `aws:",shape=items"`
 	}
 	followResponse struct {
@@ -91,12 +92,12 @@ type (
 	}
 )
 
-func depot(follow func(yield func(*parcelEvent, error) bool)) *Service {
-	m := &Model{Name: "depot", Title: "Depot", Version: "2026-01-01", Namespace: "urn:depot", Protocols: []Protocol{RESTXML}, S3: true,
-		Bindings: []Binding{{Name: "PutParcel", Method: "PUT", Path: "/{Depot}/{Key+}?parcel", Status: 201}, {Name: "PutBytes", Method: "PUT", Path: "/{Depot}/{Key+}"},
-			{Name: "PutPart", Method: "PUT", Path: "/{Depot}/{Key+}", Wants: []string{"?part"}}, {Name: "Copy", Method: "PUT", Path: "/{Depot}/{Key+}", Wants: []string{"x-from"}},
-			{Name: "List", Method: "GET", Path: "/{Depot}"}, {Name: "Fail", Method: "GET", Path: "/{Depot}/{Key+}"}, {Name: "Follow", Method: "GET", Path: "/{Depot}?follow"},
-			{Name: "Probe", Method: "HEAD", Path: "/{Depot}/{Key+}"}},
+func yard(follow func(yield func(*parcelEvent, error) bool)) *Service {
+	m := &Model{Name: "s3", Title: "Yard", Version: "2026-01-01", Namespace: "urn:yard", Protocols: []Protocol{RESTXML}, S3: true,
+		Bindings: []Binding{{Name: "PutParcel", Method: "PUT", Path: "/{Yard}/{Key+}?parcel", Status: 201}, {Name: "PutBytes", Method: "PUT", Path: "/{Yard}/{Key+}"},
+			{Name: "PutPart", Method: "PUT", Path: "/{Yard}/{Key+}", Wants: []string{"?part"}}, {Name: "Copy", Method: "PUT", Path: "/{Yard}/{Key+}", Wants: []string{"x-from"}},
+			{Name: "List", Method: "GET", Path: "/{Yard}"}, {Name: "Fail", Method: "GET", Path: "/{Yard}/{Key+}"}, {Name: "Follow", Method: "GET", Path: "/{Yard}?follow"},
+			{Name: "Probe", Method: "HEAD", Path: "/{Yard}/{Key+}"}},
 		Faults: map[string]Fault{"NoSuchParcel": {Status: 404, Detail: item{}}, "ParcelLost": {Code: "Lost", Status: 410}},
 		Shapes: map[string]Shape{"tags": {MemberName: "Tag"}, "stamps": {KeyName: "Country", ValueName: "Price"}, "items": {MemberName: "Item", Flat: true}, "services": {Flat: true}, "limit": {Range: "1:10"}}}
 	fail := func(_ context.Context, in *bytesRequest) (*struct{}, error) {
@@ -110,7 +111,7 @@ func depot(follow func(yield func(*parcelEvent, error) bool)) *Service {
 	}
 	return &Service{Model: m, Operations: append([]Operation{
 		{Name: "PutParcel", Note: "whole", Run: Do(func(_ context.Context, in *parcelRequest) (*parcelResponse, error) {
-			tag := in.Depot + " " + in.Key + " " + strings.Join(in.Sender, "|")
+			tag := in.Yard + " " + in.Key + " " + strings.Join(in.Sender, "|")
 			if in.Sent != nil {
 				tag += " " + in.Sent.Format(time.RFC3339)
 			}
@@ -120,7 +121,7 @@ func depot(follow func(yield func(*parcelEvent, error) bool)) *Service {
 			return &bytesResponse{Size: in.Size, Body: io.NopCloser(in.Body)}, nil
 		}, nil)},
 		{Name: "List", Note: "whole", Run: Do(func(_ context.Context, in *listRequest) (*listResponse, error) {
-			return &listResponse{Depot: &in.Depot, Items: []item{{&in.Depot}, {}}}, nil
+			return &listResponse{Yard: &in.Yard, Items: []item{{&in.Yard}, {}}}, nil
 		}, nil)},
 		{Name: "Fail", Note: "whole", Run: Do(fail, nil)},
 		{Name: "Probe", Note: "whole", Run: Do(fail, nil)},
@@ -137,19 +138,19 @@ func depot(follow func(yield func(*parcelEvent, error) bool)) *Service {
 		}}
 }
 
-func depotHandler(t testing.TB, s *Service) *Handler {
+func yardHandler(t testing.TB, s *Service) *Handler {
 	t.Helper()
-	h, err := New(Options{Services: []*Service{s}, Guard: &gate{}, Logger: slog.New(slog.DiscardHandler)})
+	h, err := New(Options{Services: []*Service{s}, Guard: wiretest.New(t).Guard, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
 
-const signedDepot = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/depot/aws4_request, good"
-
-func askDepot(h *Handler, method, target, body string, headers ...string) *httptest.ResponseRecorder {
-	return ask(h, method, target, body, append([]string{"Authorization", signedDepot}, headers...)...)
+func askYard(h *Handler, method, target, body string, headers ...string) *httptest.ResponseRecorder {
+	r := request(method, target, body, headers...)
+	r.Host = "s3.localhost"
+	return serve(h, r)
 }
 
 const parcelDoc = `<Parcel xmlns="urn:parcel" xsi:type="box"><Name>a &lt;b&gt;&#xD;</Name><Weight>1.5</Weight><Count>-3</Count><Fragile>true</Fragile><Packed>2026-01-01T00:00:00.250Z</Packed>` +
@@ -157,8 +158,8 @@ const parcelDoc = `<Parcel xmlns="urn:parcel" xsi:type="box"><Name>a &lt;b&gt;&#
 	`<Extra><key>k</key><value>v</value></Extra><Extra><key>l</key><value>w</value></Extra><Inner><Name>b</Name></Inner><Services>s</Services></Parcel>`
 
 func TestRESTXML(t *testing.T) {
-	h := depotHandler(t, depot(nil))
-	w := askDepot(h, "PUT", "/north/a/b%20c/?parcel", parcelDoc, "x-sender", `me, "you, there"`, "x-sent", "Thu, 01 Jan 2026 00:00:00 GMT", "X-Note-Colour", "blue")
+	h := yardHandler(t, yard(nil))
+	w := askYard(h, "PUT", "/north/a/b%20c/?parcel", parcelDoc, "x-sender", `me, "you, there"`, "x-sent", "Thu, 01 Jan 2026 00:00:00 GMT", "X-Note-Colour", "blue")
 	if w.Code != 201 || w.Body.String() != declaration+parcelDoc || w.Header().Get("Content-Type") != "application/xml" || w.Header().Get("X-Note-colour") != "blue" ||
 		w.Header().Get("ETag") != "north a/b c/ me|you, there 2026-01-01T00:00:00Z" || len(w.Header().Get("X-Amz-Request-Id")) != 36 {
 		t.Errorf("%d %v\n got %s\nwant %s", w.Code, w.Header(), w.Body, declaration+parcelDoc)
@@ -168,47 +169,47 @@ func TestRESTXML(t *testing.T) {
 		<p:Item/><p:Name><![CDATA[a]]></p:Name> <p:Item><p:Id> 1 </p:Id></p:Item><p:Count>
 		7 </p:Count></p:Parcel>`
 	want := declaration + `<Parcel xmlns="urn:parcel"><Name>a</Name><Count>7</Count><Item></Item><Item><Id> 1 </Id></Item></Parcel>`
-	if w := askDepot(h, "PUT", "/north/k?parcel=&x-id=PutParcel", other); w.Code != 201 || w.Body.String() != want {
+	if w := askYard(h, "PUT", "/north/k?parcel=&x-id=PutParcel", other); w.Code != 201 || w.Body.String() != want {
 		t.Errorf("%d\n got %s\nwant %s", w.Code, w.Body, want)
 	}
-	if w := askDepot(h, "PUT", "/north/k?parcel", ""); w.Code != 201 || w.Body.Len() != 0 {
+	if w := askYard(h, "PUT", "/north/k?parcel", ""); w.Code != 201 || w.Body.Len() != 0 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	want = declaration + `<ParcelList xmlns="urn:depot"><Depot>north</Depot><Item><Id>north</Id></Item><Item></Item></ParcelList>`
-	if w := askDepot(h, "GET", "/north/?limit=3", ""); w.Code != 200 || w.Body.String() != want {
+	want = declaration + `<ParcelList xmlns="urn:yard"><Yard>north</Yard><Item><Id>north</Id></Item><Item></Item></ParcelList>`
+	if w := askYard(h, "GET", "/north/?limit=3", ""); w.Code != 200 || w.Body.String() != want {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if w := askDepot(h, "PUT", "/north/k", "<no XML>"); w.Code != 200 || w.Body.String() != "<no XML>" || w.Header().Get("Content-Type") != "application/octet-stream" {
+	if w := askYard(h, "PUT", "/north/k", "<no XML>"); w.Code != 200 || w.Body.String() != "<no XML>" || w.Header().Get("Content-Type") != "application/octet-stream" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	for host, path := range map[string]string{"north.s3.localhost:1234": "/?limit=3", "north.localhost": "/", "north.s3.eu-west-1.example.com": "/", "s3.localhost": "/north", "127.0.0.1:80": "/north", "[::1]:80": "/north"} {
 		r := httptest.NewRequest("GET", path, nil)
 		r.Host = host
-		r.Header.Set("Authorization", signedDepot)
+		r.Header.Set("Authorization", wiretest.Bearer)
 		w := httptest.NewRecorder()
-		if h.ServeHTTP(w, r); w.Code != 200 || !strings.Contains(w.Body.String(), "<Depot>north</Depot>") {
+		if h.ServeHTTP(w, r); w.Code != 200 || !strings.Contains(w.Body.String(), "<Yard>north</Yard>") {
 			t.Errorf("%s: %d %s", host, w.Code, w.Body)
 		}
 	}
 }
 
 func TestRESTXMLErrors(t *testing.T) {
-	h := depotHandler(t, depot(nil))
-	w := askDepot(h, "GET", "/north/a%3C", "")
+	h := yardHandler(t, yard(nil))
+	w := askYard(h, "GET", "/north/a%3C", "")
 	id := w.Header().Get("X-Amz-Request-Id")
 	if want := declaration + "<Error><Code>NoSuchParcel</Code><Message>there is no &lt;parcel&gt;</Message><Id>7</Id><Resource>/north/a&lt;</Resource><RequestId>" + id + "</RequestId><HostId>" + id + "</HostId></Error>"; w.Code != 404 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/xml" {
 		t.Errorf("%d\n got %s\nwant %s", w.Code, w.Body, want)
 	}
-	if w := askDepot(h, "HEAD", "/north/a", ""); w.Code != 404 || w.Body.Len() != 0 || w.Header().Get("Content-Length") != "" {
+	if w := askYard(h, "HEAD", "/north/a", ""); w.Code != 404 || w.Body.Len() != 0 || w.Header().Get("Content-Length") != "" {
 		t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
 	}
-	if w := askDepot(h, "GET", "/north/same", ""); w.Code != 304 || w.Body.Len() != 0 {
+	if w := askYard(h, "GET", "/north/same", ""); w.Code != 304 || w.Body.Len() != 0 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	plain := depot(nil)
+	plain := yard(nil)
 	plain.Model.S3 = false
-	w = askDepot(depotHandler(t, plain), "GET", "/north/lost", "")
-	if want := declaration + `<ErrorResponse xmlns="urn:depot"><Error><Type>Sender</Type><Code>Lost</Code><Message>lost</Message></Error><RequestId>` + w.Header().Get("X-Amz-Request-Id") + "</RequestId></ErrorResponse>"; w.Code != 410 || w.Body.String() != want {
+	w = askYard(yardHandler(t, plain), "GET", "/north/lost", "")
+	if want := declaration + `<ErrorResponse xmlns="urn:yard"><Error><Type>Sender</Type><Code>Lost</Code><Message>lost</Message></Error><RequestId>` + w.Header().Get("X-Amz-Request-Id") + "</RequestId></ErrorResponse>"; w.Code != 410 || w.Body.String() != want {
 		t.Errorf("%d\n got %s\nwant %s", w.Code, w.Body, want)
 	}
 	for _, c := range []struct{ method, target, header, body, code, text string }{
@@ -235,7 +236,7 @@ func TestRESTXMLErrors(t *testing.T) {
 		{"PUT", "/n/k?parcel", "", `<!DOCTYPE Parcel [<!ENTITY a "b">]><Parcel><Name>&a;</Name></Parcel>`, "MalformedXML", "declarations"},
 		{"PUT", "/n/k?parcel", "x-sent", "", "MalformedXML", "x-sent"},
 	} {
-		w := askDepot(h, c.method, c.target, c.body, or(c.header, "x-none"), "x")
+		w := askYard(h, c.method, c.target, c.body, or(c.header, "x-none"), "x")
 		if w.Code < 400 || w.Code >= 500 && c.code != "NotImplemented" || !strings.Contains(w.Body.String(), "<Error><Code>"+c.code+"</Code>") || !strings.Contains(w.Body.String(), c.text) {
 			t.Errorf("%s %s %.200s: %d %.400s, want %s %s", c.method, c.target, c.body, w.Code, w.Body, c.code, c.text)
 		}
@@ -284,13 +285,13 @@ func TestEvents(t *testing.T) {
 		"the service's":  {gust.ErrNotFound, []string{"message-type=exception exception-type=NoSuchParcel content-type=application/xml <Error><Code>NoSuchParcel</Code><Message>there is no &lt;parcel&gt;</Message><Id>7</Id></Error>"}},
 		"the node's own": {errors.New("the disk is on fire"), []string{"message-type=error error-code=InternalError error-message=the request failed inside the node; its log has the reason, by the request's id "}},
 	} {
-		h := depotHandler(t, depot(func(yield func(*parcelEvent, error) bool) {
+		h := yardHandler(t, yard(func(yield func(*parcelEvent, error) bool) {
 			all(yield)
 			if c.end != nil {
 				yield(nil, c.end)
 			}
 		}))
-		w := askDepot(h, "GET", "/north?follow", "")
+		w := askYard(h, "GET", "/north?follow", "")
 		if w.Code != 200 || w.Header().Get("Content-Type") != eventstream.ContentType || !w.Flushed {
 			t.Errorf("%s: %d %v", name, w.Code, w.Header())
 		}
@@ -299,12 +300,12 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	// What does not fit a message is told, and ends it.
-	large := depotHandler(t, depot(func(yield func(*parcelEvent, error) bool) {
+	large := yardHandler(t, yard(func(yield func(*parcelEvent, error) bool) {
 		if yield(&parcelEvent{Raw: &rawEvent{Bytes: make([]byte, eventstream.MaxPayload+1)}}, nil) {
 			t.Error("more events were asked for")
 		}
 	}))
-	if got := messages(t, askDepot(large, "GET", "/north?follow", "").Body); len(got) != 1 || !strings.Contains(got[0], "error-code=InternalFailure") {
+	if got := messages(t, askYard(large, "GET", "/north?follow", "").Body); len(got) != 1 || !strings.Contains(got[0], "error-code=InternalFailure") {
 		t.Errorf("%q", got)
 	}
 }
@@ -313,7 +314,7 @@ func TestEvents(t *testing.T) {
 // leaves ends them.
 func TestEventsComeAtOnce(t *testing.T) {
 	next, ended := make(chan string), make(chan struct{})
-	server := httptest.NewServer(depotHandler(t, depot(func(yield func(*parcelEvent, error) bool) {
+	server := httptest.NewServer(yardHandler(t, yard(func(yield func(*parcelEvent, error) bool) {
 		defer close(ended)
 		for text := range next {
 			if !yield(&parcelEvent{Said: &saidEvent{Text: &text}}, nil) {
@@ -326,7 +327,7 @@ func TestEventsComeAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Authorization", signedDepot)
+	r.Header.Set("Authorization", wiretest.Bearer)
 	w, err := server.Client().Do(r) // the headers are there before the first event
 	if err != nil {
 		t.Fatal(err)
@@ -350,7 +351,7 @@ func TestEventsComeAtOnce(t *testing.T) {
 }
 
 func FuzzXML(f *testing.F) {
-	p := newPlanner(depot(nil).Model)
+	p := newPlanner(yard(nil).Model)
 	s, err := p.structure(reflect.TypeFor[parcel]())
 	if err != nil {
 		f.Fatal(err)
@@ -373,7 +374,7 @@ func FuzzXML(f *testing.F) {
 }
 
 func BenchmarkXML(b *testing.B) {
-	p := newPlanner(depot(nil).Model)
+	p := newPlanner(yard(nil).Model)
 	s, err := p.structure(reflect.TypeFor[parcel]())
 	if err != nil {
 		b.Fatal(err)

@@ -64,6 +64,13 @@ func (m *model) trim(c *choice) error {
 			return err
 		}
 	}
+	for _, name := range c.Unchecked {
+		s := m.Shapes[name]
+		if s == nil {
+			return fmt.Errorf("there is no shape %s to leave unchecked", name)
+		}
+		s.Min, s.Max, s.Pattern, s.Enum = "", "", "", nil
+	}
 	if c.Namespace != "" {
 		m.Metadata.XMLNamespace = c.Namespace
 	}
