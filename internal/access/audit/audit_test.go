@@ -280,19 +280,23 @@ func TestDenialsAreCounted(t *testing.T) {
 func TestCountsAreWrittenAfterAMinute(t *testing.T) {
 	l := open(t, openStore(t, store.Options{}), Options{minute: time.Millisecond})
 	l.Refuse(netip.MustParseAddr("192.0.2.7"), "", "missing credential")
-	deadline := time.After(time.Minute)
-	tick := time.NewTicker(time.Millisecond)
+	var list []*Record
+	until(t, "it is written", func() bool { list = all(t, l, Filter{Result: Refused}); return len(list) == 1 })
+	if r := list[0]; r.Source != "192.0.2.7" || r.Count != 1 || r.Parameters["missing credential"] != "1" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// until looks again and again until ok.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	late := time.After(time.Minute)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if list := all(t, l, Filter{Result: Refused}); len(list) == 1 {
-			if r := list[0]; r.Source != "192.0.2.7" || r.Count != 1 || r.Parameters["missing credential"] != "1" {
-				t.Errorf("%+v", r)
-			}
-			return
-		}
+	for !ok() {
 		select {
-		case <-deadline:
-			t.Fatal("it was never written")
+		case <-late:
+			t.Fatalf("it never happened: %s", what)
 		case <-tick.C:
 		}
 	}
@@ -382,16 +386,13 @@ func TestFullDisk(t *testing.T) {
 	first, err := l.Begin(t.Context(), do("a:First"))
 	ok(t, err)
 	full(true)
-	began := time.Now()
-	for err == nil {
+	until(t, "a call is refused", func() bool { // the disk is looked at once a second
 		var e *Entry
 		if e, err = l.Begin(t.Context(), do("a:More")); err == nil {
-			err = e.End(t.Context(), OK, "") // it is looked at the disk once a second
+			err = e.End(t.Context(), OK, "")
 		}
-		if time.Since(began) > time.Minute {
-			t.Fatal("the disk never gets full")
-		}
-	}
+		return err != nil
+	})
 	if !errors.Is(err, gust.ErrNoSpace) || !strings.Contains(err.Error(), "audit log") {
 		t.Errorf("a call that changes something is refused with %v", err)
 	}
@@ -409,7 +410,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("flush: %v", err)
 	}
 	full(false)
-	ok(t, l.flush(t.Context()))
+	until(t, "the disk has space again", func() bool { return l.flush(t.Context()) == nil })
 	list := all(t, l, Filter{After: 1})
 	if got, want := shorts(list[len(list)-2:]), fmt.Sprintf("%d end a:First ok of 1\n%d count  denied x1", list[len(list)-2].Seq, list[len(list)-1].Seq); got != want {
 		t.Errorf("when there is space again:\n%s\nwant\n%s", got, want)
