@@ -24,6 +24,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gust-dev/gust/internal/access"
 )
 
 // Options are what a Server works with. All of them are needed.
@@ -69,7 +71,8 @@ func New(o Options) *Server {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, doorKey{}, c.(*visit).door)
+			d := c.(*visit).door
+			return access.WithEnvironment(context.WithValue(ctx, doorKey{}, d), d.environment)
 		},
 		// What a program does wrong is no error of the node's.
 		ErrorLog: log.New(io.Discard, "", 0),
