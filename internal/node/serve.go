@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (n *Node) newInside() *inside.Server {
 			}
 			return inside.Credentials{KeyID: s.KeyID, Secret: s.Secret, Token: s.Token, RoleARN: n.place().FunctionRoleARN(function), Expires: s.Expires}, nil
 		},
-		Shared: descriptors() / insideShare,
+		Shared: cmp.Or(descriptors()/insideShare, 1024),
 		Now:    n.store.Now,
 		Logger: n.logger,
 	})
