@@ -470,3 +470,15 @@ func TestFindKey(t *testing.T) {
 		}
 	}
 }
+
+// TestActionsAreKnown: the linter of policies knows every action of the API.
+func TestActionsAreKnown(t *testing.T) {
+	for _, r := range routes {
+		if r.action == "" {
+			continue
+		}
+		if ps := policy.CheckGrants([]gust.Grant{{Effect: gust.Allow, Actions: []string{r.action}, Resources: []string{"*"}}}); len(ps) > 0 {
+			t.Errorf("%v: add it to internal/access/policy/actions.txt", ps)
+		}
+	}
+}
