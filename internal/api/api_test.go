@@ -77,7 +77,7 @@ func newFixture(t testing.TB) *fixture {
 	})
 	server := httptest.NewServer(f.handler)
 	t.Cleanup(server.Close)
-	f.client, err = NewClient(server.URL, &access.Key{ID: "AKIATEST", Secret: "secret"})
+	f.client, err = NewClient(server.URL, &access.Key{ID: "AKIATEST", Secret: "secret"}, "")
 	must(err)
 	t.Cleanup(f.client.Close)
 	return f
@@ -461,7 +461,7 @@ func TestClientErrors(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		}))
 		t.Cleanup(server.Close)
-		c, err := NewClient(server.URL, key)
+		c, err := NewClient(server.URL, key, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -487,7 +487,7 @@ func TestClientErrors(t *testing.T) {
 
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	c, err := NewClient(gone.URL, key)
+	c, err := NewClient(gone.URL, key, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -508,7 +508,7 @@ func TestNewClient(t *testing.T) {
 		{"http://gust.example.com/v1", ""},
 		{"", ""},
 	} {
-		c, err := NewClient(tt.endpoint, nil)
+		c, err := NewClient(tt.endpoint, nil, "")
 		if got := ""; err == nil {
 			got = c.Endpoint
 			if got != tt.want {

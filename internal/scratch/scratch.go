@@ -43,7 +43,7 @@ func Start(ctx context.Context, c node.Config, build api.Build, logger *slog.Log
 	if err != nil {
 		return nil, fmt.Errorf("the node did not start: %w", err)
 	}
-	client, err := api.NewClient(n.APIAddr(), n.Key())
+	client, err := n.Address().Client(n.Key())
 	if err != nil {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
