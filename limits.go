@@ -49,6 +49,8 @@ const (
 	// MaxSchedule bounds the entries of a function's schedule of provisioned
 	// concurrency.
 	MaxSchedule = 100
+	// MaxGrants bounds the entries of a function's policy.
+	MaxGrants = 100
 
 	MaxQueueSize = 10000
 	MaxQueueWait = time.Minute

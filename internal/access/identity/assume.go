@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -131,6 +132,10 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	kept := maps.Clone(keys)
 	keys["aws:federatedprovider"] = some(p.ARN)
 
+	trust, err := role.Trust.parsed()
+	if err != nil {
+		return nil, fmt.Errorf("the trust policy of role %s: %w", role.Name, err)
+	}
 	nobody := policy.Compile(policy.Layers{})
 	anonymous := &access.Principal{Kind: access.KindAnonymous, Provider: p.ARN}
 	asks := *c
@@ -138,7 +143,7 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	for _, n := range in.needs("sts:AssumeRoleWithWebIdentity", anonymous, keys) {
 		q := d.ask(&asks, &n)
 		q.subject = policy.Subject{Kind: "federated", Federated: p.ARN, ID: in.Subject}
-		decision := nobody.Decide(&q.request, role.Trust.Document)
+		decision := nobody.Decide(&q.request, trust)
 		q.release()
 		if !decision.Allowed {
 			return nil, &DeniedError{p.URL + ":" + cut(in.Subject), n.Action, n.Resource, decision}
@@ -237,11 +242,6 @@ func (d *Directory) limit(c *claims, text string, arns []string) error {
 		return &LimitError{"managed session policies", MaxAttached}
 	}
 	size := len([]rune(text))
-	if text != "" {
-		if _, err := policy.Parse(policy.Identity, []byte(text)); err != nil {
-			return &MalformedPolicyError{"session policy", err}
-		}
-	}
 	st := d.state.Load()
 	for _, arn := range arns {
 		if _, err := st.managed(arn); err != nil {
@@ -251,6 +251,11 @@ func (d *Directory) limit(c *claims, text string, arns []string) error {
 	}
 	if size > MaxSessionPolicy {
 		return &PackedError{size, MaxSessionPolicy}
+	}
+	if text != "" {
+		if _, err := policy.Parse(policy.Identity, []byte(text)); err != nil {
+			return &MalformedPolicyError{"session policy", err}
+		}
 	}
 	c.Limited = text != "" || len(arns) > 0
 	c.Policy, c.Policies = text, slices.Clone(arns)

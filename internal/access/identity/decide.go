@@ -33,7 +33,7 @@ func (d *Directory) ask(c *access.Caller, n *access.Need) *question {
 	p := c.Principal
 	q.caller, q.need, q.region = c, n, d.place.Region
 	q.request.Action, q.request.Resource = n.Action, n.Resource
-	q.subject = policy.Subject{Kind: string(p.Kind), ARN: p.ARN, RoleARN: p.RoleARN, Account: p.Account, ID: p.ID, Name: p.Name}
+	q.subject = subjectOf(p)
 	if p.Function != "" {
 		q.source = d.place.FunctionARN(p.Function)
 	}
@@ -53,7 +53,11 @@ func (d *Directory) Decide(c *access.Caller, n *access.Need) policy.Decision {
 	}
 	q := d.ask(c, n)
 	defer q.release()
-	resource := d.resource(q)
+	resource, err := d.resource(q)
+	if err != nil { // what is damaged may have been a deny
+		d.log.Error("the policy of a resource is damaged; nobody may do anything with it", "resource", n.Resource, "error", err)
+		return policy.Decision{Denied: true, Layer: policy.LayerResource, Policy: "the resource's policy, which is damaged", Statement: "#1"}
+	}
 	if c.Rights == nil { // the anonymous have none
 		return policy.Compile(policy.Layers{}).Decide(&q.request, resource)
 	}
@@ -81,39 +85,37 @@ func sessionRule(p *access.Principal, action string) *policy.Decision {
 // object its bucket's, of a role that is to be assumed its trust policy. Where it
 // names the subject as it was called before somebody else got the name, the
 // subject is somebody else.
-func (d *Directory) resource(q *question) *policy.Document {
+func (d *Directory) resource(q *question) (*policy.Document, error) {
 	st := d.state.Load()
 	arn := q.request.Resource
-	var doc *policy.Document
-	var bound map[string]string
+	var doc Document
 	if strings.HasPrefix(arn, "arn:aws:iam::") {
 		if !strings.HasPrefix(q.request.Action, "sts:") {
-			return nil
+			return nil, nil
 		}
 		e := d.byARN(st, arn)
 		if e == nil || e.Kind != KindRole {
-			return nil
+			return nil, nil
 		}
-		doc, bound = e.Trust.Document, e.Trust.Bound
+		doc = e.Trust
 	} else {
-		p := st.resources[arn]
-		if p == nil && strings.HasPrefix(arn, "arn:aws:s3:::") {
+		var ok bool
+		if doc, ok = st.resources[arn]; !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
 			bucket, _, _ := strings.Cut(arn, "/")
-			p = st.resources[bucket]
+			doc, ok = st.resources[bucket]
 		}
-		if p == nil {
-			return nil
+		if !ok {
+			return nil, nil
 		}
-		doc, bound = p.Document, p.Bound
 	}
 	id, _, _ := strings.Cut(q.subject.ID, ":")
-	if b, ok := bound[q.subject.ARN]; ok && b != id {
+	if b, ok := doc.bound[q.subject.ARN]; ok && b != id {
 		q.subject.ARN = q.subject.ID
 	}
-	if b, ok := bound[q.subject.RoleARN]; ok && b != id {
+	if b, ok := doc.bound[q.subject.RoleARN]; ok && b != id {
 		q.subject.RoleARN = id
 	}
-	return doc
+	return doc.parsed()
 }
 
 // value answers a condition: what every request has, and then what this one has.
@@ -218,22 +220,51 @@ func (d *Directory) Explain(who, action, resource string, keys map[string][]stri
 	n := &access.Need{Action: action, Resource: resource, Keys: keys}
 	q := d.ask(c, n)
 	defer q.release()
-	doc := d.resource(q)
+	doc, err := d.resource(q)
+	if err != nil {
+		return policy.Explanation{}, err
+	}
 	return c.Rights.Explain(&q.request, doc), nil
 }
 
-// callerOf is a caller as somebody would be.
-func (d *Directory) callerOf(who string) (*access.Caller, error) {
+// Subject is somebody as policies see them; who is as in Explain.
+func (d *Directory) Subject(who string) (policy.Subject, error) {
+	c, err := d.callerOf(who)
+	if err != nil {
+		return policy.Subject{}, err
+	}
+	return subjectOf(c.Principal), nil
+}
+
+// Layers are the policies that say what somebody may do, to be tried with others.
+// who is as in Explain, or the ARN of a group, whose subject is nobody.
+func (d *Directory) Layers(who string) (policy.Layers, policy.Subject, error) {
 	st := d.state.Load()
 	if who == "root" || who == d.root.Principal.ARN {
-		return &access.Caller{Credential: d.root, At: d.now()}, nil
+		return policy.Layers{Root: true}, subjectOf(d.root.Principal), nil
 	}
-	var e *Entity
-	name := "session"
+	e := d.byARN(st, who)
+	var subject policy.Subject
+	if e == nil || e.Kind != KindGroup {
+		var err error
+		if e, _, err = d.named(st, who); err != nil {
+			return policy.Layers{}, subject, err
+		}
+		if subject, err = d.Subject(who); err != nil {
+			return policy.Layers{}, subject, err
+		}
+	}
+	l := st.layers(e)
+	return l.Layers, subject, l.err
+}
+
+// named finds a user or a role, and the name of its session if who has one.
+func (d *Directory) named(st *state, who string) (e *Entity, session string, err error) {
+	session = "session"
 	switch kind, rest, ok := strings.Cut(who, "/"); {
 	case strings.HasPrefix(who, "arn:aws:sts::"+st.account+":assumed-role/"):
 		var role string
-		role, name, _ = strings.Cut(rest, "/")
+		role, session, _ = strings.Cut(rest, "/")
 		e = d.find(st, Role(role))
 	case strings.HasPrefix(who, "arn:"):
 		e = d.byARN(st, who)
@@ -245,12 +276,29 @@ func (d *Directory) callerOf(who string) (*access.Caller, error) {
 		}
 	}
 	if e == nil || e.Kind == KindGroup {
-		return nil, &NotFoundError{"user or role (want an ARN, user/NAME, role/NAME or a name)", who}
+		return nil, "", &NotFoundError{"user or role (want an ARN, user/NAME, role/NAME or a name)", who}
+	}
+	return e, session, nil
+}
+
+// callerOf is a caller as somebody would be.
+func (d *Directory) callerOf(who string) (*access.Caller, error) {
+	st, now := d.state.Load(), d.now()
+	if who == "root" || who == d.root.Principal.ARN {
+		return &access.Caller{Credential: d.root, At: now}, nil
+	}
+	e, name, err := d.named(st, who)
+	if err != nil {
+		return nil, err
 	}
 	if e.Kind == KindUser {
 		c := st.compiled(e)
-		return &access.Caller{Credential: &access.Credential{Principal: c.principal, Rights: c.rights}, At: d.now()}, nil
+		return &access.Caller{Credential: &access.Credential{Principal: c.principal, Rights: c.rights}, At: now}, nil
 	}
-	b := d.bindSession(st, &session{claims: claims{Session: name, Function: e.Function, Issued: d.now().UnixMicro()}}, e)
-	return &access.Caller{Credential: b.credential, At: d.now()}, nil
+	b := d.bindSession(st, &session{claims: claims{Session: name, Function: e.Function, Issued: now.UnixMicro()}}, e)
+	return &access.Caller{Credential: b.credential, At: now}, nil
+}
+
+func subjectOf(p *access.Principal) policy.Subject {
+	return policy.Subject{Kind: string(p.Kind), ARN: p.ARN, RoleARN: p.RoleARN, Account: p.Account, ID: p.ID, Name: p.Name}
 }

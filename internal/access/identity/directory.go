@@ -85,14 +85,16 @@ type Directory struct {
 // can be reached from it but for what is compiled on demand.
 type state struct {
 	revision  uint64
+	log       *slog.Logger
 	account   string
 	alias     string
 	entities  map[Ref]*Entity
 	byID      map[string]*Entity
 	keys      map[string]*accessKey
-	policies  map[string]*ManagedPolicy    // of customers, by lower-case name
+	aws       map[string]*ManagedPolicy    // AWS's, by ARN; the same always
+	policies  map[string]*ManagedPolicy    // the account's, by lower-case name
 	providers map[string]*IdentityProvider // by ARN
-	resources map[string]*ResourcePolicy   // by ARN
+	resources map[string]Document          // by ARN
 	revoked   map[string]time.Time         // by function
 }
 
@@ -142,12 +144,16 @@ func (d *Directory) Close() error {
 // load reads all records.
 func (d *Directory) load() (*state, error) {
 	st := &state{
-		account:  d.place.Account,
+		account: d.place.Account, log: d.log,
 		entities: make(map[Ref]*Entity), byID: make(map[string]*Entity), keys: make(map[string]*accessKey),
 		policies: make(map[string]*ManagedPolicy), providers: make(map[string]*IdentityProvider),
-		resources: make(map[string]*ResourcePolicy), revoked: make(map[string]time.Time),
+		resources: make(map[string]Document), revoked: make(map[string]time.Time),
 	}
-	err := d.store.View(partition, func(v *store.Snapshot) error {
+	var err error
+	if st.aws, err = readAWSPolicies(); err != nil {
+		return nil, err
+	}
+	err = d.store.View(partition, func(v *store.Snapshot) error {
 		for key, value := range v.Scan(nil) {
 			if err := d.read(st, string(key), value); err != nil {
 				if !errors.Is(err, errAccount) {
@@ -165,7 +171,7 @@ func (d *Directory) load() (*state, error) {
 }
 
 var (
-	errAccount = errors.New("the identities are of another account")
+	errAccount = fmt.Errorf("%w: the node is in another account than its identities", gust.ErrInvalid)
 	errName    = errors.New("it is not of what its name says")
 )
 
@@ -180,7 +186,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		st.revision = binary.BigEndian.Uint64(value)
 	case keyAccount:
 		if string(value) != d.place.Account {
-			return fmt.Errorf("%w: they were made in account %.20q, and the node is in account %s; ARNs in policies would mean nobody", errAccount, value, d.place.Account)
+			return fmt.Errorf("%w: they were made in account %.20s, and it is in %s; start it with --account %.20s, since the ARNs in their policies mean that one", errAccount, value, d.place.Account, value)
 		}
 	case keyAlias:
 		st.alias = string(value)
@@ -193,7 +199,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 			return errName
 		}
 		if st.entities[e.Ref().key()] != nil {
-			return fmt.Errorf("another %s has the name, too", e.Kind)
+			return fmt.Errorf("another %s has the name %q, too", e.Kind, e.Name)
 		}
 		e.ARN = iamARN(d.place.Account, e.Kind, e.Path, e.Name)
 		e.rights = new(rights)
@@ -203,7 +209,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		if err := decode(value, p); err != nil {
 			return err
 		}
-		if key != p.record() || p.document() == nil {
+		if key != p.record() || p.Version(p.Default) == nil {
 			return errName
 		}
 		p.ARN = iamARN(d.place.Account, KindPolicy, p.Path, p.Name)
@@ -229,8 +235,8 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		p.ARN = iamARN(d.place.Account, KindProvider, "/", p.URL)
 		st.providers[p.ARN] = p
 	case "resource":
-		p := new(ResourcePolicy)
-		if err := decode(value, p); err != nil {
+		var p Document
+		if err := decode(value, &p); err != nil {
 			return err
 		}
 		st.resources[rest] = p

@@ -183,17 +183,17 @@ func (d *Directory) PutInline(ctx context.Context, r Ref, name, document string)
 	return d.edit(ctx, r, func(_ *change, e *Entity) error {
 		limit := map[Kind]int{KindUser: MaxUserInline, KindGroup: MaxGroupInline, KindRole: MaxRoleInline}[e.Kind]
 		what := fmt.Sprintf("inline policy %s of %s", name, r)
-		doc, err := parse(policy.Identity, what, document, limit)
+		doc, err := newDocument(policy.Identity, what, document, limit)
 		if err != nil {
 			return err
 		}
 		if e.Inline == nil {
 			e.Inline = make(map[string]Document)
 		}
-		e.Inline[name] = Document{doc}
+		e.Inline[name] = doc
 		size := 0
 		for _, p := range e.Inline {
-			size += sizeOf(string(p.JSON()))
+			size += sizeOf(p.text)
 		}
 		if size > limit {
 			return &LimitError{fmt.Sprintf("characters of all inline policies of %s, white space not counted", r), limit}
@@ -390,18 +390,15 @@ func (e *Entity) setRole(description string, longest time.Duration) error {
 	return nil
 }
 
-func (c *change) setTrust(e *Entity, document string) error {
+func (c *change) setTrust(e *Entity, document string) (err error) {
 	what := "trust policy of role " + e.Name
 	if e.Kind != KindRole {
 		return invalid("a %s has no trust policy", e.Kind)
 	}
-	doc, err := parse(policy.Trust, what, document, MaxTrust)
-	if err != nil {
+	if e.Trust, err = newDocument(policy.Trust, what, document, MaxTrust); err != nil {
 		return err
 	}
-	bound, err := c.bind(what, document)
-	e.Trust = TrustDocument{doc, bound}
-	return err
+	return c.bind(what, e.Trust)
 }
 
 func (c *change) setBoundary(e *Entity, arn string) error {

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -72,7 +71,7 @@ type Entity struct {
 	// A role's own.
 	Description string        `json:"description,omitempty"`
 	MaxSession  time.Duration `json:"max_session,omitempty"`
-	Trust       TrustDocument `json:"trust,omitzero"`
+	Trust       Document      `json:"trust,omitzero"`
 	// Function is the function whose own role this is. Such a role is made of
 	// the function's declaration, and changes with it alone.
 	Function string `json:"-"`
@@ -95,49 +94,6 @@ func (e *Entity) copied() *Entity {
 	return &c
 }
 
-// Document is an identity policy as a record holds it: its text.
-type Document struct{ *policy.Document }
-
-// TrustDocument is a role's trust policy.
-type TrustDocument struct {
-	*policy.Document
-	// Bound are the unique IDs of the users and roles that the document names,
-	// by their ARNs. Whoever gets such a name later is somebody else.
-	Bound map[string]string
-}
-
-func (d Document) MarshalJSON() ([]byte, error) { return json.Marshal(string(d.JSON())) }
-
-func (d *Document) UnmarshalJSON(data []byte) (err error) {
-	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return err
-	}
-	d.Document, err = policy.Parse(policy.Identity, []byte(text))
-	return err
-}
-
-type boundDocument struct {
-	Text  string            `json:"text"`
-	Bound map[string]string `json:"bound,omitempty"`
-}
-
-func (d TrustDocument) IsZero() bool { return d.Document == nil }
-
-func (d TrustDocument) MarshalJSON() ([]byte, error) {
-	return json.Marshal(boundDocument{string(d.JSON()), d.Bound})
-}
-
-func (d *TrustDocument) UnmarshalJSON(data []byte) (err error) {
-	var b boundDocument
-	if err := json.Unmarshal(data, &b); err != nil {
-		return err
-	}
-	d.Bound = b.Bound
-	d.Document, err = policy.Parse(policy.Trust, []byte(b.Text))
-	return err
-}
-
 // rights are what an entity may do, compiled when somebody first asks. They
 // depend on the entity, its groups and its managed policies; when one of them
 // changes, the entity gets new ones (change.refresh).
@@ -147,7 +103,7 @@ type rights struct {
 }
 
 type compiled struct {
-	layers policy.Layers
+	layers layers
 	rights *policy.Rights
 	// principal is a user's; a role's session makes its own.
 	principal *access.Principal
@@ -163,18 +119,12 @@ func (st *state) compiled(e *Entity) *compiled {
 	if c := e.rights.done.Load(); c != nil {
 		return c
 	}
-	c := new(compiled)
-	c.layers.Identity = st.attached(nil, e)
-	for _, id := range e.Groups {
-		if g := st.byID[id]; g != nil {
-			c.layers.Identity = st.attached(c.layers.Identity, g)
-		}
+	c := &compiled{layers: st.layers(e)}
+	if c.layers.err != nil { // what is damaged may have been a deny
+		st.log.Error("a policy is damaged; whom it is about may do nothing", "of", e.ARN, "record", e.record(), "error", c.layers.err)
+		c.layers.Layers = policy.Layers{}
 	}
-	if e.Boundary != "" {
-		// What is used as a boundary cannot be deleted, and load looks for it.
-		c.layers.Boundary = &policy.Attached{Name: "permissions boundary " + e.Boundary, Document: st.policy(e.Boundary).document()}
-	}
-	c.rights = policy.Compile(c.layers)
+	c.rights = policy.Compile(c.layers.Layers)
 	if e.Kind == KindUser {
 		c.principal = &access.Principal{Kind: access.KindUser, Name: e.Name, ARN: e.ARN, ID: e.ID, Account: st.account, Tags: e.Tags}
 	}
@@ -182,17 +132,42 @@ func (st *state) compiled(e *Entity) *compiled {
 	return c
 }
 
-// attached appends e's own policies.
-func (st *state) attached(to []policy.Attached, e *Entity) []policy.Attached {
-	for _, name := range e.InlineNames() {
-		to = append(to, policy.Attached{Name: fmt.Sprintf("inline policy %s of %s", name, e.Ref()), Document: e.Inline[name].Document})
+// layers are policy.Layers, and the first error of those that were added.
+type layers struct {
+	policy.Layers
+	err error
+}
+
+func (l *layers) add(to *[]policy.Attached, d Document, format string, args ...any) {
+	name := fmt.Sprintf(format, args...)
+	doc, err := d.parsed()
+	if err != nil && l.err == nil {
+		l.err = fmt.Errorf("%s: %w", name, err)
 	}
-	for _, arn := range e.Attached {
-		if p := st.policy(arn); p != nil {
-			to = append(to, policy.Attached{Name: fmt.Sprintf("%s, attached to %s", p.Name, e.Ref()), Document: p.document()})
+	*to = append(*to, policy.Attached{Name: name, Document: doc})
+}
+
+// layers collects all policies of e.
+func (st *state) layers(e *Entity) (l layers) {
+	owners := []*Entity{e}
+	for _, id := range e.Groups {
+		owners = append(owners, st.byID[id])
+	}
+	for _, owner := range owners {
+		for _, name := range owner.InlineNames() {
+			l.add(&l.Identity, owner.Inline[name], "inline policy %s of %s", name, owner.Ref())
+		}
+		for _, arn := range owner.Attached {
+			p := st.policy(arn) // what is used is there: state.check
+			l.add(&l.Identity, p.document(), "%s, attached to %s", p.Name, owner.Ref())
 		}
 	}
-	return to
+	if e.Boundary != "" {
+		var boundary []policy.Attached
+		l.add(&boundary, st.policy(e.Boundary).document(), "permissions boundary %s", e.Boundary)
+		l.Boundary = &boundary[0]
+	}
+	return l
 }
 
 // newID makes a unique ID: 16 characters after AWS's prefix for its kind.
@@ -200,27 +175,4 @@ func newID(prefix string) string {
 	var b [10]byte
 	rand.Read(b[:]) // never fails
 	return prefix + idEncoding.EncodeToString(b[:])
-}
-
-// parse reads a document that somebody gave, and refuses one that is over limit
-// characters, white space not counted.
-func parse(kind policy.Kind, what, text string, limit int) (*policy.Document, error) {
-	d, err := policy.Parse(kind, []byte(text))
-	if err != nil {
-		return nil, &MalformedPolicyError{what, err}
-	}
-	if n := sizeOf(text); n > limit {
-		return nil, &LimitError{fmt.Sprintf("characters of the %s, white space not counted", what), limit}
-	}
-	return d, nil
-}
-
-// sizeOf counts a document as AWS does.
-func sizeOf(text string) (n int) {
-	for _, r := range text {
-		if r != ' ' && r != '\t' && r != '\n' && r != '\r' {
-			n++
-		}
-	}
-	return n
 }

@@ -47,19 +47,16 @@ func (d *Directory) newFunctionRole(f *gust.Function) *Entity {
 		Created: f.Modified, Description: "The own role of function " + f.Name + " of app " + f.App + ".",
 		MaxSession: MaxFunctionToken, Function: f.Name, rights: new(rights),
 	}
-	trust, err := policy.Parse(policy.Trust, []byte(functionTrust))
-	if err == nil {
-		e.Trust.Document = trust
+	e.Trust = Document{&document{kind: policy.Trust, text: functionTrust}}
+	if len(f.Policy) == 0 {
+		return e
 	}
-	if err == nil && len(f.Policy) > 0 {
-		var doc *policy.Document
-		if doc, err = policy.FromGrants(d.place, f.Policy); err == nil {
-			e.Inline = map[string]Document{"policy": {doc}}
-		}
-	}
+	doc, err := policy.FromGrants(d.place, f.Policy)
 	if err != nil { // the catalog has accepted it, so it is read by other rules
 		d.log.Error("a function's policy cannot be read, and allows nothing: deploy the function again", "function", f.Name, "error", err)
+		return e
 	}
+	e.Inline = map[string]Document{"policy": {&document{kind: policy.Identity, text: string(doc.JSON()), doc: doc}}}
 	return e
 }
 

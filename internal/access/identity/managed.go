@@ -50,13 +50,8 @@ func (p *ManagedPolicy) Version(number int) *Version {
 	return nil
 }
 
-// document is the default version's, or nil if there is none.
-func (p *ManagedPolicy) document() *policy.Document {
-	if v := p.Version(p.Default); v != nil {
-		return v.Document.Document
-	}
-	return nil
-}
+// document is the default version's, which always is there.
+func (p *ManagedPolicy) document() Document { return p.Version(p.Default).Document }
 
 func (p *ManagedPolicy) copied() *ManagedPolicy {
 	c := *p
@@ -66,8 +61,8 @@ func (p *ManagedPolicy) copied() *ManagedPolicy {
 
 // policy finds a managed policy, of the account's or of AWS's, or nil.
 func (st *state) policy(arn string) *ManagedPolicy {
-	if strings.HasPrefix(arn, awsPolicies) {
-		return awsPolicy(arn)
+	if p := st.aws[arn]; p != nil {
+		return p
 	}
 	if p := st.policies[strings.ToLower(arn[strings.LastIndexByte(arn, '/')+1:])]; p != nil && p.ARN == arn {
 		return p
@@ -111,7 +106,7 @@ func (d *Directory) CreatePolicy(ctx context.Context, n NewPolicy) (p *ManagedPo
 	if count := len([]rune(n.Description)); count > MaxDescription {
 		return nil, invalid("the description of policy %s has %d characters, at most %d are allowed", n.Name, count, MaxDescription)
 	}
-	doc, err := parse(policy.Identity, "managed policy "+n.Name, n.Document, MaxManaged)
+	doc, err := newDocument(policy.Identity, "managed policy "+n.Name, n.Document, MaxManaged)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +119,7 @@ func (d *Directory) CreatePolicy(ctx context.Context, n NewPolicy) (p *ManagedPo
 		}
 		p = &ManagedPolicy{
 			Name: n.Name, Path: n.Path, ID: newID("ANPA"), ARN: iamARN(c.account, KindPolicy, n.Path, n.Name), Description: n.Description,
-			Created: c.now, Updated: c.now, Tags: maps.Clone(n.Tags), Default: 1, Last: 1, Versions: []Version{{1, c.now, Document{doc}}},
+			Created: c.now, Updated: c.now, Tags: maps.Clone(n.Tags), Default: 1, Last: 1, Versions: []Version{{1, c.now, doc}},
 		}
 		return c.putPolicy(p)
 	})
@@ -139,7 +134,8 @@ func (d *Directory) Policy(arn string) (*ManagedPolicy, error) { return d.state.
 
 // Policies lists the managed policies of the account and of AWS, by name.
 func (d *Directory) Policies() []*ManagedPolicy {
-	list := slices.Concat(slices.Collect(maps.Values(d.state.Load().policies)), allAWSPolicies())
+	st := d.state.Load()
+	list := slices.AppendSeq(slices.Collect(maps.Values(st.policies)), maps.Values(st.aws))
 	slices.SortFunc(list, func(a, b *ManagedPolicy) int {
 		return strings.Compare(a.Name+"\x00"+a.ARN, b.Name+"\x00"+b.ARN)
 	})
@@ -153,12 +149,12 @@ func (d *Directory) CreateVersion(ctx context.Context, arn, document string, asD
 		if len(p.Versions) >= MaxVersions {
 			return &LimitError{"versions of policy " + p.Name, MaxVersions}
 		}
-		doc, err := parse(policy.Identity, "managed policy "+p.Name, document, MaxManaged)
+		doc, err := newDocument(policy.Identity, "managed policy "+p.Name, document, MaxManaged)
 		if err != nil {
 			return err
 		}
 		p.Last++
-		p.Versions = append(p.Versions, Version{p.Last, c.now, Document{doc}})
+		p.Versions = append(p.Versions, Version{p.Last, c.now, doc})
 		if asDefault {
 			p.Default = p.Last
 		}

@@ -10,72 +10,49 @@ import (
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
-// ResourcePolicy is who may do what with one resource.
-type ResourcePolicy struct {
-	*policy.Document
-	// Bound is as in TrustDocument.
-	Bound map[string]string
-}
-
-func (p *ResourcePolicy) MarshalJSON() ([]byte, error) {
-	return json.Marshal(boundDocument{string(p.JSON()), p.Bound})
-}
-
-func (p *ResourcePolicy) UnmarshalJSON(data []byte) (err error) {
-	var b boundDocument
-	if err := json.Unmarshal(data, &b); err != nil {
-		return err
-	}
-	p.Bound = b.Bound
-	p.Document, err = policy.Parse(policy.Resource, []byte(b.Text))
-	return err
-}
-
 // ResourcePolicy finds the policy of the resource with exactly this ARN, or a
 // *NotFoundError.
-func (d *Directory) ResourcePolicy(arn string) (*ResourcePolicy, error) {
-	if p := d.state.Load().resources[arn]; p != nil {
+func (d *Directory) ResourcePolicy(arn string) (Document, error) {
+	if p, ok := d.state.Load().resources[arn]; ok {
 		return p, nil
 	}
-	return nil, &NotFoundError{"policy of the resource", arn}
+	return Document{}, &NotFoundError{"policy of the resource", arn}
 }
 
 // ChangeResourcePolicy makes what fn returns the policy of a resource; fn gets
-// the one that there is, or nil, and nobody else changes it meanwhile. An empty
-// document removes it.
-func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn func(was *policy.Document) (document string, err error)) error {
+// the one that there is, or nothing, and nobody else changes it meanwhile. An
+// empty document removes it.
+func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn func(was string) (document string, err error)) error {
 	if !strings.HasPrefix(arn, "arn:") || len(arn) > 2048 || strings.ContainsAny(arn, "*?\x00") {
 		return invalid("the resource %q is not named by an ARN without wildcards", cut(arn))
 	}
 	return d.change(ctx, func(c *change) error {
-		var was *policy.Document
-		if p := c.resources[arn]; p != nil {
-			was = p.Document
+		was := ""
+		if p, ok := c.resources[arn]; ok {
+			was = p.text
 		}
 		text, err := fn(was)
 		if err != nil {
 			return err
 		}
 		if text == "" {
-			if was != nil {
+			if was != "" {
 				delete(c.resources, arn)
 				c.delete("resource/" + arn)
 			}
 			return nil
 		}
 		what := "policy of " + arn
-		doc, err := parse(policy.Resource, what, text, MaxResourcePolicy)
+		p, err := newDocument(policy.Resource, what, text, MaxResourcePolicy)
 		if err != nil {
 			return err
 		}
-		if was == nil && len(c.resources) >= MaxResources {
+		if was == "" && len(c.resources) >= MaxResources {
 			return &LimitError{"resources with policies", MaxResources}
 		}
-		bound, err := c.bind(what, text)
-		if err != nil {
+		if err := c.bind(what, p); err != nil {
 			return err
 		}
-		p := &ResourcePolicy{doc, bound}
 		c.resources[arn] = p
 		return c.write("resource/"+arn, p)
 	})
@@ -100,32 +77,40 @@ func (d *Directory) Sweep(ctx context.Context) error {
 	})
 }
 
-// bind finds the unique IDs of the users and roles whom a document names as its
-// principals: they are meant, and not who gets their names when they are gone.
-// A name of nobody is refused, as AWS does.
-func (c *change) bind(what, document string) (map[string]string, error) {
+// bind finds the unique IDs of the users and roles whom a new document names as
+// its principals: they are meant, and not who gets their names when they are
+// gone. A name of nobody is refused, as AWS does.
+func (c *change) bind(what string, d Document) error {
 	var doc struct{ Statement statements }
-	if err := json.Unmarshal([]byte(document), &doc); err != nil {
-		return nil, &MalformedPolicyError{what, err}
+	if err := json.Unmarshal(d.JSON(), &doc); err != nil {
+		return &MalformedPolicyError{what, err}
 	}
-	bound := make(map[string]string)
+	d.bound = make(map[string]string)
 	for _, s := range doc.Statement {
 		for _, arn := range append(s.Principal.AWS, s.NotPrincipal.AWS...) {
 			id, err := c.idOf(arn)
 			if err != nil {
-				return nil, &MalformedPolicyError{what, err}
+				return &MalformedPolicyError{what, err}
 			}
 			if id != "" {
-				bound[arn] = id
+				d.bound[arn] = id
 			}
 		}
 	}
-	return bound, nil
+	return nil
 }
 
-// idOf is the unique ID of the user or the role whom an ARN names, empty for
-// what names neither: the account, its sessions, or somebody of another account.
+// idOf is the unique ID of the user or the role whom an ARN names, of a role's
+// session that of the role, and empty for the account and for what is of another
+// account.
 func (c *change) idOf(arn string) (string, error) {
+	if session, ok := strings.CutPrefix(arn, "arn:aws:sts::"+c.account+":assumed-role/"); ok {
+		name, _, _ := strings.Cut(session, "/")
+		if e := c.d.find(c.state, Role(name)); e != nil {
+			return e.ID, nil
+		}
+		return "", invalid("it names a session of the role %q, which is not of this account", cut(name))
+	}
 	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::"+c.account+":")
 	if !ok || rest == "root" {
 		return "", nil

@@ -120,7 +120,7 @@ func (s *seal) open(token string) (*session, error) {
 		return nil, fmt.Errorf("the session token has %d characters, at most %d are allowed", len(token), MaxToken)
 	}
 	sealed, err := tokenEncoding.DecodeString(token)
-	if err != nil || len(sealed) == 0 {
+	if err != nil || len(sealed) == 0 || strings.ContainsAny(token, "\r\n") { // which the decoder skips
 		return nil, errors.New("the session token is not base64")
 	}
 	if sealed[0] != tokenVersion {
@@ -312,19 +312,23 @@ func (d *Directory) bindSession(st *state, s *session, e *Entity) *bound {
 	if !s.Limited {
 		return b
 	}
-	layers := c.layers
-	layers.Limited = true
+	l := c.layers
+	l.Limited = true
 	if s.policy != nil {
-		layers.Session = append(layers.Session, policy.Attached{Name: "session policy of " + p.ARN, Document: s.policy})
+		l.Session = append(l.Session, policy.Attached{Name: "session policy of " + p.ARN, Document: s.policy})
 	}
 	for _, arn := range s.Policies {
 		m := st.policy(arn)
 		b.policies = append(b.policies, m)
 		if m != nil { // one that was deleted allows nothing
-			layers.Session = append(layers.Session, policy.Attached{Name: m.Name + ", session policy of " + p.ARN, Document: m.document()})
+			l.add(&l.Session, m.document(), "%s, session policy of %s", m.Name, p.ARN)
 		}
 	}
-	b.credential.Rights = policy.Compile(layers)
+	if l.err != nil {
+		st.log.Error("a policy is damaged; a session that it bounds may do nothing", "of", p.ARN, "error", l.err)
+		l.Layers = policy.Layers{}
+	}
+	b.credential.Rights = policy.Compile(l.Layers)
 	return b
 }
 

@@ -3,13 +3,11 @@ package identity
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/store"
 )
@@ -131,9 +129,6 @@ func (d *Directory) flushUsage(ctx context.Context) error {
 	if err != nil {
 		for m := range written {
 			m.due.Store(true)
-		}
-		if errors.Is(err, gust.ErrClosing) {
-			return nil
 		}
 	}
 	return err

@@ -3,12 +3,6 @@
 // and deciding reads what was compiled.
 package policy
 
-import (
-	"errors"
-
-	gust "github.com/gust-dev/gust"
-)
-
 // Kind is what a document is attached to.
 type Kind int
 
@@ -22,18 +16,13 @@ const (
 	Trust
 )
 
-// Document is a policy that was parsed. It never changes.
-type Document struct{ source []byte }
-
-// Parse reads a document. Its error is gust.ErrInvalid and says what is wrong,
-// where, and what would be right.
-func Parse(kind Kind, doc []byte) (*Document, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// FromGrants makes a document of the short form.
-func FromGrants(place gust.Place, grants []gust.Grant) (*Document, error) {
-	return nil, errors.ErrUnsupported
+// Document is a policy that was parsed, and made ready for deciding. It never
+// changes, and is shared by all who have it.
+type Document struct {
+	kind       Kind
+	source     []byte
+	statements []statement
+	index      index // of a resource's own policy
 }
 
 // JSON is the document as it was given.
@@ -55,12 +44,6 @@ type Layers struct {
 	Session []Attached
 	Limited bool
 }
-
-// Rights are Layers made ready for deciding. They never change.
-type Rights struct{ layers Layers }
-
-// Compile makes layers ready.
-func Compile(l Layers) *Rights { return &Rights{l} }
 
 // Subject is who asks, as policies see it.
 type Subject struct {
@@ -126,70 +109,3 @@ func (d Decision) Reason(action string) string {
 	}
 	return "because no " + kind + " allows the " + action + " action"
 }
-
-// Decide decides. resource is the resource's own policy, a role's trust policy
-// for who wants to assume it, or nil.
-func (r *Rights) Decide(req *Request, resource *Document) Decision {
-	return Decision{Allowed: r.layers.Root}
-}
-
-// Explanation is a decision with what led to it.
-type Explanation struct {
-	Decision
-	// Statements are all that there are, in the order of the layers.
-	Statements []Considered
-}
-
-// Considered is a statement as it bears on one request.
-type Considered struct {
-	Layer  Layer
-	Policy string // as in Decision
-	// Statement is its Sid, or "#2"; Line is where it begins.
-	Statement string
-	Line      int
-	Effect    gust.Effect
-	Matched   bool
-	// Deciding tells that the decision follows from this one.
-	Deciding bool
-	// Why is the first thing that does not match: "the action
-	// lambda:InvokeFunction is none of sqs:*".
-	Why string
-}
-
-// Explain decides as Decide does, and tells of every statement what came of it.
-func (r *Rights) Explain(req *Request, resource *Document) Explanation {
-	return Explanation{Decision: r.Decide(req, resource)}
-}
-
-// Severity is how bad a finding is.
-type Severity string
-
-const (
-	// SeverityError: the document is refused.
-	SeverityError Severity = "error"
-	// SeverityWarning: it most likely does something else than was meant, or
-	// allows more.
-	SeverityWarning Severity = "warning"
-	// SeverityNote: worth knowing.
-	SeverityNote Severity = "note"
-)
-
-// Finding is one thing that a look at a document found.
-type Finding struct {
-	Severity Severity `json:"severity"`
-	// Line and Column count from 1, columns in characters.
-	Line   int `json:"line"`
-	Column int `json:"column"`
-	// Path is where, such as "Statement[2].Condition"; Statement is the Sid of
-	// the statement, or "#2", or empty.
-	Path      string `json:"path"`
-	Statement string `json:"statement,omitempty"`
-	// Text says what is wrong, and Do what to do.
-	Text string `json:"text"`
-	Do   string `json:"do"`
-}
-
-// Lint looks a document over. Its kind is told from what its statements have: a
-// principal makes it a resource's policy, or a trust policy if there is no
-// resource. The findings are in the order of the document.
-func Lint(doc []byte) []Finding { return nil }

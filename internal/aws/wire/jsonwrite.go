@@ -168,6 +168,10 @@ func (c jsonCodec) encode(x *exchange, out reflect.Value) error {
 	w := newJSON()
 	defer w.free()
 	w.object(x.op.out, out)
+	if f := x.op.out.events(); f != nil {
+		x.stream(c, f, out, w.buf)
+		return nil
+	}
 	x.write(http.StatusOK, c.contentType, w.buf)
 	return nil
 }

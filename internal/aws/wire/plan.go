@@ -61,10 +61,12 @@ type node struct {
 
 // structure is the plan of a struct.
 type structure struct {
-	name   string // of its XML element, if the model gives one
-	space  string // its XML namespace, if it has one of its own
-	union  bool
-	fields []*field
+	shape string // its own name
+	name  string // of its XML element, if the model gives one
+	// prefix and space are its XML namespace, if it has one of its own.
+	prefix, space string
+	union         bool
+	fields        []*field
 	// body finds the members in the body by their names on the wire.
 	body map[string]*field
 	// flat are the flat lists by the names of their members, where they have
@@ -92,6 +94,7 @@ type field struct {
 	// of XML
 	attr          bool
 	prefix, space string
+	root          string // of the document, where it is the body
 	header        string // its name as a header, canonical
 }
 
@@ -195,7 +198,7 @@ func (p *planner) structure(t reflect.Type) (*structure, error) {
 	if s := p.structs[t]; s != nil {
 		return s, nil
 	}
-	s := &structure{body: map[string]*field{}}
+	s := &structure{shape: t.Name(), body: map[string]*field{}}
 	p.structs[t] = s // before its members, which may have it in turn
 	if t.NumField() > maxFields {
 		return nil, fmt.Errorf("%v has over %d members", t, maxFields)
@@ -206,11 +209,13 @@ func (p *planner) structure(t reflect.Type) (*structure, error) {
 		if sf.Name == "_" {
 			s.name = name
 			for option := range strings.SplitSeq(options, ",") {
-				if option == "union" {
+				switch key, value, _ := strings.Cut(option, "="); key {
+				case "union":
 					s.union = true
-				}
-				if ns, ok := strings.CutPrefix(option, "ns="); ok {
-					s.space = ns
+				case "prefix":
+					s.prefix = value
+				case "ns":
+					s.space = value
 				}
 			}
 			continue
@@ -274,6 +279,8 @@ func (p *planner) field(sf reflect.StructField, name, options string) (*field, e
 			f.prefix = value
 		case "ns":
 			f.space = value
+		case "root":
+			f.root = value
 		case "time":
 			format = value
 		default:
@@ -290,6 +297,9 @@ func (p *planner) field(sf reflect.StructField, name, options string) (*field, e
 		return nil, err
 	}
 	f.node = *n
+	if f.kind == kindEvents {
+		f.location = isPayload
+	}
 	f.flat = f.flat || flat
 	f.time = or(format, f.time)
 	return f, nil

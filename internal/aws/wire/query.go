@@ -292,10 +292,7 @@ func (queryCodec) encode(x *exchange, out reflect.Value) error {
 	defer w.free()
 	w.buf = append(w.buf, '<')
 	w.buf = append(append(w.buf, x.op.name...), "Response"...)
-	if ns := x.service.Namespace; ns != "" {
-		w.buf = append(append(append(w.buf, ` xmlns="`...), ns...), '"')
-	}
-	w.buf = append(w.buf, '>')
+	w.buf = append(append(w.buf, declare("", x.service.Namespace)...), '>')
 	if x.op.Run.out.NumField() > 0 {
 		w.value(&node{kind: kindStruct, fields: x.op.out}, x.op.name+"Result", out)
 	}
@@ -308,11 +305,8 @@ func (queryCodec) encode(x *exchange, out reflect.Value) error {
 func (queryCodec) fail(x *exchange, e *Error) {
 	w := newXML()
 	defer w.free()
-	w.buf = append(w.buf, "<ErrorResponse"...)
-	if ns := x.service.Namespace; ns != "" {
-		w.buf = append(append(append(w.buf, ` xmlns="`...), ns...), '"')
-	}
-	w.buf = append(w.buf, "><Error>"...)
+	w.open("ErrorResponse" + declare("", x.service.Namespace))
+	w.open("Error")
 	w.text("Type", e.fault())
 	w.text("Code", e.Code)
 	w.text("Message", e.Message)

@@ -138,11 +138,49 @@ func (x *exchange) bindHeader(f *field, v reflect.Value, values []string) error 
 	}
 	var items []string
 	for _, value := range values {
-		for item := range strings.SplitSeq(value, ",") {
-			items = append(items, strings.TrimSpace(item))
+		more, ok := splitHeader(value, f.elem.kind == kindTime && or(f.elem.time, httpTime) == httpTime)
+		if !ok {
+			return problemf(malformed, "the header %s is %s, which is no list", f.name, quoted(value))
 		}
+		items = append(items, more...)
 	}
 	return setTexts(f, v, items, httpTime)
+}
+
+// splitHeader splits a list at its commas, of which a date has one itself. What
+// has commas or quotes in it may stand in quotes.
+func splitHeader(value string, dates bool) (items []string, ok bool) {
+	for value = strings.TrimSpace(value); value != ""; {
+		var item string
+		if value[0] == '"' {
+			end := 1
+			for end < len(value) && value[end] != '"' {
+				if value[end] == '\\' {
+					end++
+				}
+				end++
+			}
+			if end >= len(value) {
+				return nil, false
+			}
+			item = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(value[1:end])
+			if value = strings.TrimSpace(value[end+1:]); value != "" && value[0] != ',' {
+				return nil, false
+			}
+			value = strings.TrimPrefix(value, ",")
+		} else {
+			item, value, _ = strings.Cut(value, ",")
+			if dates {
+				var rest string
+				rest, value, _ = strings.Cut(value, ",")
+				item += "," + rest
+			}
+			item = strings.TrimSpace(item)
+		}
+		items = append(items, item)
+		value = strings.TrimSpace(value)
+	}
+	return items, true
 }
 
 // setTexts sets a list by the texts of its members.
@@ -181,24 +219,24 @@ func (x *exchange) bindQuery(in reflect.Value, got *seen) error {
 		return err
 	}
 	values := map[*field][]string{}
-	var rest map[string]string
+	rest := reflect.Value{} // a map for whoever wants all parameters
+	if x.op.rest != nil && len(parameters) > 0 {
+		got.add(x.op.rest)
+		rest = x.op.rest.value(in)
+		rest.Set(reflect.MakeMap(rest.Type()))
+	}
 	for _, p := range parameters {
 		f := x.op.query[p.name]
-		switch {
-		case f != nil:
+		if f != nil {
 			values[f] = append(values[f], p.value)
-		case x.op.rest != nil && !strings.HasPrefix(p.name, "X-Amz-"):
-			if rest == nil {
-				rest = map[string]string{}
-			}
-			rest[p.name] = p.value
-		case !x.op.ofRoute(p):
+		}
+		switch {
+		case f == nil && x.op.ofRoute(p):
+		case rest.IsValid():
+			addTo(rest, p)
+		case f == nil:
 			return problemf(invalid, "the parameter %s is not known to Gust: leave it out", quoted(p.name))
 		}
-	}
-	if rest != nil {
-		got.add(x.op.rest)
-		x.op.rest.value(in).Set(reflect.ValueOf(rest).Convert(x.op.rest.typ))
 	}
 	for f, texts := range values {
 		got.add(f)
@@ -214,6 +252,21 @@ func (x *exchange) bindQuery(in reflect.Value, got *seen) error {
 		}
 	}
 	return nil
+}
+
+// addTo adds a parameter to a map of texts, or of lists of them.
+func addTo(m reflect.Value, p parameter) {
+	key, value := reflect.ValueOf(p.name).Convert(m.Type().Key()), reflect.ValueOf(p.value)
+	of := m.Type().Elem()
+	if of.Kind() != reflect.Slice {
+		m.SetMapIndex(key, value.Convert(of))
+		return
+	}
+	list := m.MapIndex(key)
+	if !list.IsValid() {
+		list = reflect.MakeSlice(of, 0, 1)
+	}
+	m.SetMapIndex(key, reflect.Append(list, value.Convert(of.Elem())))
 }
 
 // ofRoute tells whether a parameter belongs to the operation's path, to a
@@ -341,6 +394,9 @@ func textOf(n *node, v reflect.Value) string {
 		items := make([]string, v.Len())
 		for i := range items {
 			items[i] = textOf(n.elem, v.Index(i))
+			if n.elem.kind == kindString && strings.ContainsAny(items[i], `,"`) {
+				items[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(items[i]) + `"`
+			}
 		}
 		return strings.Join(items, ", ")
 	}

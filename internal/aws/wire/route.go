@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"mime"
 	"net/http"
 	"net/url"
@@ -48,7 +49,7 @@ func (h *Handler) atHost(host string) *service {
 		return nil
 	}
 	for _, s := range h.services {
-		if s.Name == label || s.Endpoint == label {
+		if s.Name == label || s.Endpoint == label || s.S3 && strings.Contains(host, ".s3.") {
 			return s
 		}
 	}
@@ -269,8 +270,8 @@ func newRoute(op *operation) route {
 	return r
 }
 
-// sortRoutes puts what is more exact first: paths with fewer labels, and with a
-// query that has to be there.
+// sortRoutes puts what is more exact first: paths with fewer labels, and with
+// more that has to be there.
 func sortRoutes(routes []route) {
 	rank := func(r route) int {
 		n := 2 * len(r.op.labelNames())
@@ -283,7 +284,7 @@ func sortRoutes(routes []route) {
 		if d := rank(a) - rank(b); d != 0 {
 			return d
 		}
-		return len(b.query) - len(a.query)
+		return cmp.Or(len(b.query)-len(a.query), len(b.op.Wants)-len(a.op.Wants))
 	})
 }
 
@@ -303,25 +304,38 @@ func (op *operation) labelNames() []string {
 // the path's labels.
 func (s *service) match(r *http.Request) (*operation, []string) {
 	path := r.URL.EscapedPath()
+	if bucket := s.bucketOf(r.Host); bucket != "" {
+		path = "/" + bucket + path
+	}
 	for i := range s.routes {
 		route := &s.routes[i]
 		if route.op.Method != r.Method {
 			continue
 		}
 		labels, ok := route.labels(path)
-		if ok && route.asked(r.URL.RawQuery) {
+		if ok && route.asked(r) {
 			return route.op, labels
 		}
 	}
 	return nil, nil
 }
 
-// asked tells whether a query has what the route wants: each of its parameters.
-func (r *route) asked(query string) bool {
+// asked tells whether a request has what the route wants, in its query and
+// headers.
+func (r *route) asked(q *http.Request) bool {
+	if r.query == "" && r.op.Wants == nil {
+		return true
+	}
+	given := strings.Split(q.URL.RawQuery, "&")
+	for _, want := range r.op.Wants {
+		parameter, ok := strings.CutPrefix(want, "?")
+		if !ok && q.Header.Get(want) == "" || ok && !slices.ContainsFunc(given, func(g string) bool { return strings.HasPrefix(g, parameter+"=") }) {
+			return false
+		}
+	}
 	if r.query == "" {
 		return true
 	}
-	given := strings.Split(query, "&")
 	for want := range strings.SplitSeq(r.query, "&") {
 		if !slices.ContainsFunc(given, func(g string) bool { return g == want || g == want+"=" }) {
 			return false

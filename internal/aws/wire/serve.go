@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -11,12 +12,14 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/aws/cbor"
 )
 
 // Limits of a request, where a service does not have its own.
@@ -26,8 +29,9 @@ const (
 	// MaxHeaders bounds the names and values of all headers together, as AWS
 	// does, in bytes.
 	MaxHeaders = 32 * gust.KB
-	// MaxDepth bounds how deep a document is nested.
-	MaxDepth = 64
+	// MaxDepth bounds how deep a document is nested, in all protocols: DynamoDB's
+	// items, of 32 levels, are up to 67 deep.
+	MaxDepth = cbor.MaxDepth
 	// MaxMembers bounds the members of one list or map.
 	MaxMembers = 20000
 	// MaxParameters bounds the parameters of a query.
@@ -341,6 +345,29 @@ func (x *exchange) readBody() error {
 	}
 	if int64(len(x.body)) > limit {
 		return problemf(tooLarge, "the request's body is over the limit of %d bytes", limit)
+	}
+	return x.unpack(limit)
+}
+
+// unpack takes a body out of gzip, in which SDKs send large ones to some services.
+// It may be no larger than the limit then, either.
+func (x *exchange) unpack(limit int64) error {
+	encoding := x.r.Header["Content-Encoding"]
+	if len(encoding) == 0 || len(x.body) == 0 {
+		return nil
+	}
+	if len(encoding) > 1 || encoding[0] != "gzip" {
+		return problemf(malformed, "the Content-Encoding of a request is gzip, or there is none, not %s", quoted(strings.Join(encoding, ", ")))
+	}
+	r, err := gzip.NewReader(bytes.NewReader(x.body))
+	if err == nil {
+		x.body, err = io.ReadAll(io.LimitReader(r, limit+1))
+	}
+	switch {
+	case err != nil:
+		return problemf(malformed, "the request's body is not in gzip: %v", err)
+	case int64(len(x.body)) > limit:
+		return problemf(tooLarge, "the request's body is over the limit of %d bytes when it is taken out of gzip", limit)
 	}
 	return nil
 }

@@ -105,7 +105,9 @@ func (x *exchange) write(status int, contentType string, body []byte) {
 	if contentType != "" {
 		h["Content-Type"] = []string{contentType}
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if x.r.Method != http.MethodHead || len(h["Content-Length"]) == 0 { // the answer to HEAD says how long another would be
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	x.w.WriteHeader(status)
 	x.w.Write(body) //nolint:errcheck // whoever asked has gone
 }
@@ -130,6 +132,10 @@ func (x *exchange) speak(p Protocol) {
 		x.codec = jsonCodec{contentType: "application/x-amz-json-1.0"}
 	case RESTJSON:
 		x.codec = restJSON{}
+	case RESTXML:
+		x.codec = restXML{}
+	case CBOR:
+		x.codec = cborCodec{}
 	default:
 		x.codec = jsonCodec{contentType: "application/x-amz-json-1.1"}
 	}

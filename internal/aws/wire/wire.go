@@ -41,8 +41,11 @@ type Model struct {
 	// QueryCompatible services have spoken query once, and tell their codes of
 	// then with each error.
 	QueryCompatible bool
-	Protocols       []Protocol
-	Bindings        []Binding
+	// S3 has ways of its own: its errors have no element around them, and a
+	// bucket may stand in the host.
+	S3        bool
+	Protocols []Protocol
+	Bindings  []Binding
 	// Faults are its errors, by the names of their shapes.
 	Faults map[string]Fault
 	// Shapes are what tags refer to: constraints, and names in lists and maps.
@@ -54,6 +57,9 @@ type Model struct {
 // than one, {Name+}, and with the query that has to be there, if any.
 type Binding struct {
 	Name, Method, Path string
+	// Wants are what tells the operation from others of the same path:
+	// parameters of the query ("?uploadId") and headers that it has to have.
+	Wants []string
 	// Status of success; 0 is 200.
 	Status int
 }

@@ -148,14 +148,21 @@ func (w *xmlWriter) members(s *structure, v reflect.Value) {
 			continue
 		}
 		name := f.name
-		if f.prefix != "" && f.space != "" {
-			name += ` xmlns:` + f.prefix + `="` + f.space + `"`
-		} else if f.space != "" {
-			name += ` xmlns="` + f.space + `"`
-		}
 		if f.flat && f.kind == kindList && f.memberName != "member" {
 			name = f.memberName
 		}
-		w.value(&f.node, name, given)
+		w.value(&f.node, name+declare(f.prefix, f.space), given)
 	}
+}
+
+// declare is the attribute that declares a namespace, after a blank; "" is of
+// none.
+func declare(prefix, space string) string {
+	switch {
+	case space == "":
+		return ""
+	case prefix == "":
+		return ` xmlns="` + space + `"`
+	}
+	return " xmlns:" + prefix + `="` + space + `"`
 }

@@ -119,6 +119,9 @@ func (g *generator) service() {
 	if meta.QueryCompatible != nil {
 		g.printf("QueryCompatible: true, ")
 	}
+	if meta.EndpointPrefix == "s3" {
+		g.printf("S3: true, ")
+	}
 	g.printf("\nProtocols: []wire.Protocol{")
 	known := meta.Protocols
 	if known == nil {
@@ -154,6 +157,9 @@ func (g *generator) bindings() {
 		if rest := op.HTTP.RequestURI != "/" || op.HTTP.Method != "POST"; rest {
 			entry += fmt.Sprintf(", Method: %q, Path: %q", op.HTTP.Method, op.HTTP.RequestURI)
 			width = 1000
+		}
+		if len(op.HTTP.Wants) > 0 {
+			entry += fmt.Sprintf(", Wants: %#v", op.HTTP.Wants)
 		}
 		if op.HTTP.ResponseCode != 0 && op.HTTP.ResponseCode != 200 {
 			entry += fmt.Sprintf(", Status: %d", op.HTTP.ResponseCode)
@@ -330,14 +336,17 @@ func (g *generator) structure(name string, s *shape) {
 	if s.Union {
 		own = append(own, "union")
 	}
-	if s.XMLNamespace != nil {
-		own = append(own, "ns="+s.XMLNamespace.URI)
+	if ns := s.XMLNamespace; ns != nil {
+		if ns.Prefix != "" {
+			own = append(own, "prefix="+ns.Prefix)
+		}
+		own = append(own, "ns="+ns.URI)
 	}
 	if s.LocationName != "" || own != nil {
 		g.printf("_ struct{} `aws:%q`\n", strings.Join(append([]string{s.LocationName}, own...), ","))
 	}
 	for _, m := range s.Members {
-		if s.Exception && strings.EqualFold(m.Name, "message") {
+		if s.Exception && strings.EqualFold(m.Name, "message") || s.EventStream && g.Shapes[m.Shape].Exception { // those are returned as errors
 			continue
 		}
 		required := slices.Contains(s.Required, m.Name)
@@ -426,6 +435,7 @@ func (g *generator) tag(owner string, s *shape, m member, required bool) string 
 		add(true, word)
 	}
 	add(s.Payload == m.Name, "payload")
+	add(s.Payload == m.Name && m.LocationName != "", "root="+m.LocationName)
 	add(m.EventPayload, "eventpayload")
 	add(m.EventHeader, "eventheader")
 	add(required, "required")

@@ -28,6 +28,10 @@ type choice struct {
 	Without []string `json:"without,omitempty"`
 	// Errors are those that are kept; nil is all of the used operations.
 	Errors []string `json:"errors,omitempty"`
+	// Namespace is that of the service's XML, and Documents the names of its
+	// documents by their shapes, of a service whose model does not have them.
+	Namespace string            `json:"namespace,omitempty"`
+	Documents map[string]string `json:"documents,omitempty"`
 	// Patterns are written anew for what Go's regular expressions lack.
 	Patterns map[string]string `json:"patterns,omitempty"`
 }
@@ -64,6 +68,9 @@ type binding struct {
 	Method       string `json:"method"`
 	RequestURI   string `json:"requestUri"`
 	ResponseCode int    `json:"responseCode,omitempty"`
+	// Wants are what tells the operation from others of the same path:
+	// parameters of the query ("?uploadId") and headers that it has to have.
+	Wants []string `json:"wants,omitempty"`
 }
 
 // reference is the use of a shape: by a member, a list, a map or an operation.

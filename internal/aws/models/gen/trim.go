@@ -64,6 +64,16 @@ func (m *model) trim(c *choice) error {
 			return err
 		}
 	}
+	if c.Namespace != "" {
+		m.Metadata.XMLNamespace = c.Namespace
+	}
+	for name, element := range c.Documents {
+		if m.Shapes[name] == nil {
+			return fmt.Errorf("there is no shape %s to be the document %s", name, element)
+		}
+		m.Shapes[name].LocationName = element
+	}
+	m.tellApart()
 	kept := map[string]*shape{}
 	for name, op := range m.Operations {
 		if !slices.Contains(c.Operations, name) {
@@ -92,6 +102,33 @@ func (m *model) trim(c *choice) error {
 	}
 	m.Shapes = kept
 	return nil
+}
+
+// tellApart finds what tells operations with the same method and path from each
+// other: what is in the query or in headers, and has to be.
+func (m *model) tellApart() {
+	same := map[string][]*operation{}
+	for _, op := range m.Operations {
+		at := op.HTTP.Method + " " + op.HTTP.RequestURI
+		same[at] = append(same[at], op)
+	}
+	for _, ops := range same {
+		for _, op := range ops {
+			if len(ops) == 1 || op.Input == nil {
+				continue
+			}
+			in := m.Shapes[op.Input.Shape]
+			for _, one := range in.Members {
+				switch {
+				case !slices.Contains(in.Required, one.Name):
+				case one.Location == "querystring":
+					op.HTTP.Wants = append(op.HTTP.Wants, "?"+one.LocationName)
+				case one.Location == "header":
+					op.HTTP.Wants = append(op.HTTP.Wants, one.LocationName)
+				}
+			}
+		}
+	}
 }
 
 // leaveOut takes a member away: "Shape.Member".

@@ -1,0 +1,141 @@
+package identity
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/store"
+)
+
+// FuzzOpenToken: whatever is given is refused, unless the node made it.
+func FuzzOpenToken(f *testing.F) {
+	seal := newSeal([32]byte{1}, place.Account)
+	const good = "ARpDtPuvkeZM7Sgjir5po90b1blmGcgO4Z-3ph9zAjV76y8ijzmge_rs2qkxen40zErUKaXjmpBeXbd-gJHxXw"
+	if s, err := seal.open(good); err != nil || s.Key != "ASIA" {
+		f.Fatal(err)
+	}
+	for _, s := range []string{good, "", "A", "AQ", good[:len(good)/2], good + "A", strings.ToLower(good), strings.Repeat("A", MaxToken+1)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		s, err := seal.open(token)
+		if token == good {
+			return
+		}
+		if err == nil {
+			t.Errorf("%q opens as %+v", token, s.claims)
+		}
+	})
+}
+
+// thousand is a directory of 1,000 users with 100 statements each, and of one
+// role; it returns a key of each user and a session of the role.
+func thousand(b *testing.B) (*Directory, *store.Store, []string, *Session) {
+	b.Helper()
+	s, err := store.Open(store.Options{Dir: b.TempDir(), Durability: store.DurabilityInterval})
+	must(b, err)
+	b.Cleanup(func() { s.Close() })
+	d := openOn(b, s, options())
+	document := func(i int) string {
+		var list []string
+		for j := range 50 {
+			list = append(list, fmt.Sprintf(`{"Effect":"Allow","Action":["sqs:SendMessage","sqs:ReceiveMessage"],"Resource":"arn:aws:sqs:*:*:q%d-%d"}`, i, j))
+		}
+		return `{"Version":"2012-10-17","Statement":[` + strings.Join(list, ",") + `]}`
+	}
+	var keys []string
+	ctx := b.Context()
+	for i := range 1000 {
+		name := fmt.Sprintf("user-%d", i)
+		_, key := user(b, d, name, "")
+		keys = append(keys, key.ID)
+		for j := range 2 {
+			p, err := d.CreatePolicy(ctx, NewPolicy{Name: fmt.Sprintf("p-%d-%d", i, j), Document: document(2*i + j)})
+			must(b, err)
+			must(b, d.Attach(ctx, User(name), p.ARN))
+		}
+	}
+	role(b, d, "worker", trust(account+"user/user-0", ""), "")
+	for j := range 2 {
+		must(b, d.Attach(ctx, Role("worker"), fmt.Sprintf("%spolicy/p-0-%d", account, j)))
+	}
+	session, err := d.AssumeRole(caller(b, d, keys[0], ""), AssumeRole{RoleARN: account + "role/worker", SessionName: "run"})
+	must(b, err)
+	return d, s, keys, session
+}
+
+func Benchmark1000PrincipalsOf100Statements(b *testing.B) {
+	d, s, keys, session := thousand(b)
+	needs := make([]access.Need, len(keys))
+	for i := range needs {
+		needs[i] = access.Need{Action: "sqs:SendMessage", Resource: fmt.Sprintf("arn:aws:sqs:eu-west-1:123456789012:q%d-%d", 2*i+1, i%50)}
+	}
+	lookup := func(b *testing.B, key, token string) *access.Credential {
+		c, err := d.Lookup(key, token)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return c
+	}
+	b.Run("Lookup/key", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			lookup(b, keys[i%1000], "")
+		}
+	})
+	b.Run("Lookup/token", func(b *testing.B) {
+		for b.Loop() {
+			lookup(b, session.KeyID, session.Token)
+		}
+	})
+	b.Run("Lookup/parallel", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				lookup(b, session.KeyID, session.Token)
+			}
+		})
+	})
+	b.Run("Lookup/unopened", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := d.seal.open(session.Token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	callers := make([]*access.Caller, len(keys))
+	for i, key := range keys {
+		callers[i] = caller(b, d, key, "")
+	}
+	b.Run("Decide", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			if !d.Decide(callers[i%1000], &needs[i%1000]).Allowed {
+				b.Fatal("denied")
+			}
+		}
+	})
+	b.Run("LookupDecideUsed", func(b *testing.B) {
+		c := new(access.Caller)
+		for i := 0; b.Loop(); i++ {
+			c.Credential = lookup(b, keys[i%1000], "")
+			if !d.Decide(c, &needs[i%1000]).Allowed {
+				b.Fatal("denied")
+			}
+			d.Used(c.Credential, "sqs", "eu-west-1", time.Unix(1, 0))
+		}
+	})
+	b.Run("Change", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			must(b, d.Tag(b.Context(), User("user-7"), map[string]string{"n": fmt.Sprint(i)}))
+		}
+	})
+	must(b, d.Close())
+	b.Run("Open", func(b *testing.B) {
+		for b.Loop() {
+			d, err := Open(b.Context(), s, options())
+			must(b, err)
+			must(b, d.Close())
+		}
+	})
+}

@@ -1,0 +1,390 @@
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/store"
+)
+
+// text is the directory as text, without unique IDs and times.
+func text(d *Directory) string {
+	var b strings.Builder
+	st := d.state.Load()
+	fmt.Fprintf(&b, "revision %d alias %q", st.revision, st.alias)
+	for _, kind := range []Kind{KindUser, KindGroup, KindRole} {
+		for _, e := range d.Entities(kind, "") {
+			fmt.Fprintf(&b, "; %s tags %v inline %v attached %v groups %d boundary %s keys %d", e.ARN, e.Tags, e.InlineNames(), e.Attached, len(e.Groups), e.Boundary, len(st.keysOf(e)))
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(st.policies)) {
+		fmt.Fprintf(&b, "; policy %s default %d of %d", p, st.policies[p].Default, len(st.policies[p].Versions))
+	}
+	for _, p := range d.Providers() {
+		fmt.Fprintf(&b, "; provider %s", p.URL)
+	}
+	for _, arn := range slices.Sorted(maps.Keys(st.resources)) {
+		fmt.Fprintf(&b, "; resource %s", arn)
+	}
+	return b.String()
+}
+
+// history is what an administrator does in a day.
+func history() []func(context.Context, *Directory) error {
+	var key string
+	shared := account + "policy/shared"
+	return []func(context.Context, *Directory) error{
+		func(ctx context.Context, d *Directory) error {
+			_, err := d.CreateUser(ctx, NewEntity{Name: "alice", Tags: map[string]string{"a": "b"}})
+			return err
+		},
+		func(ctx context.Context, d *Directory) error {
+			k, _, err := d.CreateKey(ctx, "alice")
+			if err == nil {
+				key = k.ID
+			}
+			return err
+		},
+		func(ctx context.Context, d *Directory) error {
+			_, err := d.CreatePolicy(ctx, NewPolicy{Name: "shared", Document: allow("sqs:*", "*")})
+			return err
+		},
+		func(ctx context.Context, d *Directory) error {
+			_, err := d.CreateGroup(ctx, NewEntity{Name: "devs"})
+			return err
+		},
+		func(ctx context.Context, d *Directory) error { return d.AddToGroup(ctx, "devs", "alice") },
+		func(ctx context.Context, d *Directory) error { return d.Attach(ctx, Group("devs"), shared) },
+		func(ctx context.Context, d *Directory) error {
+			_, err := d.CreateRole(ctx, NewEntity{Name: "worker", Trust: trust(alice, ""), Boundary: shared})
+			return err
+		},
+		func(ctx context.Context, d *Directory) error {
+			_, err := d.CreateVersion(ctx, shared, allow("s3:*", "*"), true)
+			return err
+		},
+		func(ctx context.Context, d *Directory) error {
+			_, err := d.CreateProvider(ctx, IdentityProvider{URL: "https://example.com"})
+			return err
+		},
+		func(ctx context.Context, d *Directory) error {
+			return d.ChangeResourcePolicy(ctx, queue, func(string) (string, error) { return statement("Allow", `"*"`, "sqs:*", queue, ""), nil })
+		},
+		func(ctx context.Context, d *Directory) error { return d.Rename(ctx, User("alice"), "Alicia", "/x/") },
+		func(ctx context.Context, d *Directory) error { return d.DeleteKey(ctx, "alicia", key) },
+		func(ctx context.Context, d *Directory) error { return d.RemoveFromGroup(ctx, "devs", "alicia") },
+		func(ctx context.Context, d *Directory) error { return d.Delete(ctx, User("alicia")) },
+		func(ctx context.Context, d *Directory) error { return d.SetAlias(ctx, "acme") },
+	}
+}
+
+func TestPowerCutAtEverySyncOfAChange(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	type cut struct {
+		fs    *vfs.MemFS
+		acked int
+		at    string
+	}
+	var mu sync.Mutex
+	var cuts []cut
+	var acked atomic.Int64
+	var armed atomic.Bool
+	hook := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch op.Kind {
+		case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		default:
+			return nil
+		}
+		if !armed.Load() {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[len(cuts)%3]}
+		if cfg.UnsyncedDataPercent > 0 {
+			cfg.RNG = rand.New(rand.NewPCG(7, uint64(len(cuts))))
+		}
+		cuts = append(cuts, cut{mem.CrashClone(cfg), int(acked.Load()), path.Base(op.Path)})
+		return nil
+	})
+	openFS := func(fs vfs.FS) (*store.Store, *Directory, error) {
+		s, err := store.Open(store.Options{Dir: "data", FS: fs})
+		must(t, err)
+		d, err := Open(t.Context(), s, options())
+		return s, d, err
+	}
+	s, d, err := openFS(errorfs.Wrap(mem, hook))
+	must(t, err)
+	armed.Store(true)
+	states := []string{text(d)}
+	steps := history()
+	for i, step := range steps {
+		if err := step(t.Context(), d); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		states = append(states, text(d))
+		acked.Add(1)
+	}
+	armed.Store(false)
+	must(t, d.Close())
+	must(t, s.Close())
+	if len(cuts) < len(steps) {
+		t.Fatalf("only %d cuts", len(cuts))
+	}
+	for i, cut := range cuts {
+		s, d, err := openFS(cut.fs)
+		if err != nil {
+			t.Errorf("cut %d at the sync of %s: %v", i, cut.at, err)
+			continue
+		}
+		// Every acknowledged change is there; the one under way is there whole,
+		// or not at all.
+		got := text(d)
+		if got != states[cut.acked] && (cut.acked+1 == len(states) || got != states[cut.acked+1]) {
+			t.Errorf("cut %d at the sync of %s, after %d changes: %s", i, cut.at, cut.acked, got)
+		}
+		if _, err := d.CreateUser(t.Context(), NewEntity{Name: "later"}); err != nil {
+			t.Errorf("cut %d: it takes no more: %v", i, err)
+		}
+		must(t, d.Close())
+		must(t, s.Close())
+	}
+	t.Logf("%d cuts", len(cuts))
+}
+
+func TestADiskThatFailsAcknowledgesNothing(t *testing.T) {
+	broken := errors.New("the disk is broken")
+	var failing atomic.Bool
+	hook := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return broken
+		}
+		return nil
+	})
+	fatal := make(chan error, 1)
+	s, err := store.Open(store.Options{Dir: "data", FS: errorfs.Wrap(vfs.NewMem(), hook), Logger: slog.New(slog.DiscardHandler), OnFatal: func(err error) { fatal <- err }})
+	must(t, err)
+	defer s.Close()
+	d, err := Open(t.Context(), s, options())
+	must(t, err)
+	defer d.Close()
+	_, key := user(t, d, "alice", "")
+	before := d.state.Load()
+	failing.Store(true)
+	if err := d.PutInline(t.Context(), User("alice"), "all", allow("*", "*")); err == nil {
+		t.Error("it was acknowledged")
+	}
+	<-fatal
+	if d.state.Load() != before || may(t, d, key.ID, "", "s3:GetObject", "*") {
+		t.Error("rights count that may not be there")
+	}
+	if err := d.SetAlias(t.Context(), "acme"); err == nil {
+		t.Error("it goes on")
+	}
+}
+
+// A record that is not what it was is refused by its name, and not left out: an
+// identity that is gone could be a deny that is gone.
+func TestDamagedRecordsAreNamed(t *testing.T) {
+	d, s := open(t, options())
+	for i, step := range history()[:10] {
+		if err := step(t.Context(), d); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+	}
+	_, err := d.CreateUser(t.Context(), NewEntity{Name: "bob"})
+	must(t, err)
+	bob, err := d.Entity(User("bob"))
+	must(t, err)
+	must(t, d.Close())
+	records := map[string][]byte{}
+	must(t, s.View(partition, func(v *store.Snapshot) error {
+		for k, value := range v.Scan(nil) {
+			records[string(k)] = slices.Clone(value)
+		}
+		return nil
+	}))
+	write := func(key string, value []byte) {
+		t.Helper()
+		must(t, s.Update(t.Context(), partition, func(tx *store.Tx) error {
+			if value == nil {
+				return tx.Delete([]byte(key))
+			}
+			return tx.Set([]byte(key), value)
+		}))
+	}
+	refusesToOpen := func(what, key string) {
+		t.Helper()
+		if _, err := Open(t.Context(), s, options()); !errors.Is(err, gust.ErrCorrupt) || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s of %s: %v", what, key, err)
+		}
+	}
+	kinds := map[string]bool{}
+	for key, value := range records {
+		kind, _, named := strings.Cut(key, "/")
+		if !named && key != keyRevision {
+			continue
+		}
+		kinds[kind] = true
+		write(key, value[:len(value)/2])
+		refusesToOpen("half", key)
+		write(key, []byte("{}"))
+		if kind != "resource" && kind != "entity" {
+			refusesToOpen("nothing", key)
+		}
+		write(key, value)
+		if named {
+			write(key+"x", value)
+			if kind != "resource" {
+				refusesToOpen("a copy", key+"x")
+			}
+			write(key+"x", nil)
+		}
+	}
+	if len(kinds) != 6 {
+		t.Errorf("tried are %v", kinds)
+	}
+	// A policy that allows anything else than what was parsed, an attachment
+	// and a membership of nothing, a key of nobody.
+	damage := func(key, named string, change func(map[string]any)) {
+		t.Helper()
+		var record map[string]any
+		must(t, json.Unmarshal(records[key], &record))
+		change(record)
+		data, err := json.Marshal(record)
+		must(t, err)
+		write(key, data)
+		refusesToOpen("damage", named)
+		write(key, records[key])
+	}
+	damage(bob.record(), bob.record(), func(r map[string]any) { r["attached"] = []string{account + "policy/none"} })
+	damage(bob.record(), bob.record(), func(r map[string]any) { r["boundary"] = account + "policy/none" })
+	damage(bob.record(), bob.record(), func(r map[string]any) { r["groups"] = []string{"AGPANONE"} })
+	damage(bob.record(), bob.record(), func(r map[string]any) { r["inline"] = map[string]any{"x": map[string]string{"text": "{"}} })
+	damage(bob.record(), "another user", func(r map[string]any) { r["name"] = "ALICE" })
+	write("strange/x", []byte("{}"))
+	refusesToOpen("a strange record", "strange/x")
+	write("strange/x", nil)
+
+	o := options()
+	o.Place.Account = "210987654321"
+	if _, err := Open(t.Context(), s, o); !errors.Is(err, gust.ErrInvalid) || !strings.Contains(err.Error(), "123456789012") {
+		t.Errorf("another account: %v", err)
+	}
+	d = openOn(t, s, options())
+	if len(d.Entities(KindUser, "")) != 2 {
+		t.Error("what is whole is not")
+	}
+}
+
+// A document that is whole and no policy was not stored so. It is found when it
+// is first needed, and whom it is about may do nothing, since it may have been a
+// deny.
+func TestWhoHasADamagedPolicyMayDoNothing(t *testing.T) {
+	var log strings.Builder
+	o := options()
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	d, s := open(t, o)
+	c, key := user(t, d, "alice", allow("*", "*"))
+	must(t, d.PutInline(t.Context(), User("alice"), "not", statement("Deny", "", "s3:*", "*", "")))
+	role(t, d, "worker", trust(alice, ""), "")
+	must(t, d.ChangeResourcePolicy(t.Context(), queue, func(string) (string, error) {
+		return statement("Deny", `"*"`, "sqs:DeleteQueue", queue, ""), nil
+	}))
+	alice, err := d.Entity(User("alice"))
+	must(t, err)
+	worker, err := d.Entity(Role("worker"))
+	must(t, err)
+	must(t, d.Close())
+	must(t, s.Update(t.Context(), partition, func(tx *store.Tx) error {
+		for _, key := range []string{alice.record(), worker.record(), "resource/" + queue} {
+			v, err := tx.Get([]byte(key))
+			if err != nil {
+				return err
+			}
+			v = []byte(strings.NewReplacer("Deny", "Dxny", `Principal\":{\"AWS`, `Principal\":{\"AXS`).Replace(string(v)))
+			if err := tx.Set([]byte(key), v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	d = openOn(t, s, o)
+	if may(t, d, key.ID, "", "sqs:SendMessage", "*") {
+		t.Error("alice may something without her deny")
+	}
+	if !strings.Contains(log.String(), alice.record()) {
+		t.Errorf("the log does not name the record: %s", log.String())
+	}
+	if _, _, err := d.Layers("alice"); !errors.Is(err, gust.ErrCorrupt) {
+		t.Errorf("her policies: %v", err)
+	}
+	must(t, d.DeleteInline(t.Context(), User("alice"), "not"))
+	if !may(t, d, key.ID, "", "sqs:SendMessage", "*") || may(t, d, key.ID, "", "sqs:SendMessage", queue) {
+		t.Error("what is repaired and what is not are taken for each other")
+	}
+	if _, err := d.Explain("alice", "sqs:SendMessage", queue, nil); !errors.Is(err, gust.ErrCorrupt) {
+		t.Errorf("the queue's policy: %v", err)
+	}
+	_, err = d.AssumeRole(c, AssumeRole{RoleARN: worker.ARN, SessionName: "run"})
+	denied(t, "a role with a damaged trust policy", err)
+}
+
+// A backup holds no secret that is worth anything without the seal key.
+func TestSecretsAreSealed(t *testing.T) {
+	d, s := open(t, options())
+	_, err := d.CreateUser(t.Context(), NewEntity{Name: "alice"})
+	must(t, err)
+	key, secret, err := d.CreateKey(t.Context(), "alice")
+	must(t, err)
+	other, _, err := d.CreateKey(t.Context(), "alice")
+	must(t, err)
+	must(t, s.View(partition, func(v *store.Snapshot) error {
+		for k, value := range v.Scan(nil) {
+			if strings.Contains(string(value), secret) {
+				t.Errorf("the record %s holds the secret", k)
+			}
+		}
+		return nil
+	}))
+	must(t, d.Close())
+
+	var log strings.Builder
+	o := options()
+	o.Seal[0]++
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	d = openOn(t, s, o)
+	refused(t, d, "another seal key", key.ID, "")
+	if !strings.Contains(log.String(), key.ID) || !strings.Contains(log.String(), "seal key") {
+		t.Errorf("the log says %s", log.String())
+	}
+	keys, err := d.Keys("alice")
+	must(t, err)
+	if !keys[0].Unusable || !keys[1].Unusable {
+		t.Errorf("they are shown as %+v", keys)
+	}
+	must(t, d.DeleteKey(t.Context(), "alice", other.ID)) // what the log advises
+	_, fresh, err := d.CreateKey(t.Context(), "alice")
+	must(t, err)
+	if len(fresh) != 40 {
+		t.Errorf("a secret of %d characters", len(fresh))
+	}
+	must(t, d.Close())
+	d = openOn(t, s, options())
+	caller(t, d, key.ID, "") // the seal key is back
+}

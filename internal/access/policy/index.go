@@ -1,0 +1,122 @@
+package policy
+
+import (
+	"hash/maphash"
+	"math"
+	"slices"
+	"strings"
+)
+
+// index finds the statements of some documents that can be about a request: by
+// the action, and by the literal beginning of each resource. It is compact, and
+// what does not come into question is told without looking at it, so that asking
+// somebody with a hundred statements touches a few places in memory.
+type index struct {
+	seed     maphash.Seed
+	actions  map[string][]entry // lower case: "lambda:invokefunction"
+	services map[string][]entry // actions with wildcards, by service
+	anywhere []entry            // of every service: "*" and NotAction
+}
+
+// place is a statement: the number of its document, and its own.
+type place uint32
+
+const nowhere place = math.MaxUint32
+
+func at(document, statement int) place { return place(document<<16 | statement) }
+
+func (p place) document() int { return int(p >> 16) }
+
+func (p place) statement() int { return int(p & 0xffff) }
+
+// entry is one resource of a statement.
+type entry struct {
+	place
+	hash   uint32
+	length uint16 // of the text that a resource begins with
+	whole  bool   // and ends with
+}
+
+// maxPairs bounds the entries of a statement, which are its actions times its
+// resources. One with more is in question for every resource.
+const maxPairs = 64
+
+func (x *index) add(document int, statements []statement) {
+	if x.actions == nil {
+		*x = index{maphash.MakeSeed(), make(map[string][]entry), make(map[string][]entry), nil}
+	}
+	for i := range statements {
+		s := &statements[i]
+		entries := []entry{{place: at(document, i)}}
+		if !s.notResources && len(s.actions)*len(s.resources) <= maxPairs && len(s.resources) > 0 {
+			entries = entries[:0]
+			for j := range s.resources {
+				r := &s.resources[j]
+				entries = append(entries, entry{at(document, i), x.hash(r.head), uint16(len(r.head)), r.isExact()})
+			}
+		}
+		if s.notActions {
+			x.anywhere = append(x.anywhere, entries...)
+			continue
+		}
+		for _, a := range s.actions {
+			action := strings.ToLower(a.raw)
+			service, name, _ := strings.Cut(action, ":")
+			switch {
+			case strings.HasPrefix(service, "*"):
+				x.anywhere = append(x.anywhere, entries...)
+			case strings.ContainsAny(name, "*?"):
+				x.services[service] = append(x.services[service], entries...)
+			default:
+				x.actions[action] = append(x.actions[action], entries...)
+			}
+		}
+	}
+}
+
+func (x *index) hash(s string) uint32 { return uint32(maphash.String(x.seed, s)) }
+
+// visit calls each with the statements that are in question for an action, in
+// lower case, and a resource; with some more than once, and in no order.
+func (x *index) visit(action []byte, resource string, each func(place)) {
+	v := visitor{index: x, resource: resource}
+	v.list(x.anywhere, each)
+	if colon := slices.Index(action, ':'); colon >= 0 {
+		v.list(x.services[string(action[:colon])], each)
+		v.list(x.actions[string(action)], each)
+	}
+}
+
+// visitor keeps the hashes of a resource's beginnings: most have few lengths.
+type visitor struct {
+	*index
+	resource string
+	lengths  [8]uint16
+	hashes   [8]uint32
+	n        int
+}
+
+func (v *visitor) list(entries []entry, each func(place)) {
+	for i := range entries {
+		e := &entries[i]
+		switch n := int(e.length); {
+		case n > len(v.resource), e.whole && n != len(v.resource):
+		case n == 0 || v.begins(e.length) == e.hash:
+			each(e.place)
+		}
+	}
+}
+
+func (v *visitor) begins(length uint16) uint32 {
+	for i := range v.n {
+		if v.lengths[i] == length {
+			return v.hashes[i]
+		}
+	}
+	hash := v.hash(v.resource[:length])
+	if v.n < len(v.lengths) {
+		v.lengths[v.n], v.hashes[v.n] = length, hash
+		v.n++
+	}
+	return hash
+}
