@@ -30,8 +30,8 @@ is GUST_LOG_LEVEL. The flag wins.
 
 The subcommands that need a node find it by the data folder (--data), where a
 running node says where it listens and what its key is. To work with a node
-elsewhere, give --api (or GUST_API) and its key, ID.SECRET, in GUST_KEY; where it
-shows a certificate that it made itself, --fingerprint (or GUST_FINGERPRINT) too.
+elsewhere, give --api (or GUST_API) and its key, ID.SECRET, in GUST_KEY; where
+it shows a certificate that it made itself, --fingerprint (or GUST_FINGERPRINT).
 
 Exit status: 0 done, 1 failed, 2 (gust plan alone) the plan would change
 something, 64 the command line is wrong, 130 interrupted.`
