@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -28,10 +29,28 @@ type Key struct {
 	ID      string // "AKIA" and 16 characters of A-Z, 2-7
 	Secret  string // 40 letters and digits, 238 random bits
 	Created time.Time
+	// Session is the token that belongs to a session's key; others have none.
+	Session string
 }
 
-// Token is the key as a bearer token, "<id>.<secret>".
-func (k *Key) Token() string { return k.ID + "." + k.Secret }
+// Token is the key as a bearer token: "<id>.<secret>", of a session
+// "<id>.<secret>.<session token>".
+func (k *Key) Token() string {
+	if k.Session != "" {
+		return k.ID + "." + k.Secret + "." + k.Session
+	}
+	return k.ID + "." + k.Secret
+}
+
+// ParseToken reads what Token wrote; false is something else.
+func ParseToken(token string) (*Key, bool) {
+	id, rest, _ := strings.Cut(token, ".")
+	secret, session, temporary := strings.Cut(rest, ".")
+	if id == "" || secret == "" || temporary && session == "" {
+		return nil, false
+	}
+	return &Key{ID: id, Secret: secret, Session: session}, true
+}
 
 // String hides the secret.
 func (k *Key) String() string { return k.ID }

@@ -3,8 +3,9 @@
 // backups. docs/API.md documents every route of it. Client speaks it, and is
 // all that the command needs to work with a node.
 //
-// The package decodes, calls the domain and encodes. Who is asking is the
-// business of whoever mounts the handler.
+// The package decodes, calls the domain and encodes. Who is asking is told by
+// guard.Require, which whoever mounts the handler puts before it; each route has
+// an action of its own, and asks the guard whether the caller may.
 package api
 
 import (
@@ -18,9 +19,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access/audit"
+	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/observe"
@@ -42,11 +43,16 @@ type Options struct {
 	Runtimes     *runtimes.Roots
 	Store        *store.Store
 	Recorder     *observe.Recorder
+	Audit        *audit.Log
+	Place        gust.Place
 	Environments func() []invoke.Environment
 	// Warm is Invoker.Warm.
 	Warm func(ctx context.Context, function string) (*invoke.WarmUp, error)
 	// Status is asked for each GET /v1/status.
 	Status func() Status
+	// Forget is called when functions were removed: what belonged to their
+	// names is not for who gets them later.
+	Forget func(context.Context) error
 	// Build is what the node's binary is.
 	Build Build
 	// Draining ends what would otherwise go on for as long as the client
@@ -62,14 +68,15 @@ func New(o Options) http.Handler {
 	}
 	s := &server{Options: o, mux: http.NewServeMux()}
 	methods := make(map[string][]string) // by path, for 405
-	for _, r := range routes {
-		s.mux.Handle(r.method+" "+r.path, s.endpoint(r.handle))
+	for i := range routes {
+		r := &routes[i]
+		s.mux.Handle(r.method+" "+r.path, s.endpoint(r))
 		methods[r.path] = append(methods[r.path], r.method)
 	}
 	for path, allowed := range methods {
-		s.mux.Handle(path, s.endpoint(wrongMethod(allowed)))
+		s.mux.Handle(path, s.endpoint(&route{handle: wrongMethod(allowed)}))
 	}
-	s.mux.Handle("/", s.endpoint(noRoute))
+	s.mux.Handle("/", s.endpoint(&route{handle: noRoute}))
 	return s.mux
 }
 
@@ -78,50 +85,100 @@ type server struct {
 	mux *http.ServeMux
 }
 
-type handler func(*server, http.ResponseWriter, *http.Request) error
+type handler func(*server, *request) (answer, error)
 
-// routes is the whole API, in the order of docs/API.md.
-var routes = []struct {
+// route is one of the API's. Whoever may do its action may ask for it; one
+// without an action is for everybody who has a key.
+type route struct {
 	method, path string
+	action       string
+	level        guard.Level
 	handle       handler
-}{
-	{"GET", "/v1/version", (*server).version},
-	{"GET", "/v1/status", (*server).status},
-	{"GET", "/v1/apps", (*server).apps},
-	{"POST", "/v1/apps/{app}/plan", (*server).plan},
-	{"PUT", "/v1/apps/{app}", (*server).apply},
-	{"DELETE", "/v1/apps/{app}", (*server).remove},
-	{"GET", "/v1/functions", (*server).functions},
-	{"GET", "/v1/environments", (*server).environments},
-	{"POST", "/v1/functions/{name}/warm", (*server).warm},
-	{"GET", "/v1/runtimes", (*server).runtimes},
-	{"POST", "/v1/runtimes", (*server).addRuntime},
-	{"DELETE", "/v1/runtimes/{name}", (*server).removeRuntime},
-	{"HEAD", "/v1/artifacts/{sha256}", (*server).hasArtifact},
-	{"PUT", "/v1/artifacts/{sha256}", (*server).putArtifact},
-	{"GET", "/v1/logs", (*server).logs},
-	{"POST", "/v1/backup", (*server).backup},
 }
 
-// endpoint gives each request its id and answers what handle returns as error;
-// a handler that has begun its answer ends it by itself.
-func (s *server) endpoint(handle handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := uuid.NewString()
-		w.Header().Set(HeaderRequestID, id)
-		err := handle(s, w, r)
-		if err == nil {
-			return
+// routes is the whole API, in the order of docs/API.md.
+var routes = []route{
+	{"GET", "/v1/version", "", guard.Data, (*server).version},
+	{"GET", "/v1/status", "gust:GetStatus", guard.Read, (*server).status},
+	{"GET", "/v1/whoami", "", guard.Data, (*server).whoami},
+	{"GET", "/v1/apps", "gust:ListApps", guard.Read, (*server).apps},
+	{"POST", "/v1/apps/{app}/plan", "gust:PlanApp", guard.Read, (*server).plan},
+	{"PUT", "/v1/apps/{app}", "gust:DeployApp", guard.Write, (*server).apply},
+	{"DELETE", "/v1/apps/{app}", "gust:RemoveApp", guard.Write, (*server).remove},
+	{"GET", "/v1/functions", "gust:ListFunctions", guard.Read, (*server).functions},
+	{"GET", "/v1/environments", "gust:ListEnvironments", guard.Read, (*server).environments},
+	{"POST", "/v1/functions/{name}/warm", "gust:WarmFunction", guard.Write, (*server).warm},
+	{"GET", "/v1/runtimes", "gust:ListRuntimes", guard.Read, (*server).runtimes},
+	{"POST", "/v1/runtimes", "gust:AddRuntime", guard.Write, (*server).addRuntime},
+	{"DELETE", "/v1/runtimes/{name}", "gust:RemoveRuntime", guard.Write, (*server).removeRuntime},
+	{"HEAD", "/v1/artifacts/{sha256}", "gust:PutArtifact", guard.Data, (*server).hasArtifact},
+	{"PUT", "/v1/artifacts/{sha256}", "gust:PutArtifact", guard.Write, (*server).putArtifact},
+	{"GET", "/v1/logs", "gust:ReadLogs", guard.Read, (*server).logs},
+	{"GET", "/v1/audit", "gust:ReadAudit", guard.Read, (*server).audit},
+	{"GET", "/v1/audit/verify", "gust:ReadAudit", guard.Read, (*server).verifyAudit},
+	{"POST", "/v1/backup", "gust:Backup", guard.Write, (*server).backup},
+}
+
+// endpoint gives each request its id, records what came of it, and answers.
+func (s *server) endpoint(r *route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+		q := &request{Request: hr, w: w, call: guard.CallFrom(hr.Context()), route: r}
+		id, body := "", []byte(nil)
+		var a answer
+		err := errNoCall
+		defer func() { _ = q.finish(errUnfinished) }() // if the handler panics
+		if q.call != nil {
+			id = q.call.RequestID
+			w.Header().Set(HeaderRequestID, id)
+			a, err = r.handle(s, q)
 		}
-		e := describe(err)
-		e.RequestID = id
-		if e.Status >= 500 {
-			s.Logger.Error("an API request failed", "method", r.Method, "path", r.URL.Path, "request_id", id, "error", err)
+		if err == nil && a.stream == nil && a.body != nil {
+			if body, err = json.Marshal(a.body); err != nil {
+				err = fmt.Errorf("encoding the answer: %w", err)
+			}
 		}
-		_ = reply(w, e.Status, struct { // the client may be gone; there is nobody else to tell
-			Error *Error `json:"error"`
-		}{e})
+		if err == nil && a.stream != nil {
+			if r.level == guard.Read { // what matters is that it is given
+				err = q.finish(nil)
+			}
+			if err == nil {
+				err = a.stream(w)
+			}
+		}
+		err = q.finish(err)
+		switch {
+		case errors.As(err, new(brokenOff)):
+			panic(http.ErrAbortHandler) // nobody must take a part for the whole
+		case err != nil:
+			s.refuse(w, hr, id, err)
+		case a.stream == nil:
+			if body != nil {
+				w.Header().Set("Content-Type", "application/json")
+				body = append(body, '\n')
+			}
+			w.WriteHeader(a.status)
+			_, _ = w.Write(body) // the answer has begun; if the client is gone, so be it
+		}
 	})
+}
+
+// refuse answers an error.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, id string, err error) {
+	e := describe(err)
+	e.RequestID = id
+	if e.Status >= 500 && s.Logger != nil {
+		s.Logger.Error("an API request failed", "method", r.Method, "path", r.URL.Path, "request_id", id, "error", err)
+	}
+	body, err := json.Marshal(struct {
+		Error *Error `json:"error"`
+	}{e})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(append(body, '\n')) // the client may be gone; there is nobody else to tell
 }
 
 func wrongMethod(allowed []string) handler {
@@ -130,34 +187,22 @@ func wrongMethod(allowed []string) handler {
 	}
 	slices.Sort(allowed)
 	list := strings.Join(allowed, ", ")
-	return func(_ *server, w http.ResponseWriter, r *http.Request) error {
-		w.Header().Set("Allow", list)
-		return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
-			Message: fmt.Sprintf("%s cannot be used on %s; it answers %s", r.Method, r.URL.Path, list)}
+	return func(_ *server, q *request) (answer, error) {
+		q.w.Header().Set("Allow", list)
+		return answer{}, &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
+			Message: fmt.Sprintf("%s cannot be used on %s; it answers %s", q.Method, q.URL.Path, list)}
 	}
 }
 
-func noRoute(_ *server, _ http.ResponseWriter, r *http.Request) error {
-	return &Error{Status: http.StatusNotFound, Code: "no_route",
-		Message: fmt.Sprintf("there is no %s in this version of the API; docs/API.md lists what there is", r.URL.Path)}
-}
-
-// reply writes v as JSON.
-func reply(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encoding the answer: %w", err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the answer has begun; if the client is gone, so be it
-	return nil
+func noRoute(_ *server, q *request) (answer, error) {
+	return answer{}, &Error{Status: http.StatusNotFound, Code: "no_route",
+		Message: fmt.Sprintf("there is no %s in this version of the API; docs/API.md lists what there is", q.URL.Path)}
 }
 
 // decode reads the request's body, one JSON document with no unknown field and
 // nothing after it, of at most MaxDocument bytes.
-func decode(w http.ResponseWriter, r *http.Request, v any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxDocument))
+func decode(q *request, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(q.w, q.Body, MaxDocument))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
 	if err == nil {
@@ -179,14 +224,14 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 }
 
 // parameters refuses query parameters that are not known, or given twice.
-func parameters(r *http.Request, known ...string) (map[string]string, error) {
+func parameters(q *request, known ...string) (map[string]string, error) {
 	values := make(map[string]string)
-	for name, given := range r.URL.Query() {
+	for name, given := range q.URL.Query() {
 		if !slices.Contains(known, name) {
 			if len(known) == 0 {
-				return nil, badRequest("%s has no parameter %q; it has none", r.URL.Path, name)
+				return nil, badRequest("%s has no parameter %q; it has none", q.URL.Path, name)
 			}
-			return nil, badRequest("%s has no parameter %q; it has: %s", r.URL.Path, name, strings.Join(known, ", "))
+			return nil, badRequest("%s has no parameter %q; it has: %s", q.URL.Path, name, strings.Join(known, ", "))
 		}
 		if len(given) > 1 {
 			return nil, badRequest("the parameter %s is given %d times; once is right", name, len(given))

@@ -18,6 +18,8 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/audit"
+	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/logfile"
@@ -33,9 +35,13 @@ type fixture struct {
 	recorder *observe.Recorder
 	handler  http.Handler
 	client   *Client
+	audit    *audit.Log
+	keys     *testKeys
 	drain    context.CancelFunc
+	forgot   int
 	envs     []invoke.Environment
 	warm     func(string) (*invoke.WarmUp, error)
+	as       func(user string) *Client
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -66,20 +72,30 @@ func newFixture(t testing.TB) *fixture {
 
 	draining, drain := context.WithCancel(context.Background())
 	t.Cleanup(drain)
-	f := &fixture{store: s, catalog: c, recorder: recorder, drain: drain}
-	f.handler = New(Options{
-		Catalog: c, Runtimes: library, Store: s, Recorder: recorder,
+	log2, err := audit.Open(t.Context(), s, audit.Options{})
+	must(err)
+	t.Cleanup(func() { must(log2.Close()) })
+	f := &fixture{store: s, catalog: c, recorder: recorder, audit: log2, keys: newTestKeys(), drain: drain}
+	f.handler = guard.New(access.New(f.keys, access.Options{}), f.keys, log2, nil).Require(func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}, New(Options{
+		Catalog: c, Runtimes: library, Store: s, Recorder: recorder, Audit: log2, Place: gust.DefaultPlace,
 		Environments: func() []invoke.Environment { return f.envs },
 		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
 		Status:       func() Status { return Status{State: "ready", Sandbox: "none"} },
+		Forget:       func(context.Context) error { f.forgot++; return nil },
 		Build:        BuildOf("1.2.3", "abc"),
 		Draining:     draining,
-	})
+	}))
 	server := httptest.NewServer(f.handler)
 	t.Cleanup(server.Close)
-	f.client, err = NewClient(server.URL, &access.Key{ID: "AKIATEST", Secret: "secret"}, "")
-	must(err)
-	t.Cleanup(f.client.Close)
+	f.as = func(name string) *Client {
+		c, err := NewClient(server.URL, f.keys.key(name), "")
+		must(err)
+		t.Cleanup(c.Close)
+		return c
+	}
+	f.client = f.as("root")
 	return f
 }
 
@@ -138,8 +154,14 @@ func app(name string, digest gust.Digest, functions ...string) *gust.App {
 }
 
 func (f *fixture) do(method, path, body string) *httptest.ResponseRecorder {
+	return f.doAs("root", method, path, body)
+}
+
+func (f *fixture) doAs(user, method, path, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+f.keys.key(user).Token())
 	w := httptest.NewRecorder()
-	f.handler.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	f.handler.ServeHTTP(w, r)
 	return w
 }
 
@@ -353,6 +375,7 @@ func TestUploadThatBreaksOffLeavesNothing(t *testing.T) {
 		t.Errorf("HasArtifact() = %v, %v", has, err)
 	}
 	r := httptest.NewRequest("PUT", "/v1/artifacts/"+string(digest), bytes.NewReader(data))
+	r.Header.Set("Authorization", "Bearer "+f.keys.key("root").Token())
 	r.ContentLength = gust.MaxArtifact + 1
 	w := httptest.NewRecorder()
 	if f.handler.ServeHTTP(w, r); w.Code != http.StatusRequestEntityTooLarge || !strings.Contains(w.Body.String(), "250 MB") {
@@ -581,6 +604,7 @@ func FuzzRequests(f *testing.F) {
 		if err != nil || !strings.HasPrefix(req.URL.Path, "/v1/") {
 			t.Skip("net/http does not let it through")
 		}
+		req.Header.Set("Authorization", "Bearer "+x.keys.key("root").Token())
 		w := httptest.NewRecorder()
 		x.handler.ServeHTTP(w, req)
 		if w.Code >= 500 {

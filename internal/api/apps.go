@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"slices"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/artifact"
 	"github.com/gust-dev/gust/internal/catalog"
 )
@@ -30,72 +32,92 @@ type ApplyRequest struct {
 	Take []string `json:"take,omitempty"`
 }
 
-func (s *server) apps(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
+func (s *server) apps(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
 	}
 	snapshot := s.Catalog.Snapshot()
 	list := []App{}
 	for _, name := range slices.Sorted(maps.Keys(snapshot.Apps)) {
 		app := snapshot.Apps[name]
+		if !q.may(s.Place.ARN("app", name)) {
+			continue
+		}
 		list = append(list, App{Name: name, Functions: orEmpty(app.FunctionNames()), Routes: orEmpty(app.Routes)})
 	}
-	return reply(w, http.StatusOK, struct {
+	if err := q.listed(len(list), s.Place.ARN("app", "*")); err != nil {
+		return answer{}, err
+	}
+	return reply(http.StatusOK, struct {
 		Revision uint64 `json:"revision"`
 		Apps     []App  `json:"apps"`
 	}{snapshot.Revision, list})
 }
 
-func (s *server) functions(w http.ResponseWriter, r *http.Request) error {
-	p, err := parameters(r, "app")
+func (s *server) functions(q *request) (answer, error) {
+	p, err := parameters(q, "app")
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	snapshot := s.Catalog.Snapshot()
 	list := []*gust.Function{}
 	for _, name := range slices.Sorted(maps.Keys(snapshot.Functions)) {
-		if f := snapshot.Functions[name]; matches(p["app"], f.App) {
+		if f := snapshot.Functions[name]; matches(p["app"], f.App) && q.may(s.Place.FunctionARN(name)) {
 			list = append(list, f)
 		}
 	}
-	return reply(w, http.StatusOK, struct {
+	if err := q.listed(len(list), s.Place.FunctionARN("*"), named("app", p["app"])...); err != nil {
+		return answer{}, err
+	}
+	return reply(http.StatusOK, struct {
 		Functions []*gust.Function `json:"functions"`
 	}{list})
 }
 
-func (s *server) plan(w http.ResponseWriter, r *http.Request) error {
-	req, err := applyRequest(w, r)
+func (s *server) plan(q *request) (answer, error) {
+	if err := q.allow(s.Place.ARN("app", q.PathValue("app"))); err != nil {
+		return answer{}, err
+	}
+	req, err := applyRequest(q)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	if req.Expect != nil {
-		return badRequest("a plan has no field \"expect\"; it is for applying")
+		return answer{}, badRequest("a plan has no field \"expect\"; it is for applying")
 	}
-	root, release := s.pins(r.Context(), req.App)
+	root, release := s.pins(q.Context(), req.App)
 	defer release()
-	plan, err := s.Catalog.Plan(req.App, catalog.PlanOptions{Take: req.Take, Root: root, HasRoot: s.Runtimes.Has})
+	plan, err := s.Catalog.Plan(req.App, catalog.PlanOptions{
+		Take: req.Take, Sees: s.sees(q), Root: root, HasRoot: s.Runtimes.Has,
+		Allow: func(to catalog.Reach) error { return s.allowApps(q, to.Apps) },
+	})
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	return reply(w, http.StatusOK, plan)
+	return reply(http.StatusOK, plan)
 }
 
-func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
-	req, err := applyRequest(w, r)
+func (s *server) apply(q *request) (answer, error) {
+	if err := q.allow(s.Place.ARN("app", q.PathValue("app"))); err != nil {
+		return answer{}, err
+	}
+	req, err := applyRequest(q)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	if err := catalog.Validate(req.App); err != nil {
-		return err
+		return answer{}, err
 	}
 	if err := s.inspect(req.App); err != nil {
-		return err
+		return answer{}, err
 	}
-	root, release := s.pins(r.Context(), req.App)
+	root, release := s.pins(q.Context(), req.App)
 	defer release()
-	plan, err := s.Catalog.Apply(r.Context(), req.App, catalog.ApplyOptions{
+	plan, err := s.Catalog.Apply(q.Context(), req.App, catalog.ApplyOptions{
 		Expect:  req.Expect,
 		Take:    req.Take,
+		Sees:    s.sees(q),
+		Allow:   func(to catalog.Reach) error { return s.allowReach(q, to) },
 		Root:    root,
 		HasRoot: s.Runtimes.Has,
 		HasArtifact: func(d gust.Digest) error {
@@ -106,36 +128,83 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 			return err
 		},
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.forget(q.Context(), plan)
 	}
-	return reply(w, http.StatusOK, plan)
+	if err != nil {
+		return answer{}, err
+	}
+	return reply(http.StatusOK, plan)
 }
 
-func (s *server) remove(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
+// forget tells of the functions that a plan has removed.
+func (s *server) forget(ctx context.Context, p *catalog.Plan) error {
+	gone := func(c catalog.Change) bool { return c.Op == catalog.Remove && c.Kind == "function" }
+	if !slices.ContainsFunc(p.Changes, gone) {
+		return nil
 	}
-	plan, err := s.Catalog.Remove(r.Context(), r.PathValue("app"))
+	return s.Forget(context.WithoutCancel(ctx))
+}
+
+func (s *server) remove(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
+	}
+	if err := q.allow(s.Place.ARN("app", q.PathValue("app"))); err != nil {
+		return answer{}, err
+	}
+	plan, err := s.Catalog.Remove(q.Context(), q.PathValue("app"))
+	if err == nil {
+		err = s.forget(q.Context(), plan)
+	}
 	if err != nil {
+		return answer{}, err
+	}
+	return reply(http.StatusOK, plan)
+}
+
+// sees tells which apps errors may name.
+func (s *server) sees(q *request) func(app string) bool {
+	return func(app string) bool { return q.mayDo("gust:ListApps", s.Place.ARN("app", app)) }
+}
+
+// allowReach refuses a deploy that its caller could not do by other means: to
+// take from an app takes the right to deploy it, and to give functions rights
+// takes that to give their roles policies.
+func (s *server) allowReach(q *request, to catalog.Reach) error {
+	if err := s.allowApps(q, to.Apps); err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, plan)
+	for _, f := range to.Rights {
+		if err := q.call.Allow(q.Context(), access.Need{Action: "iam:PutRolePolicy", Resource: s.Place.FunctionRoleARN(f)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) allowApps(q *request, apps []string) error {
+	for _, app := range apps {
+		if err := q.call.Allow(q.Context(), access.Need{Action: q.route.action, Resource: s.Place.ARN("app", app)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // applyRequest reads a request whose app is the one in the path.
-func applyRequest(w http.ResponseWriter, r *http.Request) (*ApplyRequest, error) {
-	if _, err := parameters(r); err != nil {
+func applyRequest(q *request) (*ApplyRequest, error) {
+	if _, err := parameters(q); err != nil {
 		return nil, err
 	}
 	var req ApplyRequest
-	if err := decode(w, r, &req); err != nil {
+	if err := decode(q, &req); err != nil {
 		return nil, err
 	}
 	if req.App == nil {
 		return nil, badRequest("the request's body has no \"app\"")
 	}
-	if name := r.PathValue("app"); req.App.Name != name {
+	if name := q.PathValue("app"); req.App.Name != name {
 		return nil, badRequest("the path says app %q, the document says %q; they have to agree", name, req.App.Name)
 	}
 	for name, f := range req.App.Functions {

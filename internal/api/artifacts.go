@@ -18,51 +18,54 @@ type Artifact struct {
 	Size   int64       `json:"size"`
 }
 
-func (s *server) hasArtifact(w http.ResponseWriter, r *http.Request) error {
-	digest, err := digestIn(r)
+func (s *server) hasArtifact(q *request) (answer, error) {
+	digest, err := s.digestIn(q)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	has, err := s.Store.Blobs().Has(digest)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	if !has {
-		return fmt.Errorf("artifact %s: %w", digest, gust.ErrNotFound)
+		return answer{}, fmt.Errorf("artifact %s: %w", digest, gust.ErrNotFound)
 	}
-	w.WriteHeader(http.StatusOK)
-	return nil
+	return answer{status: http.StatusOK}, nil
 }
 
 // putArtifact keeps the body if it is what its name says. The answer comes when
 // it is synced.
-func (s *server) putArtifact(w http.ResponseWriter, r *http.Request) error {
-	digest, err := digestIn(r)
+func (s *server) putArtifact(q *request) (answer, error) {
+	digest, err := s.digestIn(q)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	if r.ContentLength > gust.MaxArtifact {
-		return artifactTooLarge()
+	if q.ContentLength > gust.MaxArtifact {
+		return answer{}, artifactTooLarge()
 	}
-	body := &verifiedReader{r: http.MaxBytesReader(w, r.Body, gust.MaxArtifact), hash: sha256.New(), want: digest}
-	_, size, err := s.Store.Blobs().Put(r.Context(), body, gust.MaxArtifact)
+	body := &verifiedReader{r: http.MaxBytesReader(q.w, q.Body, gust.MaxArtifact), hash: sha256.New(), want: digest}
+	_, size, err := s.Store.Blobs().Put(q.Context(), body, gust.MaxArtifact)
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over) || errors.Is(err, gust.ErrTooLarge):
-		return artifactTooLarge()
+		return answer{}, artifactTooLarge()
 	case body.failed != nil && err != nil: // the client's fault or its end, not the disk's
-		return body.failed
+		return answer{}, body.failed
 	case err != nil:
-		return fmt.Errorf("keeping artifact %s: %w", digest, err)
+		return answer{}, fmt.Errorf("keeping artifact %s: %w", digest, err)
 	}
-	return reply(w, http.StatusCreated, Artifact{digest, size})
+	return reply(http.StatusCreated, Artifact{digest, size})
 }
 
-func digestIn(r *http.Request) (gust.Digest, error) {
-	if _, err := parameters(r); err != nil {
+// digestIn is the artifact that the path names, if the caller may put it there.
+func (s *server) digestIn(q *request) (gust.Digest, error) {
+	if err := q.allow(s.Place.ARN("artifact", q.PathValue("sha256"))); err != nil {
 		return "", err
 	}
-	digest, err := gust.ParseDigest(r.PathValue("sha256"))
+	if _, err := parameters(q); err != nil {
+		return "", err
+	}
+	digest, err := gust.ParseDigest(q.PathValue("sha256"))
 	if err != nil {
 		return "", badRequest("%v", err)
 	}

@@ -10,19 +10,24 @@ import (
 // backup streams one tar of everything durable, cut at one moment. A backup
 // that fails on the way ends without the end of its HTTP message, so that
 // nobody takes a part for the whole.
-func (s *server) backup(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
+func (s *server) backup(q *request) (answer, error) {
+	if err := q.allow(everything); err != nil {
+		return answer{}, err
+	}
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
+	}
+	return answer{stream: func(w http.ResponseWriter) error {
+		out := &begun{w: &deadlineWriter{w, http.NewResponseController(w)}, header: func() {
+			w.Header().Set("Content-Type", "application/x-tar")
+		}}
+		err := store.Backup(q.Context(), s.Store, out)
+		if err != nil && out.any {
+			s.Logger.Error("a backup broke off", "error", err)
+			return brokenOff{err}
+		}
 		return err
-	}
-	out := &begun{w: &deadlineWriter{w, http.NewResponseController(w)}, header: func() {
-		w.Header().Set("Content-Type", "application/x-tar")
-	}}
-	err := store.Backup(r.Context(), s.Store, out)
-	if err != nil && out.any {
-		s.Logger.Error("a backup broke off", "error", err)
-		panic(http.ErrAbortHandler)
-	}
-	return err
+	}}, nil
 }
 
 // begun remembers whether anything was written.

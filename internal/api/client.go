@@ -33,7 +33,7 @@ var ErrNoNode = errors.New("no node answers")
 type Client struct {
 	// Endpoint is the node's API, such as http://127.0.0.1:4566.
 	Endpoint string
-	// Key is the root key.
+	// Key is who asks: the root key, a user's, or a session's.
 	Key  *access.Key
 	http *http.Client
 }
@@ -96,6 +96,11 @@ func (c *Client) Version(ctx context.Context) (*Build, error) {
 // Status says how the node is.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return ask[Status](ctx, c, "GET", "/v1/status", nil)
+}
+
+// WhoAmI says whose key the client has.
+func (c *Client) WhoAmI(ctx context.Context) (*Identity, error) {
+	return ask[Identity](ctx, c, "GET", "/v1/whoami", nil)
 }
 
 // Apps lists what is deployed, and the catalog's revision.
@@ -413,7 +418,7 @@ func readError(resp *http.Response) error {
 	case resp.StatusCode == http.StatusNotFound:
 		e.Code, e.Message = "not_found", "not found"
 	case bytes.Contains(data, []byte("HTTP request to an HTTPS server")):
-		e.Code, e.Message = "tls", fmt.Sprintf("the node speaks TLS: ask https://%s, with the fingerprint that `gust up` printed (--fingerprint) unless the system trusts its certificate", resp.Request.URL.Host)
+		e.Code, e.Message = "unknown", fmt.Sprintf("the node speaks TLS: ask https://%s, with the fingerprint that `gust up` printed (--fingerprint) unless the system trusts its certificate", resp.Request.URL.Host)
 	default:
 		e.Code, e.Message = "unknown", "the node answered "+resp.Status
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access/audit"
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/observe"
@@ -22,6 +23,7 @@ import (
 var documents = map[string][]func() any{
 	"GET /v1/version": {doc[Build]},
 	"GET /v1/status":  {doc[Status]},
+	"GET /v1/whoami":  {doc[Identity]},
 	"GET /v1/apps": {doc[struct {
 		Revision uint64 `json:"revision"`
 		Apps     []App  `json:"apps"`
@@ -44,6 +46,8 @@ var documents = map[string][]func() any{
 	"HEAD /v1/artifacts/{sha256}": nil,
 	"PUT /v1/artifacts/{sha256}":  {doc[Artifact]},
 	"GET /v1/logs":                {doc[observe.Record]},
+	"GET /v1/audit":               {doc[AuditPage]},
+	"GET /v1/audit/verify":        {doc[audit.Summary]},
 	"POST /v1/backup":             nil,
 }
 
@@ -92,7 +96,7 @@ func TestDocument(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\d+) \\|").FindAllStringSubmatch(general, -1) {
 		documented[m[1]], _ = strconv.Atoi(m[2]) // \d+ is a number
 	}
-	errors := map[string]int{"bad_request": 400, "no_route": 404, "method_not_allowed": 405, CodeArtifactMissing: 422, codeThrottled: 429, "internal": 500}
+	errors := map[string]int{"bad_request": 400, "no_route": 404, "method_not_allowed": 405, CodeDenied: 403, CodeArtifactMissing: 422, codeThrottled: 429, "internal": 500}
 	for _, k := range kinds {
 		errors[k.code] = k.status
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access/guard"
 )
 
 // Error is how the API says no, on both sides of the wire.
@@ -20,7 +21,26 @@ type Error struct {
 	// Details are the single problems where there are several.
 	Details   []string `json:"details,omitempty"`
 	RequestID string   `json:"request_id,omitempty"`
+	// Denied is what was denied, with CodeDenied.
+	Denied *Denied `json:"denied,omitempty"`
 }
+
+// Denied is a *guard.DeniedError on the wire.
+type Denied struct {
+	Principal string `json:"principal"`
+	Action    string `json:"action"`
+	Resource  string `json:"resource"`
+	// Reason says which sort of policy decided; if a statement denied it, which.
+	Reason string `json:"reason"`
+	// Explicit tells that a statement denied it; otherwise none allowed it.
+	Explicit bool `json:"explicit"`
+}
+
+// CodeDenied: the key is valid, and may not do this.
+const CodeDenied = "denied"
+
+// ErrorCode is what the audit log calls the error.
+func (e *Error) ErrorCode() string { return e.Code }
 
 // Error is the message, and the details on lines of their own.
 func (e *Error) Error() string {
@@ -74,6 +94,10 @@ func describe(err error) *Error {
 	if errors.As(err, &own) {
 		e := *own
 		return &e
+	}
+	if d := (*guard.DeniedError)(nil); errors.As(err, &d) {
+		return &Error{Status: http.StatusForbidden, Code: CodeDenied, Message: d.Error(),
+			Denied: &Denied{Principal: d.Principal, Action: d.Action, Resource: d.Resource, Reason: d.Reason, Explicit: d.Explicit}}
 	}
 	if throttled := (*gust.ThrottledError)(nil); errors.As(err, &throttled) {
 		return &Error{Status: http.StatusTooManyRequests, Code: codeThrottled, Message: throttled.Error()}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/observe"
 )
 
@@ -21,12 +23,71 @@ const patience = 30 * time.Second
 
 // logs streams records as lines of JSON, oldest first. What goes wrong on the
 // way is the last line, {"error": ...}.
-func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
-	q, err := logQuery(r, time.Now())
+func (s *server) logs(q *request) (answer, error) {
+	query, err := logQuery(q, time.Now())
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
+	reader := &reader{server: s, q: q}
+	if err := reader.allow(query); err != nil {
+		return answer{}, err
+	}
+	return answer{stream: func(w http.ResponseWriter) error {
+		s.streamLogs(w, q.Context(), query, reader)
+		return nil
+	}}, nil
+}
+
+// reader is who reads logs: what is logged of a function is for who may read the
+// logs of the function, or those of its app unless that is denied of the
+// function.
+type reader struct {
+	*server
+	q    *request
+	seen map[string]seen // by app and function
+}
+
+// seen is a decision, and when it was made: somebody who follows for days may
+// lose rights meanwhile.
+type seen struct {
+	may bool
+	at  time.Time
+}
+
+const seenFor = time.Second
+
+func (r *reader) may(app, function string) bool {
+	key := app + "/" + function
+	if s, ok := r.seen[key]; ok && time.Since(s.at) < seenFor {
+		return s.may
+	}
+	d := r.q.call.Decide(access.Need{Action: r.q.route.action, Resource: r.Place.FunctionARN(function)})
+	may := d.Allowed || !d.Denied && r.q.may(r.Place.ARN("app", app))
+	if r.seen == nil {
+		r.seen = make(map[string]seen)
+	}
+	r.seen[key] = seen{may, time.Now()}
+	return may
+}
+
+// allow refuses who may read nothing of what is asked for.
+func (r *reader) allow(query observe.Query) error {
+	n := 0
+	for name, f := range r.Catalog.Snapshot().Functions {
+		if matches(query.Function, name) && matches(query.App, f.App) && r.may(f.App, name) {
+			n++
+			break
+		}
+	}
+	resource := r.Place.ARN("app", cmp.Or(query.App, "*"))
+	if query.Function != "" {
+		resource = r.Place.FunctionARN(query.Function)
+	}
+	return r.q.listed(n, resource, named("function", query.Function, "app", query.App, "request", query.RequestID)...)
+}
+
+func (s *server) streamLogs(w http.ResponseWriter, ctx context.Context, q observe.Query, reader *reader) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if s.Draining != nil {
 		stop := context.AfterFunc(s.Draining, func() { cancel(context.Cause(s.Draining)) })
@@ -39,7 +100,7 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 	if q.Follow { // the client learns at once that it was understood
 		w.WriteHeader(http.StatusOK)
 		if err := control.Flush(); err != nil {
-			return nil
+			return
 		}
 	}
 	lines := json.NewEncoder(buffered)
@@ -53,22 +114,24 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 			}
 			break
 		}
+		if !reader.may(record.App, record.Function) {
+			continue
+		}
 		if err := lines.Encode(record); err != nil {
-			return nil // the client is gone
+			return // the client is gone
 		}
 		if q.Follow {
 			if buffered.Flush() != nil || control.Flush() != nil {
-				return nil
+				return
 			}
 		}
 	}
 	_ = buffered.Flush() // the client may be gone
-	return nil
 }
 
 // logQuery reads what of the logs is wanted; since is a time (RFC 3339) or how
 // long before now.
-func logQuery(r *http.Request, now time.Time) (observe.Query, error) {
+func logQuery(r *request, now time.Time) (observe.Query, error) {
 	var q observe.Query
 	p, err := parameters(r, "function", "app", "request", "since", "follow", "limit")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/runtimes"
@@ -19,42 +20,56 @@ type AddRuntime struct {
 }
 
 // runtimes answers when the node has what its system has: soon after its start.
-func (s *server) runtimes(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
+func (s *server) runtimes(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
 	}
-	if err := s.Runtimes.Settle(r.Context()); err != nil {
-		return err
+	if err := q.allow(everything); err != nil {
+		return answer{}, err
 	}
-	return reply(w, http.StatusOK, struct {
+	if err := s.Runtimes.Settle(q.Context()); err != nil {
+		return answer{}, err
+	}
+	list := s.Runtimes.List()
+	for i := range list {
+		list[i].Functions = slices.DeleteFunc(slices.Clone(list[i].Functions), func(f string) bool {
+			return !q.mayDo("gust:ListFunctions", s.Place.FunctionARN(f))
+		})
+	}
+	return reply(http.StatusOK, struct {
 		Runtimes []runtimes.Listed `json:"runtimes"`
-	}{s.Runtimes.List()})
+	}{list})
 }
 
-func (s *server) addRuntime(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
+func (s *server) addRuntime(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
 	}
 	var req AddRuntime
-	if err := decode(w, r, &req); err != nil {
-		return err
+	if err := decode(q, &req); err != nil {
+		return answer{}, err
 	}
-	added, err := s.Runtimes.Add(r.Context(), req.Name, req.From)
+	if err := q.allow(s.Place.ARN("runtime", req.Name), named("from", req.From)...); err != nil {
+		return answer{}, err
+	}
+	added, err := s.Runtimes.Add(q.Context(), req.Name, req.From)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	return reply(w, http.StatusOK, added)
+	return reply(http.StatusOK, added)
 }
 
-func (s *server) removeRuntime(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
+func (s *server) removeRuntime(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
 	}
-	if err := s.Runtimes.Remove(r.PathValue("name")); err != nil {
-		return err
+	if err := q.allow(s.Place.ARN("runtime", q.PathValue("name"))); err != nil {
+		return answer{}, err
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	if err := s.Runtimes.Remove(q.PathValue("name")); err != nil {
+		return answer{}, err
+	}
+	return answer{status: http.StatusNoContent}, nil
 }
 
 // pins finds the roots that functions are pinned to, and keeps them until release

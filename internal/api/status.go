@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"runtime"
 	"time"
 
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/invoke"
 )
 
@@ -60,16 +62,43 @@ type Status struct {
 	Warnings []string `json:"warnings"`
 }
 
-func (s *server) version(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
+func (s *server) version(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
 	}
-	return reply(w, http.StatusOK, s.Build)
+	return reply(http.StatusOK, s.Build)
 }
 
-func (s *server) status(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
+// Identity is who a key belongs to.
+type Identity struct {
+	// Kind is "root", "user", "role" or "anonymous".
+	Kind    access.Kind `json:"kind"`
+	ARN     string      `json:"arn"`
+	Account string      `json:"account"`
+	// ID is the unique one: the account's of root, else "AIDA..." or
+	// "AROA...:SESSION".
+	ID    string `json:"id"`
+	KeyID string `json:"key_id"`
+	// Expires is when a session ends.
+	Expires        time.Time `json:"expires,omitzero"`
+	SourceIdentity string    `json:"source_identity,omitempty"`
+}
+
+func (s *server) whoami(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
+	}
+	c := q.call.Caller
+	p := c.Principal
+	return reply(http.StatusOK, Identity{Kind: p.Kind, ARN: p.ARN, Account: p.Account, ID: p.ID, KeyID: c.KeyID, Expires: c.Expires, SourceIdentity: p.SourceIdentity})
+}
+
+func (s *server) status(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
+	}
+	if err := q.allow(everything); err != nil {
+		return answer{}, err
 	}
 	status := s.Options.Status()
 	status.Build = s.Build
@@ -84,21 +113,24 @@ func (s *server) status(w http.ResponseWriter, r *http.Request) error {
 	if status.Warnings == nil {
 		status.Warnings = []string{}
 	}
-	return reply(w, http.StatusOK, status)
+	return reply(http.StatusOK, status)
 }
 
-func (s *server) environments(w http.ResponseWriter, r *http.Request) error {
-	p, err := parameters(r, "app", "function")
+func (s *server) environments(q *request) (answer, error) {
+	p, err := parameters(q, "app", "function")
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	list := []invoke.Environment{}
 	for _, e := range s.Environments() {
-		if matches(p["app"], e.App) && matches(p["function"], e.Function) {
+		if matches(p["app"], e.App) && matches(p["function"], e.Function) && q.may(s.Place.FunctionARN(e.Function)) {
 			list = append(list, e)
 		}
 	}
-	return reply(w, http.StatusOK, struct {
+	if err := q.listed(len(list), s.Place.FunctionARN(cmp.Or(p["function"], "*")), named("app", p["app"])...); err != nil {
+		return answer{}, err
+	}
+	return reply(http.StatusOK, struct {
 		Environments []invoke.Environment `json:"environments"`
 	}{list})
 }

@@ -24,17 +24,20 @@ type InitFailure struct {
 	Output string `json:"output,omitempty"`
 }
 
-func (s *server) warm(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
+func (s *server) warm(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
 	}
-	up, err := s.Warm(r.Context(), r.PathValue("name"))
+	if err := q.allow(s.Place.FunctionARN(q.PathValue("name"))); err != nil {
+		return answer{}, err
+	}
+	up, err := s.Warm(q.Context(), q.PathValue("name"))
 	var fe *gust.FunctionError
 	switch {
 	case errors.As(err, &fe):
-		return reply(w, http.StatusOK, WarmUp{Failed: &InitFailure{Outcome: fe.Outcome, Type: fe.Type, Message: fe.Message, Output: fe.Output}})
+		return reply(http.StatusOK, WarmUp{Failed: &InitFailure{Outcome: fe.Outcome, Type: fe.Type, Message: fe.Message, Output: fe.Output}})
 	case err != nil:
-		return err
+		return answer{}, err
 	}
-	return reply(w, http.StatusOK, WarmUp{WarmUp: up})
+	return reply(http.StatusOK, WarmUp{WarmUp: up})
 }

@@ -18,8 +18,10 @@ type ApplyOptions struct {
 	// Expect is the revision that the change was planned on; another one is a
 	// gust.ErrConflict. Nil applies to whatever is there.
 	Expect *uint64
-	// Take, Root and HasRoot are as in PlanOptions.
+	// Take, Sees, Allow, Root and HasRoot are as in PlanOptions.
 	Take    []string
+	Sees    func(app string) bool
+	Allow   func(Reach) error
 	Root    func(interpreter string) (gust.Digest, error)
 	HasRoot func(gust.Digest) bool
 	// HasArtifact is asked once for each artifact of a function that is added
@@ -42,7 +44,7 @@ func (c *Catalog) Apply(ctx context.Context, app *gust.App, o ApplyOptions) (*Pl
 	if o.Expect != nil && *o.Expect != snap.Revision {
 		return nil, fmt.Errorf("%w: the change was planned on revision %d, and the catalog is at %d; plan again", gust.ErrConflict, *o.Expect, snap.Revision)
 	}
-	d, err := c.diff(snap, app, PlanOptions{Take: o.Take, Root: o.Root, HasRoot: o.HasRoot})
+	d, err := c.diff(snap, app, PlanOptions{Take: o.Take, Sees: o.Sees, Allow: o.Allow, Root: o.Root, HasRoot: o.HasRoot})
 	if err != nil {
 		return nil, err
 	}

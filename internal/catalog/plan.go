@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -60,10 +61,23 @@ type PlanOptions struct {
 	// changed: the root that it is pinned to from now on. Its errors refuse the
 	// change. Nil pins nothing.
 	Root func(interpreter string) (gust.Digest, error)
+	// Sees tells whether an error may name another app; nil names all.
+	Sees func(app string) bool
+	// Allow is asked last, before anything is written, whether the change may
+	// reach that far; its error refuses it. Nil allows all.
+	Allow func(Reach) error
 	// HasRoot tells of a function that is not changed whether its root is
 	// there. One without is changed: it is pinned to another. Nil means that
 	// all are.
 	HasRoot func(gust.Digest) bool
+}
+
+// Reach is what a change does beyond the declaration of its own app.
+type Reach struct {
+	// Apps are the others that lose a function or a route.
+	Apps []string
+	// Rights are the functions that may do more than before.
+	Rights []string
 }
 
 // Plan says what deploying app would change. It fails as Apply would, but that
@@ -124,7 +138,7 @@ func (c *Catalog) diff(snap *Snapshot, app *gust.App, o PlanOptions) (*delta, er
 	if err := Validate(app); err != nil {
 		return nil, err
 	}
-	t, err := newTaking(snap, app, o.Take)
+	t, err := newTaking(snap, app, o.Take, o.Sees)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +159,52 @@ func (c *Catalog) diff(snap *Snapshot, app *gust.App, o PlanOptions) (*delta, er
 	if err := c.checkNetworks(d); err != nil {
 		return nil, err
 	}
-	return d, c.checkConcurrency(snap, d)
+	if err := c.checkConcurrency(snap, d); err != nil {
+		return nil, err
+	}
+	if o.Allow != nil {
+		if err := o.Allow(d.reach(snap)); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// reach looks at what the change does beyond its own app. A function that comes
+// from another app has the rights of that one's no longer, but those that are
+// declared now.
+func (d *delta) reach(snap *Snapshot) Reach {
+	var r Reach
+	for _, f := range d.written {
+		var had []gust.Grant
+		if was := snap.Functions[f.Name]; was != nil && was.App == f.App {
+			had = was.Policy
+		} else if was != nil {
+			r.Apps = append(r.Apps, was.App)
+		}
+		if widens(had, f.Policy) {
+			r.Rights = append(r.Rights, f.Name)
+		}
+	}
+	for _, route := range d.taken {
+		r.Apps = append(r.Apps, route.App)
+	}
+	slices.Sort(r.Apps)
+	r.Apps = slices.Compact(r.Apps)
+	return r
+}
+
+// widens reports whether grants may allow what others did not: there is one more
+// that allows, or one less that denies.
+func widens(had, has []gust.Grant) bool {
+	among := func(list []gust.Grant) func(gust.Grant) bool {
+		return func(g gust.Grant) bool {
+			return slices.ContainsFunc(list, func(h gust.Grant) bool { return reflect.DeepEqual(g, h) })
+		}
+	}
+	same, still := among(had), among(has)
+	return slices.ContainsFunc(has, func(g gust.Grant) bool { return g.Effect != gust.Deny && !same(g) }) ||
+		slices.ContainsFunc(had, func(g gust.Grant) bool { return g.Effect == gust.Deny && !still(g) })
 }
 
 // checkNetworks holds what is written against what the node can give. What was

@@ -20,13 +20,17 @@ type taking struct {
 	// moved are the functions that were taken, as they were.
 	moved   []*gust.Function
 	refused []string
+	sees    func(app string) bool
 }
 
 // newTaking reads what is to be taken. An entry is refused that cannot mean
 // anything; one that has been taken already is fine, so that a deploy can be
 // repeated as it is.
-func newTaking(snap *Snapshot, app *gust.App, take []string) (*taking, error) {
-	t := &taking{snap: snap, functions: make(map[string]bool), routes: make(map[string]bool), foreign: make(map[string]gust.Route)}
+func newTaking(snap *Snapshot, app *gust.App, take []string, sees func(app string) bool) (*taking, error) {
+	t := &taking{snap: snap, functions: make(map[string]bool), routes: make(map[string]bool), foreign: make(map[string]gust.Route), sees: sees}
+	if sees == nil {
+		t.sees = func(string) bool { return true }
+	}
 	declared := make(map[string]bool, len(app.Routes))
 	for _, r := range app.Routes {
 		declared[rules.Shape(r)] = true
@@ -56,7 +60,7 @@ func newTaking(snap *Snapshot, app *gust.App, take []string) (*taking, error) {
 		shape := rules.Shape(r)
 		if declared[shape] {
 			t.foreign[shape] = r
-		} else if t.routes[shape] && !t.functions[r.Function] {
+		} else if t.routes[shape] && !t.functions[r.Function] && t.sees(r.App) {
 			return nil, fmt.Errorf("%w: route %s of app %s is to be taken, but app %s declares neither it nor function %s, which it leads to",
 				gust.ErrInvalid, r.Key(), r.App, app.Name, r.Function)
 		}
@@ -66,7 +70,7 @@ func newTaking(snap *Snapshot, app *gust.App, take []string) (*taking, error) {
 
 // function reports whether a function of another app is taken.
 func (t *taking) function(was *gust.Function) bool {
-	if !t.functions[was.Name] {
+	if !t.functions[was.Name] || !t.sees(was.App) {
 		t.refuse("function", was.Name, was.App)
 		return false
 	}
@@ -85,14 +89,19 @@ func (t *taking) owner(r gust.Route) (gust.Route, bool) {
 
 // route reports whether another app's route is taken in r's place.
 func (t *taking) route(r, other gust.Route) bool {
-	if !t.routes[rules.Shape(r)] {
+	if !t.routes[rules.Shape(r)] || !t.sees(other.App) {
 		t.refuse("route", other.Key(), other.App)
 		return false
 	}
 	return true
 }
 
+// refuse notes what belongs to another app, and to which if that is no secret.
 func (t *taking) refuse(kind, name, owner string) {
+	if !t.sees(owner) {
+		t.refused = append(t.refused, fmt.Sprintf("%s %s belongs to another app, which you may not see; choose another name", kind, name))
+		return
+	}
 	t.refused = append(t.refused, fmt.Sprintf("%s %s belongs to app %s; choose another name, or take it over by naming %q", kind, name, owner, kind+":"+name))
 }
 

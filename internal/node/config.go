@@ -44,6 +44,8 @@ type Config struct {
 	Drain       time.Duration `flag:"drain" arg:"TIME" default:"30s" help:"how long a stopping node lets running invocations finish"`
 	LogAge      time.Duration `flag:"log-age" arg:"TIME" default:"168h" help:"how long logs are kept"`
 	LogSize     Bytes         `flag:"log-size" arg:"SIZE" default:"1GB" help:"how much disk logs may take; the oldest go first"`
+	AuditAge    time.Duration `flag:"audit-age" arg:"TIME" default:"2160h" help:"how long the audit log is kept"`
+	AuditSize   Bytes         `flag:"audit-size" arg:"SIZE" default:"1GB" help:"how much disk the audit log may take; the oldest records go first"`
 	LogLevel    string        `flag:"log-level" arg:"LEVEL" default:"info" choices:"debug|info|warn|error" help:"least important of the node's own messages that is printed"`
 }
 
@@ -116,6 +118,12 @@ func (c *Config) Validate() error {
 	}
 	if c.LogSize < 16*gust.MB {
 		wrong("log-size", "%s is below 16MB", c.LogSize)
+	}
+	if c.AuditAge < time.Hour {
+		wrong("audit-age", "%s is below 1h", c.AuditAge)
+	}
+	if c.AuditSize < 16*gust.MB {
+		wrong("audit-size", "%s is below 16MB", c.AuditSize)
 	}
 	return errors.Join(errs...)
 }

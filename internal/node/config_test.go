@@ -23,7 +23,7 @@ func TestDefault(t *testing.T) {
 		Region: gust.DefaultPlace.Region, Account: gust.DefaultPlace.Account,
 		Durability: "always", Sandbox: "process",
 		Concurrency: gust.DefaultNodeConcurrency, Drain: 30 * time.Second,
-		LogAge: 7 * 24 * time.Hour, LogSize: gust.GB, LogLevel: "info",
+		LogAge: 7 * 24 * time.Hour, LogSize: gust.GB, AuditAge: 90 * 24 * time.Hour, AuditSize: gust.GB, LogLevel: "info",
 	}
 	if c != want {
 		t.Errorf("Default() = %+v\nwant %+v", c, want)

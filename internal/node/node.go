@@ -16,6 +16,9 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/audit"
+	"github.com/gust-dev/gust/internal/access/guard"
+	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/access/inside"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/artifact"
@@ -40,11 +43,15 @@ type Node struct {
 
 	lock        *store.FolderLock
 	key         *access.Key
-	certificate *certificate // nil: the API is spoken without TLS
 	created     bool
+	seal        [32]byte
+	certificate *certificate // nil: the API is spoken without TLS
 	store       *store.Store
 	log         *logfile.Log
 	recorder    *observe.Recorder
+	audit       *audit.Log
+	identity    *identity.Directory
+	guard       *guard.Guard
 	catalog     *catalog.Catalog
 	code        *artifact.Cache
 	runtimes    *runtimes.Roots
@@ -115,6 +122,9 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 	if n.key, n.created, err = access.OpenRootKey(c.Data); err != nil {
 		return nil, err
 	}
+	if n.seal, _, err = access.OpenSealKey(c.Data); err != nil {
+		return nil, err
+	}
 	if n.certificate, err = openCertificate(c, time.Now, logger); err != nil {
 		return nil, err
 	}
@@ -136,7 +146,7 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 	n.inside = n.newInside()
 	n.invoker = invoke.New(invoke.Options{
 		Catalog: n.catalog, Backend: n.backend, Code: n.code, Runtimes: n.runtimes, Recorder: n.recorder, Store: n.store,
-		Place: gust.Place{Account: c.Account, Region: c.Region},
+		Place: n.place(),
 		Limits: scale.Limits{
 			Concurrency: c.Concurrency, Starts: startsAtOnce(), Memory: memoryBudget(c) - poolMemory(c), Grace: grace,
 		},
@@ -239,11 +249,54 @@ func (n *Node) openState(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(n.catalog.Close)
+	if err := n.openDoor(ctx); err != nil {
+		return err
+	}
 	if n.code, err = artifact.OpenCache(filepath.Join(c.Data, "code"), n.store.Blobs()); err != nil {
 		return err
 	}
 	n.onClose(n.code.Close)
 	return nil
+}
+
+// openDoor opens what decides who gets in: the audit log, which closes last of
+// them and so has what the others do, and the directory.
+func (n *Node) openDoor(ctx context.Context) (err error) {
+	n.audit, err = audit.Open(ctx, n.store, audit.Options{MaxAge: n.config.AuditAge, MaxSize: int64(n.config.AuditSize), Logger: n.logger})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.counting(n.audit.Close))
+	n.identity, err = identity.Open(ctx, n.store, identity.Options{
+		Place: n.place(), Root: n.key, Seal: n.seal, Logger: n.logger,
+		Functions: func() map[string]*gust.Function { return n.catalog.Snapshot().Functions },
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.counting(n.identity.Close))
+	if err := n.identity.Sweep(ctx); err != nil { // of functions that were removed just before a crash
+		return err
+	}
+	n.guard = guard.New(access.New(n.identity, access.Options{Region: n.config.Region}), n.identity, n.audit, n.logger)
+	return nil
+}
+
+// counting closes what writes at its end what it has counted: on a full disk that
+// is lost, and nothing else.
+func (n *Node) counting(closing func() error) func() error {
+	return func() error {
+		err := closing()
+		if errors.Is(err, gust.ErrNoSpace) {
+			n.logger.Warn("what was counted since the last minute is lost", "error", err)
+			return nil
+		}
+		return err
+	}
+}
+
+func (n *Node) place() gust.Place {
+	return gust.Place{Account: n.config.Account, Region: n.config.Region}
 }
 
 // fail is told what the node cannot go on after.

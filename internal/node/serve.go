@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/inside"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/aws/lambda"
@@ -23,7 +25,7 @@ import (
 
 // serve opens both doors.
 func (n *Node) serve(users, apis net.Listener) {
-	place := gust.Place{Account: n.config.Account, Region: n.config.Region}
+	place := n.place()
 	n.users = gateway.NewServer(
 		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
 	n.api = n.apiHandler(place)
@@ -67,8 +69,12 @@ func (n *Node) newInside() *inside.Server {
 			case <-r.Context().Done():
 			}
 		}),
-		Session: func(string, string, time.Duration) (inside.Credentials, error) {
-			return inside.Credentials{}, errors.New("functions have no roles yet")
+		Session: func(function, environment string, ttl time.Duration) (inside.Credentials, error) {
+			s, err := n.identity.FunctionSession(function, environment, ttl)
+			if err != nil {
+				return inside.Credentials{}, err
+			}
+			return inside.Credentials{KeyID: s.KeyID, Secret: s.Secret, Token: s.Token, RoleARN: n.place().FunctionRoleARN(function), Expires: s.Expires}, nil
 		},
 		Shared: descriptors() / insideShare,
 		Now:    n.store.Now,
@@ -115,45 +121,23 @@ func (n *Node) drain() error {
 	return err
 }
 
-// apiHandler is the API port: health for everybody, all else for who has the
-// key.
+// apiHandler is the API port: health for everybody, all else for who may.
 func (n *Node) apiHandler(place gust.Place) http.Handler {
-	private := http.NewServeMux()
-	private.Handle("/v1/", api.New(api.Options{
-		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder,
-		Environments: n.invoker.Environments, Warm: n.invoker.Warm, Status: n.status, Build: n.build,
+	mine := http.NewServeMux()
+	mine.Handle("/v1/", api.New(api.Options{
+		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder, Audit: n.audit, Place: place,
+		Environments: n.invoker.Environments, Warm: n.invoker.Warm, Status: n.status, Forget: n.identity.Sweep, Build: n.build,
 		Draining: n.follow, Logger: n.logger,
 	}))
-	private.Handle("/metrics", n.recorder.Metrics())
-	private.HandleFunc("/debug/pprof/", pprof.Index)
-	private.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	private.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	private.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	private.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	private.Handle("/", lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger}))
-
-	// Nothing is said to who has no credential. Who has proven to have the key
-	// is told what else was wrong: a clock, a region, a body.
-	deny := func(w http.ResponseWriter, r *http.Request, err error) {
-		var e *access.Error
-		switch {
-		case errors.Is(err, gust.ErrTooLarge):
-			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
-			return
-		case !errors.As(err, &e): // the client broke off
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		n.logger.Info("a request to the API was not let in", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "reason", e)
-		switch e.Code {
-		case access.Expired, access.Skewed, access.Scope, access.BodyMismatch, access.BadChunks, access.BadChecksum, access.Unsupported:
-			http.Error(w, e.Public(), http.StatusUnauthorized)
-		default:
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-	}
-	auth := access.New(access.NewRootKeys(n.key, place), access.Options{Region: place.Region})
-	guarded := access.Require(auth, deny, private)
+	mine.Handle("/metrics", api.Behind("gust:GetMetrics", guard.Data, n.recorder.Metrics()))
+	profiles := http.NewServeMux()
+	profiles.HandleFunc("/debug/pprof/", pprof.Index)
+	profiles.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	profiles.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	profiles.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mine.Handle("/debug/pprof/", api.Behind("gust:Profile", guard.Read, profiles))
+	mine.Handle("/", api.Behind("lambda:*", guard.Data, lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger})))
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -162,12 +146,28 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		}
 	})
-	mux.Handle("/", guarded)
+	mux.Handle("/", n.guard.Require(refuse, mine))
 	// Every answer has an id; the APIs put their own in its place.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Amzn-Requestid", uuid.NewString())
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// refuse says nothing to who has no credential. Who has proven to hold one is
+// told what else was wrong: a clock, a region, a body.
+func refuse(w http.ResponseWriter, _ *http.Request, err error) {
+	var e *access.Error
+	switch {
+	case errors.Is(err, gust.ErrTooLarge):
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+	case !errors.As(err, &e): // the client broke off
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case slices.Contains([]access.Code{access.Expired, access.Skewed, access.Scope, access.BodyMismatch, access.BadChunks, access.BadChecksum, access.Unsupported}, e.Code):
+		http.Error(w, e.Public(), http.StatusUnauthorized)
+	default:
+		w.WriteHeader(http.StatusUnauthorized)
+	}
 }
 
 func (n *Node) status() api.Status {
@@ -189,6 +189,10 @@ func (n *Node) status() api.Status {
 	}
 	if free, reserve := n.store.Free(); free < reserve {
 		s.Warnings = append(s.Warnings, "the disk is full: writes are refused")
+	}
+	if n.audit.Early() {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("records of the audit log were removed before they were %s old, because it is over its size: raise --audit-size (%s)",
+			n.config.AuditAge, n.config.AuditSize))
 	}
 	return s
 }

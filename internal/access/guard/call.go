@@ -109,10 +109,11 @@ type Param struct{ Name, Value string }
 // Record notes the call in the audit log, as its level asks for, with resource
 // and those that were allowed before. When it returns an error the call must
 // not run. Otherwise end is called once, with the call's error or nil, before it
-// is answered; if end returns an error, that is the answer.
+// is answered, and returns the error to answer with: the call's, or why what came
+// of it could not be recorded.
 func (c *Call) Record(ctx context.Context, level Level, action, resource string, params ...Param) (end func(error) error, err error) {
 	if level == Data {
-		return func(error) error { return nil }, nil
+		return func(failed error) error { return failed }, nil
 	}
 	r := c.record(action, params)
 	r.Resources = slices.Clone(c.resources)
@@ -122,10 +123,11 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	if level == Read {
 		return func(failed error) error {
 			r.Result, r.Code = result(failed)
-			if err := c.guard.log.Add(ctx, r); err != nil {
-				c.guard.logger.Warn("a call that reads is not in the audit log", "principal", r.Principal, "action", action, "request_id", c.RequestID, "error", err)
+			err := c.guard.log.Add(ctx, r)
+			if was := c.guard.unrecorded.Swap(err != nil); err != nil && !was { // one line for all
+				c.guard.logger.Warn("calls that read go on and are not recorded", "error", err)
 			}
-			return nil
+			return failed
 		}, nil
 	}
 	entry, err := c.guard.log.Begin(ctx, r)
@@ -134,7 +136,10 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	}
 	return func(failed error) error {
 		result, code := result(failed)
-		return entry.End(ctx, result, code)
+		if err := entry.End(ctx, result, code); err != nil && failed == nil {
+			return err
+		}
+		return failed
 	}, nil
 }
 

@@ -30,6 +30,7 @@ type Guard struct {
 	logger *slog.Logger
 
 	refused, denied counters
+	unrecorded      atomic.Bool // the last call that reads could not be recorded
 }
 
 // New makes a Guard. A nil logger is none.

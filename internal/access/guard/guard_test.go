@@ -153,7 +153,7 @@ func TestCallsAreRecordedByTheirLevel(t *testing.T) {
 		if running := f.records(t)[before:]; tt.level == Write != (len(running) == 1) {
 			t.Errorf("%d records while a call of level %d runs", len(running), tt.level)
 		}
-		if err := end(tt.err); err != nil {
+		if err := end(tt.err); err != tt.err {
 			t.Fatal(err)
 		}
 		got := ""
