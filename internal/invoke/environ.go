@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -19,7 +20,8 @@ import (
 // it cannot declare.
 //
 // AWS_EXECUTION_ENV is missing as it is in Lambda's own OS-only runtimes, except
-// for node and python, and there are no credentials until functions have roles.
+// for node and python. The way to the node's API and to the credentials of the
+// function's role is the backend's to tell (sandbox.Spec.API).
 // The program runs in the runtime r, and sees its code at root.
 func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause, root string, r runtimes.Runtime) []string {
 	version := strconv.FormatUint(f.Version, 10)
@@ -49,6 +51,7 @@ func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause
 		handler = f.Handler
 	}
 	maps.Copy(env, f.Env)
+	besideProxies(env)
 	env["AWS_REGION"] = place.Region
 	env["AWS_DEFAULT_REGION"] = place.Region
 	if f.Runtime != gust.RuntimeHTTP {
@@ -78,6 +81,28 @@ func environ(f *gust.Function, id string, place gust.Place, cause gust.ColdCause
 		list = append(list, name+"="+env[name])
 	}
 	return list
+}
+
+// besideProxies keeps what is asked of the node's API, on the loopback, from a
+// proxy that the function declares: clients of most languages would ask the proxy,
+// whose loopback is another.
+func besideProxies(env map[string]string) {
+	const loopback = "127.0.0.1"
+	proxied, told := false, false
+	for name, value := range env {
+		switch strings.ToUpper(name) {
+		case "HTTP_PROXY", "ALL_PROXY":
+			proxied = true
+		case "NO_PROXY":
+			told = true
+			if value != "*" { // which is all, where it stands alone
+				env[name] = strings.TrimPrefix(value+","+loopback, ",")
+			}
+		}
+	}
+	if proxied && !told {
+		env["NO_PROXY"] = loopback
+	}
 }
 
 // threads is how many threads of work fit a memory size's share of the cores.

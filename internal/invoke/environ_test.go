@@ -56,3 +56,26 @@ func TestEnviron(t *testing.T) {
 		}
 	}
 }
+
+// A proxy is not asked for what is on the environment's own loopback.
+func TestProxiesAreNotAskedForTheAPI(t *testing.T) {
+	for _, c := range []struct{ declared, want map[string]string }{
+		{map[string]string{}, map[string]string{}},
+		{map[string]string{"HTTPS_PROXY": "p"}, map[string]string{"HTTPS_PROXY": "p"}}, // the API is no https
+		{map[string]string{"HTTP_PROXY": "p"}, map[string]string{"HTTP_PROXY": "p", "NO_PROXY": "127.0.0.1"}},
+		{map[string]string{"http_proxy": "p", "no_proxy": "a,b"}, map[string]string{"http_proxy": "p", "no_proxy": "a,b,127.0.0.1"}},
+		{map[string]string{"all_proxy": "p", "NO_PROXY": "", "no_proxy": "a"}, map[string]string{"all_proxy": "p", "NO_PROXY": "127.0.0.1", "no_proxy": "a,127.0.0.1"}},
+		{map[string]string{"HTTP_PROXY": "p", "NO_PROXY": "*"}, map[string]string{"HTTP_PROXY": "p", "NO_PROXY": "*"}},
+	} {
+		f := fn("f", func(f *gust.Function) { f.Env = c.declared })
+		got := map[string]string{}
+		for _, line := range environ(f, "id", gust.DefaultPlace, gust.ColdFirst, "/var/task", runtimes.Runtime{}) {
+			if name, value, _ := strings.Cut(line, "="); strings.HasSuffix(strings.ToUpper(name), "_PROXY") {
+				got[name] = value
+			}
+		}
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%v becomes %v, want %v", c.declared, got, c.want)
+		}
+	}
+}

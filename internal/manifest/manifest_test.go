@@ -235,6 +235,9 @@ func TestProblems(t *testing.T) {
 			"6:11: functions.f.env.AWS_REGION: AWS_REGION is reserved: gust sets it; choose another name",
 			"6:26: functions.f.env.AWS_LAMBDA_X: AWS_LAMBDA_X is reserved, as are all names that begin with AWS_LAMBDA_; choose another name",
 			"6:43: functions.f.env.PORT: PORT is reserved: gust sets it; choose another name"}},
+		{"env with a key", function("env: {AWS_ACCESS_KEY_ID: AKIA, AWS_CONTAINER_CREDENTIALS_FULL_URI: http://localhost}"), []string{
+			"6:11: functions.f.env.AWS_ACCESS_KEY_ID: AWS_ACCESS_KEY_ID is reserved: SDKs would take it before the credentials of the function's own role; say under policy what the function may do, or choose another name for another service's key",
+			"6:36: functions.f.env.AWS_CONTAINER_CREDENTIALS_FULL_URI: AWS_CONTAINER_CREDENTIALS_FULL_URI is reserved, as are all names that begin with AWS_CONTAINER_; choose another name"}},
 		{"env name", function("env: {1A: x}"), []string{`6:11: functions.f.env.1A: "1A" is no name of an environment variable: want 1 to 256 of a-z, A-Z, 0-9 and _, the first not a digit`}},
 		{"env of nothing", function("env: {A: }"), []string{`6:11: functions.f.env.A: want text, got nothing: write "" for an empty value`}},
 		{"env too large", function("env: {A: " + strings.Repeat("x", 5000) + "}"), []string{"6:5: functions.f.env: names and values are 5001 bytes together, above the maximum of 4096"}},
@@ -263,10 +266,11 @@ func TestProblems(t *testing.T) {
 		{"no such network", function("network: intranet"), []string{`6:5: functions.f.network: want internet or none, got "intranet", did you mean "internet"?`}},
 		{"a destination without its list", function("network: db:5432"), []string{`6:5: functions.f.network: want internet or none, or a list such as [api.stripe.com:443, 10.0.0.5:5432], got "db:5432": destinations stand in a list, [db:5432]`}},
 		{"an empty network", function("network: []"), []string{"6:5: functions.f.network: the list is empty: write network: none, or list what may be reached, such as [api.stripe.com:443, 10.0.0.5:5432]"}},
-		{"a network of what is none", function("network:\n      - db:5432\n      - db\n      - '[::1]:80'\n      - 169.254.169.254:80\n      - DB.:5432\n      - localhost:9001"), []string{
+		{"a network of what is none", function("network:\n      - db:5432\n      - db\n      - '[::1]:80'\n      - 169.254.169.254:80\n      - DB.:5432\n      - localhost:9001\n      - 127.0.0.1:9002"), []string{
 			`8:9: functions.f.network[1]: "db" has no port` + destination, `9:9: functions.f.network[2]: "[::1]:80" is an IPv6 address: environments have no IPv6;` + destination[1:],
 			`10:9: functions.f.network[3]: "169.254.169.254" is an address that no environment reaches (of this network, of the link or of many hosts)` + destination, `11:9: functions.f.network[4]: db:5432 stands twice in the list`,
-			`12:9: functions.f.network[5]: localhost:9001 is where the program finds the Runtime API: give the other program another port`}},
+			`12:9: functions.f.network[5]: localhost:9001 is where the program finds the Runtime API: give the other program another port`,
+			`13:9: functions.f.network[6]: 127.0.0.1:9002 is where the program finds the node's API: give the other program another port`}},
 		{"schedule that is empty", function("concurrency: {schedule: []}"), []string{`6:19: functions.f.concurrency.schedule: the list is empty: want a list of entries such as {cron: "0 8 * * MON-FRI", provisioned: 20}`}},
 		{"schedule that is one entry", function("concurrency: {schedule: {cron: x}}"), []string{`6:19: functions.f.concurrency.schedule: want a list of entries such as {cron: "0 8 * * MON-FRI", provisioned: 20}, got a mapping`}},
 		{"schedule's entries", function("concurrency:", "  schedule:", "  - 5", "  - {provisioned: 1}", "  - {cron: 0 8 * * *, provisioned: -1}",

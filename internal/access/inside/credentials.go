@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/gust-dev/gust/internal/sandbox"
 )
 
 // Credentials are of a function's role.
@@ -24,11 +26,9 @@ const (
 	renewAt = 15 * time.Minute
 )
 
-// reserved begins the paths that are this package's to answer.
+// reserved begins the paths that are this package's to answer, among them
+// sandbox.CredentialsPath.
 const reserved = "/_gust/"
-
-// path is where credentials are, sandbox.CredentialsPath.
-const path = reserved + "credentials"
 
 // serve answers a request through a door.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
@@ -37,7 +37,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	switch {
-	case r.URL.Path == path:
+	case r.URL.Path == sandbox.CredentialsPath:
 		d.give(w, r)
 	case strings.HasPrefix(r.URL.Path, reserved):
 		w.WriteHeader(http.StatusNotFound)
@@ -62,7 +62,6 @@ func (d *door) give(w http.ResponseWriter, r *http.Request) {
 	}
 	c, err := d.current()
 	if err != nil {
-		d.server.Logger.Error("a function gets no credentials", "function", d.function, "environment", d.environment, "error", err)
 		answer(w, http.StatusInternalServerError, map[string]string{"code": "InternalFailure", "message": "the node could not make credentials; its log says why"})
 		return
 	}
@@ -104,7 +103,10 @@ func (d *door) current() (Credentials, error) {
 	}
 	c, err := d.server.Session(d.function, d.environment, sessionTime)
 	if err == nil {
-		d.credentials = c
+		d.credentials, d.failure = c, ""
+	} else if text := err.Error(); text != d.failure { // said once: a program asks as often as it likes
+		d.failure = text
+		d.server.Logger.Error("a function gets no credentials", "function", d.function, "environment", d.environment, "error", err)
 	}
 	return c, err
 }

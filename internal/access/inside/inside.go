@@ -18,12 +18,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gust-dev/gust/internal/access"
 )
 
 // Options are what a Server works with. All of them are needed.
@@ -69,10 +70,11 @@ func New(o Options) *Server {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, doorKey{}, c.(*visit).door)
+			d := c.(*visit).door
+			return context.WithValue(access.WithEnvironment(ctx, d.environment), doorKey{}, d)
 		},
-		// What a program does wrong is no error of the node's.
-		ErrorLog: log.New(io.Discard, "", 0),
+		// Mostly what a program does wrong, which is no error of the node's.
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return s
 }
@@ -118,8 +120,9 @@ type door struct {
 	shut   bool
 	visits map[*visit]struct{}
 
-	credentials Credentials // the newest; guarded by minting
-	minting     sync.Mutex
+	minting     sync.Mutex  // guards what follows
+	credentials Credentials // the newest
+	failure     string      // why there were none, the last time
 }
 
 // Close implements what Open says. It may be called more than once.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gust-dev/gust/internal/sandbox"
 )
 
 // bed is a Server of which a test opens doors; its API holds /held until it is
@@ -32,6 +34,8 @@ type bed struct {
 	release chan struct{}
 	gone    chan struct{} // gets those whose client has gone
 }
+
+const path = sandbox.CredentialsPath
 
 func newBed(t *testing.T, shared int) *bed {
 	b := &bed{t: t, now: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), held: make(chan struct{}, 100), release: make(chan struct{}), gone: make(chan struct{}, 100)}

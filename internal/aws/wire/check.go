@@ -121,6 +121,8 @@ func (p *path) String() string {
 type findings struct {
 	texts []string
 	count int
+	// absent tells that something is missing: what is empty may be that.
+	absent bool
 }
 
 const maxFindings = 10
@@ -136,6 +138,7 @@ func (f *findings) add(text func() string) {
 func (f *findings) missing(s *structure, got *seen, at *path) {
 	for _, need := range s.required {
 		if !got.has(need) {
+			f.absent = true
 			f.add(func() string {
 				return fmt.Sprintf("Value null at '%v' failed to satisfy constraint: Member must not be null", &path{up: at, name: need.label})
 			})
@@ -176,7 +179,7 @@ func (f *findings) validate(n *node, v reflect.Value, at *path) {
 					continue
 				}
 				given = given.Elem()
-			} else if given.IsZero() && !member.required || member.kind == kindReader || member.kind == kindEvents {
+			} else if given.IsZero() && (!member.required || f.absent) || member.kind == kindReader || member.kind == kindEvents {
 				continue
 			}
 			f.validate(&member.node, given, &path{up: at, name: member.label})
@@ -213,11 +216,10 @@ func (f *findings) hold(n *node, v reflect.Value, at *path) {
 	case kindFloat:
 		size = v.Float()
 	}
-	what, than := "value", "Member must have value "
+	than := "Member must have value "
 	if c.sized {
-		what, than = "length", "Member must have length "
+		than = "Member must have length "
 	}
-	_ = what
 	fail := func(constraint string) {
 		f.add(func() string {
 			value := "Value"

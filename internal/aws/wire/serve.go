@@ -19,6 +19,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/aws/cbor"
 )
 
@@ -41,29 +42,10 @@ const (
 // bodyTimeout is how long the whole body of a request may take.
 const bodyTimeout = time.Minute
 
-// Guard lets requests in: *guard.Guard.
-type Guard interface {
-	// Admit tells who sent a request. Its error is an *access.Error, or
-	// gust.ErrTooLarge.
-	Admit(r *http.Request, requestID string) (Call, error)
-	// Anonymous is for operations that are not signed.
-	Anonymous(r *http.Request, requestID string) Call
-}
-
-// Call is one request that was let in: *guard.Call.
-type Call interface {
-	// Context is one from which the operation finds the call.
-	Context(context.Context) context.Context
-	// Allow tells whether who asks may do all of it.
-	Allow(context.Context, ...access.Need) error
-	// Record notes that something is to be done; end is told how it went.
-	Record(ctx context.Context, level Level, action, resource string) (end func(error) error, err error)
-}
-
 // Options are what a Handler works with.
 type Options struct {
 	Services []*Service
-	Guard    Guard
+	Guard    *guard.Guard
 	// Logger gets the node's own failures; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -71,7 +53,7 @@ type Options struct {
 // Handler is the door of all services.
 type Handler struct {
 	services []*service
-	guard    Guard
+	guard    *guard.Guard
 	logger   *slog.Logger
 }
 
@@ -253,7 +235,7 @@ func (h *Handler) serve(x *exchange) error {
 	if size := headerBytes(x.r); size > MaxHeaders {
 		return problemf(tooLarge, "the headers of the request have %d bytes, over the limit of %d", size, MaxHeaders)
 	}
-	var call Call
+	var call *guard.Call
 	var err error
 	if signed := carriesCredential(x.r); signed {
 		if call, err = h.guard.Admit(x.r, x.id); err != nil {
@@ -285,7 +267,7 @@ func (h *Handler) serve(x *exchange) error {
 }
 
 // run decodes the request, asks whether it may be, carries it out and answers.
-func (x *exchange) run(call Call) error {
+func (x *exchange) run(call *guard.Call) error {
 	run := &x.op.Run
 	in := run.alloc()
 	value := reflect.ValueOf(in).Elem()
@@ -310,15 +292,18 @@ func (x *exchange) run(call Call) error {
 			action, resource = needs[0].Action, needs[0].Resource
 		}
 	}
-	end := func(err error) error { return err }
-	if x.op.Level != Data {
-		var err error
-		if end, err = call.Record(ctx, x.op.Level, action, resource); err != nil {
-			return err
-		}
+	end, err := call.Record(ctx, x.op.Level, action, resource)
+	if err != nil {
+		return err
 	}
 	out, err := run.run(ctx, in)
-	if err = end(err); err != nil {
+	if denied := (*guard.DeniedError)(nil); err != nil && !errors.As(err, &denied) {
+		err = x.describe(err) // before it is recorded, by its code
+	}
+	if failed := end(err); err == nil {
+		err = failed
+	}
+	if err != nil {
 		return err
 	}
 	return x.codec.encode(x, reflect.ValueOf(out).Elem())
@@ -329,10 +314,7 @@ func (x *exchange) readBody() error {
 	if x.body != nil {
 		return nil
 	}
-	limit := int64(DefaultMaxBody)
-	if x.service != nil && x.service.Service != nil {
-		limit = x.service.maxBody
-	}
+	limit := x.service.maxBody
 	if x.r.ContentLength > limit {
 		return problemf(tooLarge, "the request's body has %d bytes, over the limit of %d", x.r.ContentLength, limit)
 	}

@@ -358,10 +358,13 @@ func (c *checker) env(at string, env map[string]string) {
 // reservedEnv is what the node sets in every environment ("Reserved
 // environment variables" in the AWS Lambda Developer Guide), and PORT for http.
 var reservedEnv = []string{
-	"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_REGION",
-	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "PORT",
+	"AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_REGION", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "PORT",
 	"_HANDLER", "_X_AMZN_TRACE_ID",
 }
+
+// keysEnv are reserved too, and set by nobody: AWS's SDKs would take them for the
+// function's credentials before they ask for those of its role.
+var keysEnv = []string{"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 
 // reservedPrefixes are families of names that the node keeps for itself.
 var reservedPrefixes = []string{"AWS_CONTAINER_", "AWS_LAMBDA_", "GUST_"}
@@ -387,6 +390,8 @@ func CheckEnv(name, value string) string {
 		return fmt.Sprintf("%s is no name of an environment variable: want 1 to 256 of a-z, A-Z, 0-9 and _, the first not a digit", Quote(name))
 	case slices.Contains(reservedEnv, name):
 		return fmt.Sprintf("%s is reserved: gust sets it; choose another name", name)
+	case slices.Contains(keysEnv, name):
+		return fmt.Sprintf("%s is reserved: SDKs would take it before the credentials of the function's own role; say under policy what the function may do, or choose another name for another service's key", name)
 	case strings.ContainsRune(value, 0):
 		return "the value holds a zero byte, which no environment variable can"
 	case !utf8.ValidString(value):

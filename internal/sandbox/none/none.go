@@ -22,6 +22,10 @@
 // What node and python functions run on is the system's interpreter. Layers are
 // refused: /opt is the host's.
 //
+// The listener for the node's API is on the host's loopback, and the token a file
+// of the node's user: whoever is that user, other functions among them, can use
+// both.
+//
 // An http program gets a port that was free a moment before: somebody else on
 // the machine can take it first, and the program then fails to start.
 //

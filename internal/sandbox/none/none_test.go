@@ -4,10 +4,12 @@ package none_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -395,6 +397,41 @@ func TestCancelledInvocationEndsTheEnvironment(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	s.wantExit(gust.OutcomeOK, int(syscall.SIGKILL))
+}
+
+// The token is the node's user's alone, and beside the folder that the program
+// may empty. What is looked for at home is not looked for in everybody's /tmp.
+func TestItsOwnFiles(t *testing.T) {
+	var sum [sha256.Size]byte
+	s := start(t, "lambda", func(s *sandbox.Spec) {
+		s.Env = append(s.Env, "HOME=/tmp")
+		s.API = func(ln net.Listener, token [sha256.Size]byte) io.Closer { sum = token; return ln }
+	})
+	r, err := s.invoke("r1", "variables", 0, 20*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]string
+	if err := json.Unmarshal(r.Payload, &got); err != nil {
+		t.Fatal(err)
+	}
+	file := got["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]
+	token, err := os.ReadFile(file)
+	if err != nil || sha256.Sum256(token) != sum || len(token) != 64 {
+		t.Errorf("the token is %q, %v", token, err)
+	}
+	for path, want := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): 0o700 | os.ModeDir} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info, err, want)
+		}
+	}
+	if tmp := got["TMPDIR"]; got["HOME"] != tmp || filepath.Dir(tmp) != filepath.Dir(file) {
+		t.Errorf("HOME=%s, TMPDIR=%s, the token is %s", got["HOME"], tmp, file)
+	}
+	s.Stop(0)
+	if left, err := os.ReadDir(s.dir); err != nil || len(left) != 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
 }
 
 func TestNothingIsLeftBehind(t *testing.T) {

@@ -111,6 +111,13 @@ func handle(ctx context.Context, e event) (any, error) {
 		r, w := io.Pipe()
 		go fmt.Fprint(w, "half")
 		return &streamed{r}, nil
+	case "variables":
+		got := map[string]string{}
+		for _, v := range os.Environ() {
+			name, value, _ := strings.Cut(v, "=")
+			got[name] = value
+		}
+		return got, nil
 	case "tmp":
 		name := os.Getenv("TMPDIR") + "/file"
 		return name, os.WriteFile(name, []byte("x"), 0o600)

@@ -193,7 +193,7 @@ func BenchmarkBurst(b *testing.B) {
 			backend := newBackend(b, options(b, DefaultSpares))
 			settle(b, backend)
 			spec := helloSpec(hello(b))
-			spec.Network = network
+			spec.Network, spec.API = network, waits
 			for b.Loop() {
 				var wg sync.WaitGroup
 				envs := make([]sandbox.Environment, n)

@@ -18,6 +18,9 @@
 //	do=fork       starts processes until it may not, and says how many it had
 //	do=large      answers with more than 6 MB
 //	do=fill       fills its /tmp, and says how it ended
+//	do=api        asks the node's API for path=, and says what it answered;
+//	              with=token shows the environment's token, with=TEXT another
+//	do=hold       keeps connections to the node's API, and says how many
 package main
 
 import (
@@ -26,6 +29,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -46,6 +51,9 @@ type event struct {
 	Do  string `json:"do"`
 	For string `json:"for"`
 	Say string `json:"say"`
+	// Path and With are of do=api.
+	Path string `json:"path"`
+	With string `json:"with"`
 }
 
 // answer says who answers, and what it was given.
@@ -97,6 +105,10 @@ func handle(ctx context.Context, e event) (*answer, error) {
 		a.Request = lc.AwsRequestID
 	}
 	fmt.Println("begun", a.Request, e.Say)
+	if e.Do == "api" {
+		a.Text = ask(ctx, e.Path, e.With)
+		return a, nil
+	}
 	return act(a, cmp.Or(e.Do, query["do"]), cmp.Or(e.For, query["for"]))
 }
 
@@ -119,6 +131,8 @@ func act(a *answer, do, duration string) (*answer, error) {
 		a.Text = strings.Repeat("x", 6<<20)
 	case "fill":
 		a.Text = fill()
+	case "hold":
+		a.Text = hold()
 	default:
 		return nil, fmt.Errorf("do not know how to %q", do)
 	}
@@ -169,6 +183,50 @@ func fork() (started int, why string) {
 		_ = c.Wait()
 	}
 	return len(children), why
+}
+
+// ask asks the node's API.
+func ask(ctx context.Context, path, with string) string {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv("AWS_ENDPOINT_URL")+path, nil)
+	if err != nil {
+		return err.Error()
+	}
+	if with == "token" {
+		token, err := os.ReadFile(os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"))
+		if err != nil {
+			return err.Error()
+		}
+		with = string(token)
+	}
+	if with != "" {
+		req.Header.Set("Authorization", with)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d %s", resp.StatusCode, body)
+}
+
+var held []net.Conn
+
+// hold opens as many connections to the node's API as it can. Half of a head
+// makes the node wait for the other one.
+func hold() string {
+	for range 2000 {
+		c, err := net.DialTimeout("tcp", strings.TrimPrefix(os.Getenv("AWS_ENDPOINT_URL"), "http://"), 200*time.Millisecond)
+		if err != nil {
+			break
+		}
+		held = append(held, c)
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: ") // the node may have closed it
+	}
+	return fmt.Sprint(len(held))
 }
 
 func fill() string {
