@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -287,35 +286,4 @@ func TestBodyIsReadOnceAndBounded(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-}
-
-func TestRequire(t *testing.T) {
-	handler := Require(testAuthenticator(Options{}),
-		func(w http.ResponseWriter, _ *http.Request, err error) {
-			if e := (*Error)(nil); errors.As(err, &e) {
-				http.Error(w, e.Public(), http.StatusUnauthorized)
-			}
-		},
-		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, ok := CallerFrom(r.Context())
-			fmt.Fprint(w, c.Principal.Name, " ", ok)
-		}))
-
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	if w.Code != http.StatusUnauthorized || w.Body.String() != "the request carries no credential\n" {
-		t.Errorf("without a credential: %d %q", w.Code, w.Body)
-	}
-
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("Authorization", "Bearer "+testKey.Token())
-	w = httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
-	if w.Code != http.StatusOK || w.Body.String() != "root true" {
-		t.Errorf("with the root key: %d %q", w.Code, w.Body)
-	}
-
-	if p, ok := CallerFrom(context.Background()); ok {
-		t.Errorf("a request that nobody checked has the caller %+v", p)
-	}
 }
