@@ -163,6 +163,26 @@ func TestSignature(t *testing.T) {
 	}
 }
 
+// Clients sign for IAM and for STS's global endpoint in us-east-1, wherever they
+// are.
+func TestGlobalServices(t *testing.T) {
+	auth := testAuthenticator(Options{Region: "eu-west-1"})
+	for _, tt := range []struct {
+		service, region string
+		code            Code
+	}{
+		{"iam", "us-east-1", ""}, {"sts", "us-east-1", ""}, {"iam", "eu-west-1", ""},
+		{"lambda", "us-east-1", Scope}, {"iam", "us-west-2", Scope},
+	} {
+		out, s := newRequest(t, nil), newSigner()
+		s.service, s.region = tt.service, tt.region
+		s.sign(out, nil)
+		if _, err := auth.Authenticate(received(t, out)); tt.code == "" && err != nil || tt.code != "" && !hasCode(err, tt.code) {
+			t.Errorf("%s in %s: %v; want the code %q", tt.service, tt.region, err, tt.code)
+		}
+	}
+}
+
 func TestDateHeaderInPlaceOfAmzDate(t *testing.T) {
 	for _, format := range []string{http.TimeFormat, time.RFC850, amzDate} {
 		h := http.Header{"Date": {testTime.Format(format)}}
