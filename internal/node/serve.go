@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -20,15 +21,20 @@ import (
 	"github.com/gust-dev/gust/internal/access/inside"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/aws/lambda"
+	"github.com/gust-dev/gust/internal/aws/wire"
 	"github.com/gust-dev/gust/internal/gateway"
 )
 
 // serve opens both doors.
-func (n *Node) serve(users, apis net.Listener) {
+func (n *Node) serve(users, apis net.Listener) error {
 	place := n.place()
+	aws, err := n.awsHandler(place)
+	if err != nil {
+		return err
+	}
 	n.users = gateway.NewServer(
 		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
-	n.api = n.apiHandler(place)
+	n.api = n.apiHandler(place, aws)
 	close(n.serving)
 	n.apis = &http.Server{
 		Handler:           n.api,
@@ -47,6 +53,7 @@ func (n *Node) serve(users, apis net.Listener) {
 			}
 		})
 	}
+	return nil
 }
 
 // newInside is what answers within environments, with what the API port answers.
@@ -67,8 +74,11 @@ func (n *Node) newInside() *inside.Server {
 			}
 			return inside.Credentials{KeyID: s.KeyID, Secret: s.Secret, Token: s.Token, RoleARN: n.place().FunctionRoleARN(function), Expires: s.Expires}, nil
 		},
+		Refused: func(environment string) {
+			n.audit.Refuse(netip.Addr{}, environment, string(access.Invalid))
+		},
 		Shared: cmp.Or(descriptors()/insideShare, 1024),
-		Now:    n.store.Now,
+		Now:    time.Now,
 		Logger: n.logger,
 	})
 }
@@ -112,8 +122,18 @@ func (n *Node) drain() error {
 	return err
 }
 
+// awsHandler is the door of the AWS APIs.
+func (n *Node) awsHandler(place gust.Place) (http.Handler, error) {
+	return wire.New(wire.Options{
+		Services: []*wire.Service{
+			lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Directory: n.identity, Place: place}),
+		},
+		Guard: n.guard, Logger: n.logger,
+	})
+}
+
 // apiHandler is the API port: health for everybody, all else for who may.
-func (n *Node) apiHandler(place gust.Place) http.Handler {
+func (n *Node) apiHandler(place gust.Place, aws http.Handler) http.Handler {
 	mine := http.NewServeMux()
 	mine.Handle("/v1/", api.New(api.Options{
 		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder, Audit: n.audit, Place: place,
@@ -128,7 +148,6 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 	profiles.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mine.Handle("/debug/pprof/", api.Behind("gust:Profile", guard.Read, profiles))
-	mine.Handle("/", api.Behind("lambda:*", guard.Data, lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger})))
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -137,7 +156,11 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		}
 	})
-	mux.Handle("/", n.guard.Require(refuse, mine))
+	guarded := n.guard.Require(refuse, mine)
+	for _, path := range []string{"/v1/", "/metrics", "/debug/pprof/"} {
+		mux.Handle(path, guarded)
+	}
+	mux.Handle("/", aws)
 	// Every answer has an id; the APIs put their own in its place.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Amzn-Requestid", uuid.NewString())

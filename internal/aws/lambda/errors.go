@@ -2,26 +2,13 @@ package lambda
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/aws/wire"
 )
-
-// apiError is an error in the API's words.
-type apiError struct {
-	code    string
-	status  int
-	message string
-	reason  string        // of TooManyRequestsException
-	retry   time.Duration // when trying again may help, 0 is unknown
-}
-
-func (e *apiError) Error() string { return e.code + ": " + e.message }
 
 // domain maps the domain's errors to the API's. What is not here is a
 // ServiceException with status 500.
@@ -50,59 +37,26 @@ var throttled = map[gust.ThrottleReason]string{
 }
 
 // describe finds the API's form of err.
-func describe(err error) *apiError {
-	if e := (*apiError)(nil); errors.As(err, &e) {
-		return e
-	}
+func describe(err error) *wire.Error {
 	if e := (*gust.ThrottledError)(nil); errors.As(err, &e) {
-		return &apiError{code: "TooManyRequestsException", status: http.StatusTooManyRequests,
-			message: "Rate Exceeded: " + e.Error(), reason: throttled[e.Reason], retry: max(e.RetryAfter, time.Second)}
+		return &wire.Error{Name: "TooManyRequestsException", Message: "Rate Exceeded: " + e.Error(), RetryAfter: max(e.RetryAfter, time.Second),
+			Detail: &TooManyRequestsException{Type: new("User"), Reason: new(throttled[e.Reason])}}
 	}
 	for _, d := range domain {
 		if errors.Is(err, d.err) {
-			return &apiError{code: d.code, status: d.status, message: err.Error()}
+			e := fault(d.code, err.Error())
+			e.Status = d.status
+			return e
 		}
 	}
-	return &apiError{code: "ServiceException", status: http.StatusInternalServerError, message: err.Error()}
+	return fault("ServiceException", err.Error())
 }
 
-// refuse writes err as the response.
-func (s *server) refuse(c *call, err error) {
-	e := describe(err)
-	if e.status == http.StatusInternalServerError {
-		s.Logger.Error("the Lambda API failed", "request_id", c.id, "path", c.r.URL.Path, "error", err.Error())
+// fault is an error of the API. Each tells whose fault it is.
+func fault(name, text string) *wire.Error {
+	e := &wire.Error{Name: name, Message: text, Detail: &ServiceException{Type: new("User")}}
+	if name == "ServiceException" {
+		e.Detail = &ServiceException{Type: new("Service")}
 	}
-	kind := "User"
-	if e.status >= 500 {
-		kind = "Service"
-	}
-	doc := map[string]string{"Type": kind}
-	// The API's model spells it in two ways.
-	switch e.code {
-	case "ResourceNotFoundException", "ServiceException":
-		doc["Message"] = e.message
-	default:
-		doc["message"] = e.message
-	}
-	if e.reason != "" {
-		doc["Reason"] = e.reason
-	}
-	h := c.w.Header()
-	h.Set("x-amzn-ErrorType", e.code)
-	if e.retry > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((e.retry+time.Second-1)/time.Second), 10))
-	}
-	writeJSON(c.w, e.status, doc)
-}
-
-// writeJSON writes a document of the API.
-func writeJSON(w http.ResponseWriter, status int, doc any) {
-	body, err := json.Marshal(doc)
-	if err != nil {
-		panic(fmt.Sprintf("a document of the API does not marshal: %v", err)) // they hold strings, numbers and maps of them
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	w.Write(body) //nolint:errcheck // whoever asked has gone
+	return e
 }

@@ -1,57 +1,39 @@
 package lambda
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"maps"
-	"net/http"
-	"net/url"
 	"runtime"
 	"slices"
 	"strconv"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access/identity"
 )
-
-// configuration is what of the API's FunctionConfiguration has an answer here.
-type configuration struct {
-	FunctionName     string
-	FunctionArn      string
-	Runtime          string
-	Handler          string `json:",omitempty"`
-	Description      string
-	Timeout          int64 // seconds
-	MemorySize       int64 // MB
-	EphemeralStorage struct{ Size int64 }
-	Environment      *environment `json:",omitempty"`
-	CodeSha256       string
-	Version          string
-	LastModified     string
-	State            string
-	LastUpdateStatus string
-	PackageType      string
-	Architectures    []string
-}
-
-type environment struct{ Variables map[string]string }
 
 // lastModified is how the API writes times.
 const lastModified = "2006-01-02T15:04:05.000-0700"
 
-func (s *server) configuration(f *gust.Function, arn string) configuration {
-	version := strconv.FormatUint(f.Version, 10)
-	c := configuration{
-		FunctionName: f.Name, FunctionArn: arn, Runtime: string(f.Runtime), Description: f.Description,
-		Timeout: int64(f.Timeout.Seconds()), MemorySize: f.Memory / gust.MB,
-		CodeSha256: codeSHA256(f.Artifact), Version: version, LastModified: f.Modified.UTC().Format(lastModified),
-		State: "Active", LastUpdateStatus: "Successful", PackageType: "Zip", Architectures: []string{architecture()},
+// configuration is what of the API's FunctionConfiguration has an answer here.
+func (s *server) configuration(f *gust.Function, arn string) *FunctionConfiguration {
+	c := &FunctionConfiguration{
+		FunctionName: &f.Name, FunctionArn: &arn, Runtime: new(string(f.Runtime)),
+		Role: new("arn:aws:iam::" + s.Place.Account + ":role/gust/" + identity.FunctionRole(f.Name)), Description: &f.Description,
+		Timeout: new(int32(f.Timeout.Seconds())), MemorySize: new(int32(f.Memory / gust.MB)), CodeSha256: new(codeSHA256(f.Artifact)),
+		Version: new(strconv.FormatUint(f.Version, 10)), LastModified: new(f.Modified.UTC().Format(lastModified)),
+		State: new("Active"), LastUpdateStatus: new("Successful"), PackageType: new("Zip"), Architectures: []string{architecture()},
+		EphemeralStorage: &EphemeralStorage{Size: int32(f.Ephemeral / gust.MB)},
 	}
-	c.EphemeralStorage.Size = f.Ephemeral / gust.MB
-	if c.Handler = f.Handler; c.Handler == "" && f.Runtime != gust.RuntimeHTTP {
-		c.Handler = "bootstrap"
+	switch {
+	case f.Handler != "":
+		c.Handler = &f.Handler
+	case f.Runtime != gust.RuntimeHTTP:
+		c.Handler = new("bootstrap")
 	}
 	if len(f.Env) > 0 {
-		c.Environment = &environment{f.Env}
+		c.Environment = &EnvironmentResponse{Variables: f.Env}
 	}
 	return c
 }
@@ -74,46 +56,44 @@ func architecture() string {
 	return runtime.GOARCH
 }
 
-type concurrency struct {
-	ReservedConcurrentExecutions *int `json:",omitempty"`
+// reserved is the concurrency that a function has for itself.
+func reserved(f *gust.Function) *int32 {
+	if f.Concurrency.Reserved == nil {
+		return nil
+	}
+	return new(int32(*f.Concurrency.Reserved))
 }
 
 // getFunction is the operation GetFunction. Where the code could be fetched
 // from is left out: there is no such address.
-func (s *server) getFunction(c *call, labels []string) error {
-	f, n, err := s.function(c, labels[0])
+func (s *server) getFunction(_ context.Context, in *GetFunctionRequest) (*GetFunctionResponse, error) {
+	f, n, err := s.function(in.FunctionName, in.Qualifier)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	doc := struct {
-		Configuration configuration
-		Concurrency   *concurrency `json:",omitempty"`
-	}{Configuration: s.configuration(f, n.arn(s.Place))}
-	if f.Concurrency.Reserved != nil {
-		doc.Concurrency = &concurrency{f.Concurrency.Reserved}
+	out := &GetFunctionResponse{Configuration: s.configuration(f, n.arn(s.Place))}
+	if r := reserved(f); r != nil {
+		out.Concurrency = &Concurrency{ReservedConcurrentExecutions: r}
 	}
-	writeJSON(c.w, http.StatusOK, doc)
-	return nil
+	return out, nil
 }
 
 // getFunctionConfiguration is the operation GetFunctionConfiguration.
-func (s *server) getFunctionConfiguration(c *call, labels []string) error {
-	f, n, err := s.function(c, labels[0])
+func (s *server) getFunctionConfiguration(_ context.Context, in *GetFunctionConfigurationRequest) (*FunctionConfiguration, error) {
+	f, n, err := s.function(in.FunctionName, in.Qualifier)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	writeJSON(c.w, http.StatusOK, s.configuration(f, n.arn(s.Place)))
-	return nil
+	return s.configuration(f, n.arn(s.Place)), nil
 }
 
 // getFunctionConcurrency is the operation GetFunctionConcurrency.
-func (s *server) getFunctionConcurrency(c *call, labels []string) error {
-	f, _, err := s.function(c, labels[0])
+func (s *server) getFunctionConcurrency(_ context.Context, in *GetFunctionConcurrencyRequest) (*GetFunctionConcurrencyResponse, error) {
+	f, _, err := s.function(in.FunctionName, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	writeJSON(c.w, http.StatusOK, concurrency{f.Concurrency.Reserved})
-	return nil
+	return &GetFunctionConcurrencyResponse{ReservedConcurrentExecutions: reserved(f)}, nil
 }
 
 // maxPage is how many functions one answer lists at most.
@@ -121,59 +101,35 @@ const maxPage = 50
 
 // listFunctions is the operation ListFunctions, by name. A marker is the last
 // name of the page before.
-func (s *server) listFunctions(c *call, _ []string) error {
-	q, err := url.ParseQuery(c.r.URL.RawQuery)
-	if err != nil {
-		return invalid("the query string is wrong: %v", err)
-	}
-	for name := range q {
-		switch name {
-		case "Marker", "MaxItems", "FunctionVersion":
-		default:
-			return invalid("%s is not carried out by Gust's ListFunctions: leave it out", quoted(name))
-		}
-	}
-	all := false
-	switch v := q.Get("FunctionVersion"); v {
-	case "":
-	case "ALL": // of which there is one each
-		all = true
-	default:
-		return invalid("FunctionVersion is %s: it may be ALL", quoted(v))
+func (s *server) listFunctions(_ context.Context, in *ListFunctionsRequest) (*ListFunctionsResponse, error) {
+	if in.MasterRegion != nil {
+		return nil, invalid("MasterRegion is not carried out by Gust's ListFunctions: leave it out")
 	}
 	page := maxPage
-	if v := q.Get("MaxItems"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > 10000 {
-			return invalid("MaxItems is %s: it may be 1 to 10000", quoted(v))
-		}
-		page = min(n, maxPage)
+	if in.MaxItems != nil {
+		page = min(int(*in.MaxItems), maxPage)
 	}
 	functions := s.Catalog.Snapshot().Functions
 	names := slices.Sorted(maps.Keys(functions))
-	if marker := q.Get("Marker"); marker != "" {
-		i, found := slices.BinarySearch(names, marker)
+	if in.Marker != nil {
+		i, found := slices.BinarySearch(names, *in.Marker)
 		if found {
 			i++
 		}
 		names = names[i:]
 	}
-	doc := struct {
-		Functions  []configuration
-		NextMarker string `json:",omitempty"`
-	}{Functions: make([]configuration, 0, min(page, len(names)))}
+	out := &ListFunctionsResponse{Functions: make([]FunctionConfiguration, 0, min(page, len(names)))}
 	for i, name := range names {
 		if i == page {
-			doc.NextMarker = names[i-1]
+			out.NextMarker = &names[i-1]
 			break
 		}
 		f := functions[name]
 		arn := s.Place.FunctionARN(name)
-		if all {
+		if in.FunctionVersion != nil { // ALL, of which there is one each
 			arn += ":" + strconv.FormatUint(f.Version, 10)
 		}
-		doc.Functions = append(doc.Functions, s.configuration(f, arn))
+		out.Functions = append(out.Functions, *s.configuration(f, arn))
 	}
-	writeJSON(c.w, http.StatusOK, doc)
-	return nil
+	return out, nil
 }

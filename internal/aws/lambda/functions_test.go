@@ -18,11 +18,11 @@ func TestGetFunction(t *testing.T) {
 	if runtime.GOARCH == "amd64" {
 		arch = "x86_64"
 	}
-	hello := `{"FunctionName":"hello","FunctionArn":"arn:aws:lambda:eu-central-1:123456789012:function:hello","Runtime":"go","Handler":"bootstrap",` +
+	hello := `{"FunctionName":"hello","FunctionArn":"arn:aws:lambda:eu-central-1:123456789012:function:hello","Runtime":"go","Role":"arn:aws:iam::123456789012:role/gust/fn.hello","Handler":"bootstrap",` +
 		`"Description":"greets","Timeout":3,"MemorySize":256,"EphemeralStorage":{"Size":512},"Environment":{"Variables":{"A":"1"}},` +
 		`"CodeSha256":"CgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgo=","Version":"7","LastModified":"2026-11-21T09:00:00.005+0000",` +
 		`"State":"Active","LastUpdateStatus":"Successful","PackageType":"Zip","Architectures":["` + arch + `"]}`
-	thumbs := `{"FunctionName":"thumbs","FunctionArn":"arn:aws:lambda:eu-central-1:123456789012:function:thumbs","Runtime":"node","Handler":"src/index.handler",` +
+	thumbs := `{"FunctionName":"thumbs","FunctionArn":"arn:aws:lambda:eu-central-1:123456789012:function:thumbs","Runtime":"node","Role":"arn:aws:iam::123456789012:role/gust/fn.thumbs","Handler":"src/index.handler",` +
 		`"Description":"","Timeout":1,"MemorySize":128,"EphemeralStorage":{"Size":512},"CodeSha256":"","Version":"1","LastModified":"0001-01-01T00:00:00.000+0000",` +
 		`"State":"Active","LastUpdateStatus":"Successful","PackageType":"Zip","Architectures":["` + arch + `"]}`
 	for target, want := range map[string]string{
@@ -32,9 +32,9 @@ func TestGetFunction(t *testing.T) {
 		"/2015-03-31/functions/hello/configuration?Qualifier=7": strings.Replace(hello, "function:hello", "function:hello:7", 1),
 		"/2019-09-30/functions/hello/concurrency":               `{"ReservedConcurrentExecutions":5}`,
 		"/2019-09-30/functions/web/concurrency":                 `{}`,
-		"/2015-03-31/functions/none":                            `{"Message":"Function not found: arn:aws:lambda:eu-central-1:123456789012:function:none","Type":"User"}`,
+		"/2015-03-31/functions/none":                            `{"Type":"User","Message":"Function not found: arn:aws:lambda:eu-central-1:123456789012:function:none"}`,
 	} {
-		if w := serve(t, nil, request("GET", target, "")); w.Body.String() != want {
+		if w := serve(t, nil, request("GET", target, "")); !same(w.Body.String(), want) {
 			t.Errorf("%s:\n got %s\nwant %s", target, w.Body, want)
 		}
 	}
@@ -46,7 +46,7 @@ func TestListFunctions(t *testing.T) {
 		name := fmt.Sprintf("f%03d", i)
 		s.Functions[name] = &gust.Function{Name: name, Version: uint64(i)}
 	}
-	h := New(Options{Catalog: declared{s}})
+	h := handler(t, Options{Catalog: declared{s}})
 	list := func(query string) (names []string, marker, arn string, status int) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, request("GET", "/2015-03-31/functions/?"+query, ""))

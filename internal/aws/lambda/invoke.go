@@ -2,24 +2,21 @@ package lambda
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
+	"slices"
 	"strconv"
-	"time"
 
 	gust "github.com/gust-dev/gust"
-	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/aws/wire"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/observe"
 )
-
-// bodyTimeout is how long the whole body of a request may take.
-const bodyTimeout = time.Minute
 
 // Types of invocations.
 const (
@@ -35,61 +32,67 @@ type invocation struct {
 	request  invoke.Request
 }
 
-// prepare reads and checks everything about an invocation. kinds are the types
-// of invocations that there are.
-func (s *server) prepare(c *call, label string, kinds ...string) (*invocation, error) {
-	f, n, err := s.function(c, label)
+// asked is what both operations have as their parameters.
+type asked struct {
+	function                                        string
+	qualifier, kind, logs, context, tenant, durable *string
+	payload                                         []byte
+}
+
+// prepare checks everything about an invocation. kinds are the types of
+// invocations that there are.
+func (s *server) prepare(ctx context.Context, a *asked, kinds ...string) (*invocation, error) {
+	f, n, err := s.function(a.function, a.qualifier)
 	if err != nil {
 		return nil, err
 	}
-	h := c.r.Header
 	in := &invocation{function: f, request: invoke.Request{
-		Function: f.Name, Qualifier: n.qualifier, Source: "invoke", RequestID: c.id,
+		Function: f.Name, Qualifier: n.qualifier, Source: "invoke", RequestID: wire.RequestID(ctx),
 	}}
-	if in.kind, err = oneOf(h, "X-Amz-Invocation-Type", kinds...); err != nil {
+	if in.kind, err = oneOf("X-Amz-Invocation-Type", a.kind, kinds...); err != nil {
 		return nil, err
 	}
-	logs, err := oneOf(h, "X-Amz-Log-Type", "None", "Tail")
+	logs, err := oneOf("X-Amz-Log-Type", a.logs, "None", "Tail")
 	if err != nil {
 		return nil, err
 	}
 	in.request.Tail = logs == "Tail"
-	for name, what := range map[string]string{"X-Amz-Tenant-Id": "tenants", "X-Amz-Durable-Execution-Name": "durable executions"} {
-		if h.Get(name) != "" {
-			return nil, invalid("%s is there, and %s are not part of this version of Gust: leave it out", name, what)
-		}
+	if a.tenant != nil {
+		return nil, invalid("X-Amz-Tenant-Id is there, and tenants are not part of this version of Gust: leave it out")
+	}
+	if a.durable != nil {
+		return nil, invalid("X-Amz-Durable-Execution-Name is there, and durable executions are not part of this version of Gust: leave it out")
 	}
 	if f.Runtime == gust.RuntimeHTTP {
 		return nil, invalid("the function %s has the runtime http, which answers HTTP requests and has no events: call it through one of its routes%s",
 			f.Name, s.routesOf(f.Name))
 	}
 	// Lambda hands the client context to synchronous invocations only.
-	if in.request.ClientContext, err = clientContext(h.Get("X-Amz-Client-Context")); err != nil {
-		return nil, err
+	if a.context != nil {
+		if in.request.ClientContext, err = clientContext(*a.context); err != nil {
+			return nil, err
+		}
 	}
 	limit, limitName := int64(gust.MaxSyncPayload), "6 MB"
 	if in.kind == eventType {
 		in.request.ClientContext, in.request.Source = "", "async"
 		limit, limitName = gust.MaxAsyncPayload, "1 MB"
 	}
-	in.request.TraceID, _ = observe.TraceFrom(h)
-	in.request.Payload, err = readPayload(c, limit, limitName)
+	in.request.TraceID, _ = observe.TraceFrom(wire.RequestHeader(ctx))
+	in.request.Payload, err = checkPayload(a.payload, limit, limitName)
 	return in, err
 }
 
 // oneOf is the value of a header that has to be one of values, the first of
 // which it is when it is not there.
-func oneOf(h http.Header, header string, values ...string) (string, error) {
-	v := h.Get(header)
-	if v == "" {
+func oneOf(header string, value *string, values ...string) (string, error) {
+	if value == nil || *value == "" {
 		return values[0], nil
 	}
-	for _, want := range values {
-		if v == want {
-			return v, nil
-		}
+	if slices.Contains(values, *value) {
+		return *value, nil
 	}
-	return "", invalid("%s is %s: it may be one of %v", header, quoted(v), values)
+	return "", invalid("%s is %s: it may be one of %v", header, quoted(*value), values)
 }
 
 // routesOf names the routes to a function, for people.
@@ -122,8 +125,7 @@ func clientContext(v string) (string, error) {
 	}
 	doc, err := base64.StdEncoding.DecodeString(v)
 	if err != nil || !json.Valid(doc) || bytes.TrimLeft(doc, " \t\r\n")[0] != '{' {
-		return "", &apiError{code: "InvalidRequestContentException", status: http.StatusBadRequest,
-			message: "Client context must be a valid Base64-encoded JSON object."}
+		return "", fault("InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.")
 	}
 	// It is handed on in a header, where no line breaks may be.
 	var compact bytes.Buffer
@@ -133,110 +135,71 @@ func clientContext(v string) (string, error) {
 	return compact.String(), nil
 }
 
-// readPayload reads the event, which has to be JSON; none is the empty object,
-// as in Lambda.
-func readPayload(c *call, limit int64, limitName string) ([]byte, error) {
-	body, ok := access.Body(c.r)
-	if !ok {
-		var err error
-		if body, err = readBody(c, limit); err != nil {
-			return nil, err
-		}
-	}
-	if int64(len(body)) > limit || c.r.ContentLength > limit {
-		return nil, &apiError{code: "RequestTooLargeException", status: http.StatusRequestEntityTooLarge,
-			message: fmt.Sprintf("Request must be smaller than %d bytes (%s) for this operation and invocation type", limit, limitName)}
+// checkPayload holds an event to its limit and to being JSON; none is the empty
+// object, as in Lambda.
+func checkPayload(body []byte, limit int64, limitName string) ([]byte, error) {
+	if int64(len(body)) > limit {
+		return nil, fault("RequestTooLargeException",
+			fmt.Sprintf("Request must be smaller than %d bytes (%s) for this operation and invocation type", limit, limitName))
 	}
 	if len(body) == 0 {
 		return []byte("{}"), nil
 	}
 	if !json.Valid(body) {
 		var ignored json.RawMessage
-		return nil, &apiError{code: "InvalidRequestContentException", status: http.StatusBadRequest,
-			message: fmt.Sprintf("Could not parse request body into json: %v", json.Unmarshal(body, &ignored))}
+		return nil, fault("InvalidRequestContentException", fmt.Sprintf("Could not parse request body into json: %v", json.Unmarshal(body, &ignored)))
 	}
 	return body, nil
 }
 
-// readBody reads the body, or a byte more than the limit of it.
-func readBody(c *call, limit int64) ([]byte, error) {
-	r := c.r
-	if r.Body == nil || r.ContentLength > limit {
-		return nil, nil
-	}
-	// The deadline is taken back after the body, not at the end: net/http
-	// watches the connection for the client's leaving from then on.
-	control := http.NewResponseController(c.w)
-	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
-		defer control.SetReadDeadline(time.Time{}) //nolint:errcheck // what failed is the connection
-	}
-	var buf bytes.Buffer
-	if n := r.ContentLength; n > 0 {
-		buf.Grow(int(min(n, 64*gust.KB)) + bytes.MinRead)
-	}
-	_, err := buf.ReadFrom(io.LimitReader(r.Body, limit+1))
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &apiError{code: "RequestTimeoutException", status: http.StatusRequestTimeout,
-			message: fmt.Sprintf("the body of the request did not come within %v", bodyTimeout)}
-	case err != nil:
-		return nil, &apiError{code: "InvalidRequestContentException", status: http.StatusBadRequest,
-			message: "the body of the request broke off: " + err.Error()}
-	}
-	return buf.Bytes(), nil
-}
-
 // invoke is the operation Invoke.
-func (s *server) invoke(c *call, labels []string) error {
-	w := c.w
-	in, err := s.prepare(c, labels[0], requestResponse, eventType, dryRun)
+func (s *server) invoke(ctx context.Context, r *InvocationRequest) (*InvocationResponse, error) {
+	in, err := s.prepare(ctx, &asked{function: r.FunctionName, qualifier: r.Qualifier, kind: r.InvocationType, logs: r.LogType,
+		context: r.ClientContext, tenant: r.TenantId, durable: r.DurableExecutionName, payload: r.Payload}, requestResponse, eventType, dryRun)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch in.kind {
 	case dryRun:
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+		return &InvocationResponse{StatusCode: new(int32(http.StatusNoContent))}, nil
 	case eventType:
-		if _, err := s.Invoker.InvokeAsync(c.r.Context(), &in.request); err != nil {
-			return err
+		if _, err := s.Invoker.InvokeAsync(ctx, &in.request); err != nil {
+			return nil, err
 		}
-		w.Header().Set("Content-Length", "0")
-		w.WriteHeader(http.StatusAccepted)
-		return nil
+		return &InvocationResponse{StatusCode: new(int32(http.StatusAccepted))}, nil
 	}
-	resp, err := s.Invoker.Invoke(c.r.Context(), &in.request)
+	resp, err := s.Invoker.Invoke(ctx, &in.request)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	payload, fe := wholeAnswer(resp)
-	if fe != nil {
+	out := &InvocationResponse{ExecutedVersion: in.version(resp)}
+	var fe *gust.FunctionError
+	if out.Payload, fe = wholeAnswer(resp); fe != nil {
 		if fe.Outcome == gust.OutcomeSandbox {
-			return fmt.Errorf("the function %s could not be run: %w", in.function.Name, fe)
+			return nil, fmt.Errorf("the function %s could not be run: %w", in.function.Name, fe)
 		}
-		payload = fe.Document()
-		w.Header().Set("X-Amz-Function-Error", "Unhandled")
+		out.Payload, out.FunctionError = fe.Document(), new("Unhandled")
 	}
-	describeRun(w.Header(), in, resp)
 	if in.request.Tail {
-		w.Header().Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(resp.LogTail))
+		out.LogResult = new(base64.StdEncoding.EncodeToString(resp.LogTail))
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(payload)))
-	w.WriteHeader(http.StatusOK)
-	w.Write(payload) //nolint:errcheck // whoever asked has gone
-	return nil
+	in.trace(ctx)
+	wire.ResponseHeader(ctx).Set("Content-Type", "application/json")
+	return out, nil
 }
 
-// describeRun says which version ran, and in which trace.
-func describeRun(h http.Header, in *invocation, resp *invoke.Response) {
-	version := resp.Version
-	if version == 0 { // it did not come to run
-		version = in.function.Version
+// version is the one that ran.
+func (in *invocation) version(resp *invoke.Response) *string {
+	if resp.Version == 0 { // it did not come to run
+		return new(strconv.FormatUint(in.function.Version, 10))
 	}
-	h["X-Amz-Executed-Version"] = []string{strconv.FormatUint(version, 10)}
+	return new(strconv.FormatUint(resp.Version, 10))
+}
+
+// trace says in which trace it ran.
+func (in *invocation) trace(ctx context.Context) {
 	if in.request.TraceID != "" {
-		h["X-Amzn-Trace-Id"] = []string{in.request.TraceID}
+		wire.ResponseHeader(ctx)["X-Amzn-Trace-Id"] = []string{in.request.TraceID}
 	}
 }
 

@@ -5,15 +5,12 @@ package lambda
 
 import (
 	"context"
-	"log/slog"
-	"net/http"
-	"net/url"
 	"slices"
-	"strings"
-
-	"github.com/google/uuid"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/identity"
+	"github.com/gust-dev/gust/internal/aws/wire"
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
 )
@@ -31,101 +28,29 @@ type Invoker interface {
 type Options struct {
 	Catalog Catalog
 	Invoker Invoker
+	// Directory keeps the functions' policies.
+	Directory *identity.Directory
 	// Place is in the ARNs; its zero value is gust.DefaultPlace.
 	Place gust.Place
-	// Logger gets the node's own failures; nil is slog.Default.
-	Logger *slog.Logger
 }
 
 type server struct {
 	Options
 }
 
-// New returns the handler of the Lambda API. Who asks, and whether they may, has
-// been decided before it. When an answer breaks off in its middle it panics with
-// http.ErrAbortHandler, as net/http wants it.
-func New(o Options) http.Handler {
+// New returns the service.
+func New(o Options) *wire.Service {
 	if o.Place == (gust.Place{}) {
 		o.Place = gust.DefaultPlace
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	return &server{o}
-}
-
-// call is one request to the API.
-type call struct {
-	w  http.ResponseWriter
-	r  *http.Request
-	id string
-}
-
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{w: w, r: r, id: uuid.NewString()}
-	w.Header().Set("x-amzn-RequestId", c.id)
-	op, labels, err := lookup(r)
-	if err == nil {
-		err = op.run(s, c, labels)
-	}
-	if err != nil {
-		s.refuse(c, err)
-	}
-}
-
-// lookup finds the operation of a request and the values of its path's labels.
-func lookup(r *http.Request) (*operation, []string, error) {
-	path := r.URL.EscapedPath()
-	for i := range operations {
-		op := &operations[i]
-		if op.method != r.Method {
-			continue
-		}
-		pattern, query, _ := strings.Cut(op.path, "?")
-		labels, ok := matchPath(pattern, path)
-		if !ok || query != "" && !slices.Contains(strings.Split(r.URL.RawQuery, "&"), query) {
-			continue
-		}
-		if op.run == nil {
-			return nil, nil, &apiError{code: "UnknownOperationException", status: http.StatusNotImplemented,
-				message: "the Lambda operation " + op.name + " is not carried out by Gust: " + op.note}
-		}
-		return op, labels, nil
-	}
-	return nil, nil, &apiError{code: "UnknownOperationException", status: http.StatusNotFound,
-		message: "the Lambda API has no operation " + r.Method + " " + quoted(path)}
-}
-
-// matchPath matches a path, as it was sent, to a pattern with labels, one
-// segment each.
-func matchPath(pattern, path string) (labels []string, ok bool) {
-	path = strings.TrimSuffix(path, "/")
-	for more := true; more; {
-		var want, got string
-		var moreGot bool
-		want, pattern, more = strings.Cut(pattern, "/")
-		got, path, moreGot = strings.Cut(path, "/")
-		if more != moreGot {
-			return nil, false
-		}
-		if !strings.HasPrefix(want, "{") {
-			if want != got {
-				return nil, false
-			}
-			continue
-		}
-		label, err := url.PathUnescape(got)
-		if err != nil || label == "" {
-			return nil, false
-		}
-		labels = append(labels, label)
-	}
-	return labels, true
+	s := &server{o}
+	return &wire.Service{Model: &model, Operations: slices.Concat(s.operations(), refused), Errors: describe,
+		Invalid: "InvalidParameterValueException", MaxBody: gust.MaxSyncPayload, Page: page()}
 }
 
 // function finds what a request names, at the version it asks for.
-func (s *server) function(c *call, label string) (*gust.Function, name, error) {
-	n, err := parseName(label, c.r.URL.Query()["Qualifier"])
+func (s *server) function(label string, qualifier *string) (*gust.Function, name, error) {
+	n, err := parseName(label, qualifier)
 	if err != nil {
 		return nil, n, err
 	}
@@ -137,4 +62,14 @@ func (s *server) function(c *call, label string) (*gust.Function, name, error) {
 		return nil, n, notFound(&n, s.Place)
 	}
 	return f, n, nil
+}
+
+// need is an action on what a request names. A name that is wrong is refused
+// after who asks has been found to be allowed to do it to whatever has it.
+func (s *server) need(action, label string, qualifier *string) []access.Need {
+	n, err := parseName(label, qualifier)
+	if err != nil {
+		n = name{function: label}
+	}
+	return []access.Need{{Action: "lambda:" + action, Resource: n.arn(s.Place)}}
 }

@@ -13,7 +13,6 @@ var model = wire.Model{
 	Name: "lambda", Title: "AWS Lambda", Version: "2015-03-31",
 	Protocols: []wire.Protocol{wire.RESTJSON},
 	Bindings: []wire.Binding{
-
 		{Name: "AddLayerVersionPermission", Method: "POST", Path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", Status: 201},
 		{Name: "AddPermission", Method: "POST", Path: "/2015-03-31/functions/{FunctionName}/policy", Status: 201},
 		{Name: "CheckpointDurableExecution", Method: "POST", Path: "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint"},
@@ -107,86 +106,35 @@ var model = wire.Model{
 		{Name: "UpdateFunctionUrlConfig", Method: "PUT", Path: "/2021-10-31/functions/{FunctionName}/url"},
 	},
 	Faults: map[string]wire.Fault{
-		"CodeArtifactUserDeletedException":         {Status: 409, Detail: CodeArtifactUserDeletedException{}},
-		"CodeArtifactUserFailedException":          {Status: 409, Detail: CodeArtifactUserFailedException{}},
-		"CodeArtifactUserPendingException":         {Status: 409, Detail: CodeArtifactUserPendingException{}},
-		"DurableExecutionAlreadyStartedException":  {Status: 409, Message: "Message", Detail: DurableExecutionAlreadyStartedException{}},
-		"EC2AccessDeniedException":                 {Status: 502, Receiver: true, Message: "Message", Detail: EC2AccessDeniedException{}},
-		"EC2ThrottledException":                    {Status: 502, Receiver: true, Message: "Message", Detail: EC2ThrottledException{}},
-		"EC2UnexpectedException":                   {Status: 502, Receiver: true, Message: "Message", Detail: EC2UnexpectedException{}},
-		"EFSIOException":                           {Status: 410, Message: "Message", Detail: EFSIOException{}},
-		"EFSMountConnectivityException":            {Status: 408, Message: "Message", Detail: EFSMountConnectivityException{}},
-		"EFSMountFailureException":                 {Status: 403, Message: "Message", Detail: EFSMountFailureException{}},
-		"EFSMountTimeoutException":                 {Status: 408, Message: "Message", Detail: EFSMountTimeoutException{}},
-		"ENILimitReachedException":                 {Status: 502, Receiver: true, Message: "Message", Detail: ENILimitReachedException{}},
-		"ENINotReadyException":                     {Status: 502, Receiver: true, Message: "Message", Detail: ENINotReadyException{}},
-		"InvalidParameterValueException":           {Status: 400, Detail: InvalidParameterValueException{}},
-		"InvalidRequestContentException":           {Status: 400, Detail: InvalidRequestContentException{}},
-		"InvalidRuntimeException":                  {Status: 502, Receiver: true, Message: "Message", Detail: InvalidRuntimeException{}},
-		"InvalidSecurityGroupIDException":          {Status: 502, Receiver: true, Message: "Message", Detail: InvalidSecurityGroupIDException{}},
-		"InvalidSubnetIDException":                 {Status: 502, Receiver: true, Message: "Message", Detail: InvalidSubnetIDException{}},
-		"InvalidZipFileException":                  {Status: 502, Receiver: true, Message: "Message", Detail: InvalidZipFileException{}},
-		"KMSAccessDeniedException":                 {Status: 502, Receiver: true, Message: "Message", Detail: KMSAccessDeniedException{}},
-		"KMSDisabledException":                     {Status: 502, Receiver: true, Message: "Message", Detail: KMSDisabledException{}},
-		"KMSInvalidStateException":                 {Status: 502, Receiver: true, Message: "Message", Detail: KMSInvalidStateException{}},
-		"KMSNotFoundException":                     {Status: 502, Receiver: true, Message: "Message", Detail: KMSNotFoundException{}},
-		"ModeNotSupportedException":                {Status: 400, Detail: ModeNotSupportedException{}},
-		"NoPublishedVersionException":              {Status: 400, Message: "Message", Detail: NoPublishedVersionException{}},
-		"PolicyLengthExceededException":            {Status: 400, Detail: PolicyLengthExceededException{}},
-		"PreconditionFailedException":              {Status: 412, Detail: PreconditionFailedException{}},
-		"PublicPolicyException":                    {Status: 400, Message: "Message", Detail: PublicPolicyException{}},
-		"RecursiveInvocationException":             {Status: 400, Message: "Message", Detail: RecursiveInvocationException{}},
-		"RequestTooLargeException":                 {Status: 413, Detail: RequestTooLargeException{}},
-		"ResourceConflictException":                {Status: 409, Detail: ResourceConflictException{}},
-		"ResourceNotFoundException":                {Status: 404, Message: "Message", Detail: ResourceNotFoundException{}},
-		"ResourceNotReadyException":                {Status: 502, Receiver: true, Detail: ResourceNotReadyException{}},
-		"RuntimeAliasDeletedException":             {Status: 409, Detail: RuntimeAliasDeletedException{}},
-		"RuntimeVersionDeletedException":           {Status: 409, Detail: RuntimeVersionDeletedException{}},
-		"S3FilesMountConnectivityException":        {Status: 408, Message: "Message", Detail: S3FilesMountConnectivityException{}},
-		"S3FilesMountFailureException":             {Status: 403, Message: "Message", Detail: S3FilesMountFailureException{}},
-		"S3FilesMountTimeoutException":             {Status: 408, Message: "Message", Detail: S3FilesMountTimeoutException{}},
-		"SerializedRequestEntityTooLargeException": {Status: 413, Detail: SerializedRequestEntityTooLargeException{}},
-		"ServiceException":                         {Status: 500, Receiver: true, Message: "Message", Detail: ServiceException{}},
-		"ServiceQuotaExceededException":            {Status: 402, Message: "Message", Detail: ServiceQuotaExceededException{}},
-		"SnapStartException":                       {Status: 400, Message: "Message", Detail: SnapStartException{}},
-		"SnapStartNotReadyException":               {Status: 409, Message: "Message", Detail: SnapStartNotReadyException{}},
-		"SnapStartRegenerationFailureException":    {Status: 409, Message: "Message", Detail: SnapStartRegenerationFailureException{}},
-		"SnapStartTimeoutException":                {Status: 408, Message: "Message", Detail: SnapStartTimeoutException{}},
-		"SubnetIPAddressLimitReachedException":     {Status: 502, Receiver: true, Message: "Message", Detail: SubnetIPAddressLimitReachedException{}},
-		"TooManyRequestsException":                 {Status: 429, Detail: TooManyRequestsException{}},
-		"UnsupportedMediaTypeException":            {Status: 415, Detail: UnsupportedMediaTypeException{}},
+		"InvalidParameterValueException": {Status: 400, Detail: InvalidParameterValueException{}},
+		"InvalidRequestContentException": {Status: 400, Detail: InvalidRequestContentException{}},
+		"PolicyLengthExceededException":  {Status: 400, Detail: PolicyLengthExceededException{}},
+		"PreconditionFailedException":    {Status: 412, Detail: PreconditionFailedException{}},
+		"RequestTooLargeException":       {Status: 413, Detail: RequestTooLargeException{}},
+		"ResourceConflictException":      {Status: 409, Detail: ResourceConflictException{}},
+		"ResourceNotFoundException":      {Status: 404, Message: "Message", Detail: ResourceNotFoundException{}},
+		"ServiceException":               {Status: 500, Receiver: true, Message: "Message", Detail: ServiceException{}},
+		"TooManyRequestsException":       {Status: 429, Detail: TooManyRequestsException{}},
 	},
 	Shapes: map[string]wire.Shape{
-		"Action":                                 {Length: "0:10000", Pattern: `(lambda:[*]|lambda:[a-zA-Z]+|[*])`},
-		"Arn":                                    {Length: "0:10000", Pattern: `arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1})?:(\d{12})?:(.*)`},
-		"Blob":                                   {Sensitive: true},
-		"DurableExecutionName":                   {Length: "1:64", Pattern: `[a-zA-Z0-9-_]+`},
-		"EventSourceToken":                       {Length: "0:256", Pattern: `[a-zA-Z0-9._\-]+`},
-		"FunctionName":                           {Length: "1:140", Pattern: `(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?`},
-		"FunctionUrlAuthType":                    {Enum: []string{"NONE", "AWS_IAM"}},
-		"FunctionVersion":                        {Enum: []string{"ALL"}},
-		"InvocationType":                         {Enum: []string{"Event", "RequestResponse", "DryRun"}},
-		"LogType":                                {Enum: []string{"None", "Tail"}},
-		"MasterRegion":                           {Length: "1:50", Pattern: `ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}`},
-		"MaxListItems":                           {Range: "1:10000"},
-		"NamespacedFunctionName":                 {Length: "1:256", Pattern: `(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_]+))?`},
-		"NamespacedStatementId":                  {Length: "1:100", Pattern: `([a-zA-Z0-9-_.]+)`},
-		"NumericLatestPublishedOrAliasQualifier": {Length: "1:128", Pattern: `\$(LATEST(\.PUBLISHED)?)|[a-zA-Z0-9-_$]+`},
-		"Principal":                              {Length: "0:2048", Pattern: `[^\s]+`},
-		"PrincipalOrgID":                         {Length: "12:34", Pattern: `o-[a-z0-9]{10,32}`},
-		"ResponseStreamingInvocationType":        {Enum: []string{"RequestResponse", "DryRun"}},
-		"SourceOwner":                            {Length: "0:12", Pattern: `\d{12}`},
-		"StatementId":                            {Length: "1:100", Pattern: `([a-zA-Z0-9-_]+)`},
-		"TenantId":                               {Length: "1:256", Pattern: `[a-zA-Z0-9\._:\/=+\-@ ]+`},
+		"Action":                {Length: "0:10000", Pattern: `(lambda:[*]|lambda:[a-zA-Z]+|[*])`},
+		"Arn":                   {Length: "0:10000", Pattern: `arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1})?:(\d{12})?:(.*)`},
+		"Blob":                  {Sensitive: true},
+		"EventSourceToken":      {Length: "0:256", Pattern: `[a-zA-Z0-9._\-]+`},
+		"FunctionUrlAuthType":   {Enum: []string{"NONE", "AWS_IAM"}},
+		"FunctionVersion":       {Enum: []string{"ALL"}},
+		"MasterRegion":          {Length: "1:50", Pattern: `ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}`},
+		"MaxListItems":          {Range: "1:10000"},
+		"NamespacedStatementId": {Length: "1:100", Pattern: `([a-zA-Z0-9-_.]+)`},
+		"Principal":             {Length: "0:2048", Pattern: `[^\s]+`},
+		"PrincipalOrgID":        {Length: "12:34", Pattern: `o-[a-z0-9]{10,32}`},
+		"SourceOwner":           {Length: "0:12", Pattern: `\d{12}`},
+		"StatementId":           {Length: "1:100", Pattern: `([a-zA-Z0-9-_]+)`},
 	},
-}
-
-type AcceleratorConfig struct {
-	AcceleratorMemorySize int32 `aws:",required"`
 }
 
 type AddPermissionRequest struct {
-	FunctionName          string  `aws:",label,required,shape=NamespacedFunctionName"`
+	FunctionName          string  `aws:",label,required"`
 	StatementId           string  `aws:",required,shape=StatementId"`
 	Action                string  `aws:",required,shape=Action"`
 	Principal             string  `aws:",required,shape=Principal"`
@@ -195,7 +143,7 @@ type AddPermissionRequest struct {
 	InvokedViaFunctionUrl *bool
 	SourceAccount         *string `aws:",shape=SourceOwner"`
 	EventSourceToken      *string `aws:",shape=EventSourceToken"`
-	Qualifier             *string `aws:",query,shape=NumericLatestPublishedOrAliasQualifier"`
+	Qualifier             *string `aws:",query"`
 	RevisionId            *string
 	PrincipalOrgID        *string `aws:",shape=PrincipalOrgID"`
 }
@@ -204,164 +152,40 @@ type AddPermissionResponse struct {
 	Statement *string
 }
 
-type CapacityProviderConfig struct {
-	LambdaManagedInstancesCapacityProviderConfig LambdaManagedInstancesCapacityProviderConfig `aws:",required"`
-}
-
-type CodeArtifactUserDeletedException struct {
-	Type *string
-}
-
-type CodeArtifactUserFailedException struct {
-	Type *string
-}
-
-type CodeArtifactUserPendingException struct {
-	Type *string
-}
-
 type Concurrency struct {
 	ReservedConcurrentExecutions *int32
 }
 
-type DeadLetterConfig struct {
-	TargetArn *string
-}
-
-type DurableConfig struct {
-	KMSKeyArn             *string
-	RetentionPeriodInDays *int32
-	ExecutionTimeout      *int32
-}
-
-type DurableExecutionAlreadyStartedException struct {
-	Type *string
-}
-
-type EC2AccessDeniedException struct {
-	Type *string
-}
-
-type EC2ThrottledException struct {
-	Type *string
-}
-
-type EC2UnexpectedException struct {
-	Type         *string
-	EC2ErrorCode *string
-}
-
-type EFSIOException struct {
-	Type *string
-}
-
-type EFSMountConnectivityException struct {
-	Type *string
-}
-
-type EFSMountFailureException struct {
-	Type *string
-}
-
-type EFSMountTimeoutException struct {
-	Type *string
-}
-
-type ENILimitReachedException struct {
-	Type *string
-}
-
-type ENINotReadyException struct {
-	Type *string
-}
-
-type EnvironmentError struct {
-	ErrorCode *string
-	Message   *string
-}
-
 type EnvironmentResponse struct {
 	Variables map[string]string
-	Error     *EnvironmentError
 }
 
 type EphemeralStorage struct {
 	Size int32 `aws:",required"`
 }
 
-type FileSystemConfig struct {
-	Arn            string `aws:",required"`
-	LocalMountPath string `aws:",required"`
-	S3FilesConfig  *S3FilesConfig
-}
-
-type FunctionCodeLocation struct {
-	RepositoryType   *string
-	Location         *string
-	ImageUri         *string
-	ResolvedImageUri *string
-	ResolvedS3Object *ResolvedS3Object
-	SourceKMSKeyArn  *string
-	Error            *FunctionCodeLocationError
-}
-
-type FunctionCodeLocationError struct {
-	ErrorCode *string
-	Message   *string
-}
-
 type FunctionConfiguration struct {
-	FunctionName               *string
-	FunctionArn                *string
-	Runtime                    *string
-	Role                       *string
-	Handler                    *string
-	CodeSize                   *int64
-	Description                *string
-	Timeout                    *int32
-	MemorySize                 *int32
-	LastModified               *string
-	CodeSha256                 *string
-	Version                    *string
-	VpcConfig                  *VpcConfigResponse
-	DeadLetterConfig           *DeadLetterConfig
-	Environment                *EnvironmentResponse
-	KMSKeyArn                  *string
-	TracingConfig              *TracingConfigResponse
-	MasterArn                  *string
-	RevisionId                 *string
-	Layers                     []Layer
-	State                      *string
-	StateReason                *string
-	StateReasonCode            *string
-	LastUpdateStatus           *string
-	LastUpdateStatusReason     *string
-	LastUpdateStatusReasonCode *string
-	FileSystemConfigs          []FileSystemConfig
-	SigningProfileVersionArn   *string
-	SigningJobArn              *string
-	PackageType                *string
-	ImageConfigResponse        *ImageConfigResponse
-	Architectures              []string
-	EphemeralStorage           *EphemeralStorage
-	SnapStart                  *SnapStartResponse
-	RuntimeVersionConfig       *RuntimeVersionConfig
-	LoggingConfig              *LoggingConfig
-	TenancyConfig              *TenancyConfig
-	CapacityProviderConfig     *CapacityProviderConfig
-	ConfigSha256               *string
-	DurableConfig              *DurableConfig
-	RuntimeConfig              *FunctionRuntimeConfig
-	AcceleratorConfig          *AcceleratorConfig
-}
-
-type FunctionRuntimeConfig struct {
-	RuntimeArn   string `aws:",required"`
-	RuntimeAlias string `aws:",required"`
+	FunctionName     *string
+	FunctionArn      *string
+	Runtime          *string
+	Role             *string
+	Handler          *string
+	Description      *string
+	Timeout          *int32
+	MemorySize       *int32
+	LastModified     *string
+	CodeSha256       *string
+	Version          *string
+	Environment      *EnvironmentResponse
+	State            *string
+	LastUpdateStatus *string
+	PackageType      *string
+	Architectures    []string
+	EphemeralStorage *EphemeralStorage
 }
 
 type GetFunctionConcurrencyRequest struct {
-	FunctionName string `aws:",label,required,shape=FunctionName"`
+	FunctionName string `aws:",label,required"`
 }
 
 type GetFunctionConcurrencyResponse struct {
@@ -369,47 +193,28 @@ type GetFunctionConcurrencyResponse struct {
 }
 
 type GetFunctionConfigurationRequest struct {
-	FunctionName string  `aws:",label,required,shape=NamespacedFunctionName"`
-	Qualifier    *string `aws:",query,shape=NumericLatestPublishedOrAliasQualifier"`
+	FunctionName string  `aws:",label,required"`
+	Qualifier    *string `aws:",query"`
 }
 
 type GetFunctionRequest struct {
-	FunctionName string  `aws:",label,required,shape=NamespacedFunctionName"`
-	Qualifier    *string `aws:",query,shape=NumericLatestPublishedOrAliasQualifier"`
+	FunctionName string  `aws:",label,required"`
+	Qualifier    *string `aws:",query"`
 }
 
 type GetFunctionResponse struct {
 	Configuration *FunctionConfiguration
-	Code          *FunctionCodeLocation
-	Tags          map[string]string
-	TagsError     *TagsError
 	Concurrency   *Concurrency
 }
 
 type GetPolicyRequest struct {
-	FunctionName string  `aws:",label,required,shape=NamespacedFunctionName"`
-	Qualifier    *string `aws:",query,shape=NumericLatestPublishedOrAliasQualifier"`
+	FunctionName string  `aws:",label,required"`
+	Qualifier    *string `aws:",query"`
 }
 
 type GetPolicyResponse struct {
 	Policy     *string
 	RevisionId *string
-}
-
-type ImageConfig struct {
-	EntryPoint       []string
-	Command          []string
-	WorkingDirectory *string
-}
-
-type ImageConfigError struct {
-	ErrorCode *string
-	Message   *string
-}
-
-type ImageConfigResponse struct {
-	ImageConfig *ImageConfig
-	Error       *ImageConfigError
 }
 
 type InvalidParameterValueException struct {
@@ -420,40 +225,23 @@ type InvalidRequestContentException struct {
 	Type *string
 }
 
-type InvalidRuntimeException struct {
-	Type *string
-}
-
-type InvalidSecurityGroupIDException struct {
-	Type *string
-}
-
-type InvalidSubnetIDException struct {
-	Type *string
-}
-
-type InvalidZipFileException struct {
-	Type *string
-}
-
 type InvocationRequest struct {
-	FunctionName         string  `aws:",label,required,shape=NamespacedFunctionName"`
-	InvocationType       *string `aws:"X-Amz-Invocation-Type,header,shape=InvocationType"`
-	LogType              *string `aws:"X-Amz-Log-Type,header,shape=LogType"`
+	FunctionName         string  `aws:",label,required"`
+	InvocationType       *string `aws:"X-Amz-Invocation-Type,header"`
+	LogType              *string `aws:"X-Amz-Log-Type,header"`
 	ClientContext        *string `aws:"X-Amz-Client-Context,header"`
-	DurableExecutionName *string `aws:"X-Amz-Durable-Execution-Name,header,shape=DurableExecutionName"`
+	DurableExecutionName *string `aws:"X-Amz-Durable-Execution-Name,header"`
 	Payload              []byte  `aws:",payload,shape=Blob"`
-	Qualifier            *string `aws:",query,shape=NumericLatestPublishedOrAliasQualifier"`
-	TenantId             *string `aws:"X-Amz-Tenant-Id,header,shape=TenantId"`
+	Qualifier            *string `aws:",query"`
+	TenantId             *string `aws:"X-Amz-Tenant-Id,header"`
 }
 
 type InvocationResponse struct {
-	StatusCode          *int32  `aws:",status"`
-	FunctionError       *string `aws:"X-Amz-Function-Error,header"`
-	LogResult           *string `aws:"X-Amz-Log-Result,header"`
-	Payload             []byte  `aws:",payload"`
-	ExecutedVersion     *string `aws:"X-Amz-Executed-Version,header"`
-	DurableExecutionArn *string `aws:"X-Amz-Durable-Execution-Arn,header"`
+	StatusCode      *int32  `aws:",status"`
+	FunctionError   *string `aws:"X-Amz-Function-Error,header"`
+	LogResult       *string `aws:"X-Amz-Log-Result,header"`
+	Payload         []byte  `aws:",payload"`
+	ExecutedVersion *string `aws:"X-Amz-Executed-Version,header"`
 }
 
 type InvokeResponseStreamUpdate struct {
@@ -467,54 +255,24 @@ type InvokeWithResponseStreamCompleteEvent struct {
 }
 
 type InvokeWithResponseStreamRequest struct {
-	FunctionName   string  `aws:",label,required,shape=NamespacedFunctionName"`
-	LogType        *string `aws:"X-Amz-Log-Type,header,shape=LogType"`
+	FunctionName   string  `aws:",label,required"`
+	LogType        *string `aws:"X-Amz-Log-Type,header"`
 	ClientContext  *string `aws:"X-Amz-Client-Context,header"`
-	Qualifier      *string `aws:",query,shape=NumericLatestPublishedOrAliasQualifier"`
+	Qualifier      *string `aws:",query"`
 	Payload        []byte  `aws:",payload,shape=Blob"`
-	TenantId       *string `aws:"X-Amz-Tenant-Id,header,shape=TenantId"`
-	InvocationType *string `aws:"X-Amz-Invocation-Type,header,shape=ResponseStreamingInvocationType"`
+	TenantId       *string `aws:"X-Amz-Tenant-Id,header"`
+	InvocationType *string `aws:"X-Amz-Invocation-Type,header"`
 }
 
 type InvokeWithResponseStreamResponse struct {
-	StatusCode                *int32                                                   `aws:",status"`
-	ExecutedVersion           *string                                                  `aws:"X-Amz-Executed-Version,header"`
-	EventStream               iter.Seq2[*InvokeWithResponseStreamResponseEvent, error] `aws:",payload"`
-	ResponseStreamContentType *string                                                  `aws:"Content-Type,header"`
+	StatusCode      *int32                                                   `aws:",status"`
+	ExecutedVersion *string                                                  `aws:"X-Amz-Executed-Version,header"`
+	EventStream     iter.Seq2[*InvokeWithResponseStreamResponseEvent, error] `aws:",payload"`
 }
 
 type InvokeWithResponseStreamResponseEvent struct {
 	PayloadChunk   *InvokeResponseStreamUpdate
 	InvokeComplete *InvokeWithResponseStreamCompleteEvent
-}
-
-type KMSAccessDeniedException struct {
-	Type *string
-}
-
-type KMSDisabledException struct {
-	Type *string
-}
-
-type KMSInvalidStateException struct {
-	Type *string
-}
-
-type KMSNotFoundException struct {
-	Type *string
-}
-
-type LambdaManagedInstancesCapacityProviderConfig struct {
-	CapacityProviderArn                   string `aws:",required"`
-	PerExecutionEnvironmentMaxConcurrency *int32
-	ExecutionEnvironmentMemoryGiBPerVCpu  *float64
-}
-
-type Layer struct {
-	Arn                      *string
-	CodeSize                 *int64
-	SigningProfileVersionArn *string
-	SigningJobArn            *string
 }
 
 type ListFunctionsRequest struct {
@@ -529,21 +287,6 @@ type ListFunctionsResponse struct {
 	Functions  []FunctionConfiguration
 }
 
-type LoggingConfig struct {
-	LogFormat           *string
-	ApplicationLogLevel *string
-	SystemLogLevel      *string
-	LogGroup            *string
-}
-
-type ModeNotSupportedException struct {
-	Type *string
-}
-
-type NoPublishedVersionException struct {
-	Type *string
-}
-
 type PolicyLengthExceededException struct {
 	Type *string
 }
@@ -552,29 +295,15 @@ type PreconditionFailedException struct {
 	Type *string
 }
 
-type PublicPolicyException struct {
-	Type *string
-}
-
-type RecursiveInvocationException struct {
-	Type *string
-}
-
 type RemovePermissionRequest struct {
-	FunctionName string  `aws:",label,required,shape=NamespacedFunctionName"`
+	FunctionName string  `aws:",label,required"`
 	StatementId  string  `aws:",label,required,shape=NamespacedStatementId"`
-	Qualifier    *string `aws:",query,shape=NumericLatestPublishedOrAliasQualifier"`
+	Qualifier    *string `aws:",query"`
 	RevisionId   *string `aws:",query"`
 }
 
 type RequestTooLargeException struct {
 	Type *string
-}
-
-type ResolvedS3Object struct {
-	S3Bucket        *string
-	S3Key           *string
-	S3ObjectVersion *string
 }
 
 type ResourceConflictException struct {
@@ -585,107 +314,12 @@ type ResourceNotFoundException struct {
 	Type *string
 }
 
-type ResourceNotReadyException struct {
-	Type *string
-}
-
-type RuntimeAliasDeletedException struct {
-	Type *string
-}
-
-type RuntimeVersionConfig struct {
-	RuntimeVersionArn *string
-	Error             *RuntimeVersionError
-}
-
-type RuntimeVersionDeletedException struct {
-	Type *string
-}
-
-type RuntimeVersionError struct {
-	ErrorCode *string
-	Message   *string
-}
-
-type S3FilesConfig struct {
-	DirectS3Read *string
-}
-
-type S3FilesMountConnectivityException struct {
-	Type *string
-}
-
-type S3FilesMountFailureException struct {
-	Type *string
-}
-
-type S3FilesMountTimeoutException struct {
-	Type *string
-}
-
-type SerializedRequestEntityTooLargeException struct {
-	Type *string
-}
-
 type ServiceException struct {
 	Type *string
-}
-
-type ServiceQuotaExceededException struct {
-	Type *string
-}
-
-type SnapStartException struct {
-	Type *string
-}
-
-type SnapStartNotReadyException struct {
-	Type *string
-}
-
-type SnapStartRegenerationFailureException struct {
-	Type *string
-}
-
-type SnapStartResponse struct {
-	ApplyOn            *string
-	OptimizationStatus *string
-}
-
-type SnapStartTimeoutException struct {
-	Type *string
-}
-
-type SubnetIPAddressLimitReachedException struct {
-	Type *string
-}
-
-type TagsError struct {
-	ErrorCode string `aws:",required"`
-	Message   string `aws:",required"`
-}
-
-type TenancyConfig struct {
-	TenantIsolationMode string `aws:",required"`
 }
 
 type TooManyRequestsException struct {
 	RetryAfterSeconds *string `aws:"Retry-After,header"`
 	Type              *string
 	Reason            *string
-}
-
-type TracingConfigResponse struct {
-	Mode *string
-}
-
-type UnsupportedMediaTypeException struct {
-	Type *string
-}
-
-type VpcConfigResponse struct {
-	SubnetIds               []string
-	SecurityGroupIds        []string
-	VpcId                   *string
-	Ipv6AllowedForDualStack *bool
 }

@@ -2,7 +2,6 @@ package lambda
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -20,9 +19,9 @@ type name struct {
 	qualifier string
 }
 
-// parseName reads a function's name; qualifiers are the values of the Qualifier
-// parameter.
-func parseName(s string, qualifiers []string) (name, error) {
+// parseName reads a function's name; qualifier is the Qualifier parameter, or
+// nil.
+func parseName(s string, qualifier *string) (name, error) {
 	n := name{}
 	parts := strings.Split(s, ":")
 	switch {
@@ -49,11 +48,8 @@ func parseName(s string, qualifiers []string) (name, error) {
 		}
 		n.qualifier = parts[1]
 	}
-	if len(qualifiers) > 1 {
-		return n, invalid("Qualifier is there %d times: it may be once", len(qualifiers))
-	}
-	if len(qualifiers) == 1 {
-		q := qualifiers[0]
+	if qualifier != nil {
+		q := *qualifier
 		if !validQualifier(q) {
 			return n, invalid("Qualifier %s is wrong: it is $LATEST, a version's number, or an alias of letters, digits, hyphens and underscores", quoted(q))
 		}
@@ -110,11 +106,11 @@ func badName(s string) error {
 }
 
 func notFound(n *name, p gust.Place) error {
-	return &apiError{code: "ResourceNotFoundException", status: http.StatusNotFound, message: "Function not found: " + n.arn(p)}
+	return fault("ResourceNotFoundException", "Function not found: "+n.arn(p))
 }
 
 func invalid(format string, args ...any) error {
-	return &apiError{code: "InvalidParameterValueException", status: http.StatusBadRequest, message: fmt.Sprintf(format, args...)}
+	return fault("InvalidParameterValueException", fmt.Sprintf(format, args...))
 }
 
 // quoted is s for an error, not too long.

@@ -18,7 +18,10 @@ import (
 
 const streamPath = "/2021-11-15/functions/hello/response-streaming-invocations"
 
-// events are the messages of a stream: the payloads of all chunks together, and
+// completion is the last message.
+type completion struct{ ErrorCode, ErrorDetails, LogResult string }
+
+// messagesOf are the messages of a stream: the payloads of all chunks together, and
 // what it completed with. The encoding itself is tested in eventstream.
 func messagesOf(t *testing.T, w *httptest.ResponseRecorder) (chunks int, payload string, end completion) {
 	t.Helper()

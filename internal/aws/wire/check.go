@@ -121,6 +121,9 @@ func (p *path) String() string {
 type findings struct {
 	texts []string
 	count int
+	// absent tells that something is missing: what is empty may be that.
+	absent bool
+	memory uintptr // that the members of its lists and maps take
 }
 
 const maxFindings = 10
@@ -132,10 +135,24 @@ func (f *findings) add(text func() string) {
 	}
 }
 
+// room tells whether a list or map that has n members may have one more, and
+// the request as well: a struct with nothing in it takes more here than the two
+// bytes that it came in.
+func (f *findings) room(n int, of *node, at *path) error {
+	if n >= MaxMembers {
+		return problemf(tooLarge, "%s has over %d members", quoted(at.String()), MaxMembers)
+	}
+	if f.memory += of.typ.Size(); f.memory > MaxMemory {
+		return problemf(tooLarge, "the members of the request's lists and maps take over %d bytes, up to %s", MaxMemory, quoted(at.String()))
+	}
+	return nil
+}
+
 // missing notes the members that a struct has to have, and does not.
 func (f *findings) missing(s *structure, got *seen, at *path) {
 	for _, need := range s.required {
 		if !got.has(need) {
+			f.absent = true
 			f.add(func() string {
 				return fmt.Sprintf("Value null at '%v' failed to satisfy constraint: Member must not be null", &path{up: at, name: need.label})
 			})
@@ -176,7 +193,7 @@ func (f *findings) validate(n *node, v reflect.Value, at *path) {
 					continue
 				}
 				given = given.Elem()
-			} else if given.IsZero() && !member.required || member.kind == kindReader || member.kind == kindEvents {
+			} else if given.IsZero() && (!member.required || f.absent) || member.kind == kindReader || member.kind == kindEvents {
 				continue
 			}
 			f.validate(&member.node, given, &path{up: at, name: member.label})
@@ -213,11 +230,10 @@ func (f *findings) hold(n *node, v reflect.Value, at *path) {
 	case kindFloat:
 		size = v.Float()
 	}
-	what, than := "value", "Member must have value "
+	than := "Member must have value "
 	if c.sized {
-		what, than = "length", "Member must have length "
+		than = "Member must have length "
 	}
-	_ = what
 	fail := func(constraint string) {
 		f.add(func() string {
 			value := "Value"

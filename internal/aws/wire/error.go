@@ -9,6 +9,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
 )
 
 // Error is an error as an API tells it. Services make it of their domain's
@@ -36,6 +37,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Name + ": " + e.Message }
+
+// ErrorCode is what the audit log calls it.
+func (e *Error) ErrorCode() string { return or(e.Code, e.Name) }
 
 // fault is who is to blame, in the words of the query protocol.
 func (e *Error) fault() string {
@@ -160,7 +164,14 @@ func (s *service) answerTo(p Protocol, err error) (e *Error, failed bool) {
 		return s.complete(e), false
 	}
 	if o := (*problem)(nil); errors.As(err, &o) {
-		return s.complete(p.inWords(o.kind, o.text)), o.kind == internal
+		e = p.inWords(o.kind, o.text)
+		if o.kind == invalid && s.Invalid != "" {
+			e.Name = s.Invalid
+		}
+		return s.complete(e), o.kind == internal
+	}
+	if d := (*guard.DeniedError)(nil); errors.As(err, &d) {
+		return s.complete(p.inWords(denied, d.Error())), false
 	}
 	if a := (*access.Error)(nil); errors.As(err, &a) {
 		return s.complete(p.unauthenticated(a)), false
@@ -192,6 +203,8 @@ func (p Protocol) unauthenticated(e *access.Error) *Error {
 		return p.inWords(noToken, "Request is missing Authentication Token")
 	case access.Malformed, access.Unsupported:
 		return p.inWords(incomplete, e.Public())
+	case access.Expired:
+		return p.inWords(expired, e.Public())
 	case access.Skewed:
 		return p.inWords(skewed, e.Public())
 	case access.Scope, access.BodyMismatch:

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
 // A suite of the published cases: what a request says, as it is sent, and what
@@ -305,11 +307,12 @@ var notHere = []struct{ why, cases string }{
 }
 
 // published runs each case of a folder ("input", "output") of each protocol.
-func published(t *testing.T, kind string, run func(*testing.T, Protocol, *maker, *publishedCase)) {
+func published(t *testing.T, kind string, run func(*testing.T, *wiretest.Door, Protocol, *maker, *publishedCase)) {
 	root := os.Getenv("PUBLISHED_CASES")
 	if root == "" {
 		t.Skip("PUBLISHED_CASES names no folder with the cases that AWS publishes in botocore, tests/unit/protocols; make conformance fetches them")
 	}
+	door := wiretest.New(t)
 	for file, protocol := range map[string]Protocol{"json": JSON11, "json_1_0": JSON10, "query": Query, "rest-json": RESTJSON, "rest-xml": RESTXML, "smithy-rpc-v2-cbor": CBOR} {
 		doc, err := os.ReadFile(filepath.Join(root, kind, file+".json"))
 		if err != nil {
@@ -340,7 +343,7 @@ func published(t *testing.T, kind string, run func(*testing.T, Protocol, *maker,
 						t.Skip("an error in one of the forms that clients have to understand")
 					}
 					ran++
-					run(t, protocol, &maker{suite: s, shapes: map[string]Shape{}, open: map[string]bool{}, rest: protocol == RESTJSON || protocol == RESTXML}, c)
+					run(t, door, protocol, &maker{suite: s, shapes: map[string]Shape{}, open: map[string]bool{}, rest: protocol == RESTJSON || protocol == RESTXML}, c)
 				})
 			}
 		}
@@ -349,9 +352,9 @@ func published(t *testing.T, kind string, run func(*testing.T, Protocol, *maker,
 }
 
 // single is a handler with the one operation of a case.
-func single(t *testing.T, p Protocol, m *maker, c *publishedCase, in, out reflect.Type, run func(in any) any) *Handler {
+func single(t *testing.T, door *wiretest.Door, p Protocol, m *maker, c *publishedCase, in, out reflect.Type, run func(in any) any) *Handler {
 	t.Helper()
-	h, err := New(Options{Guard: &gate{}, Services: []*Service{{
+	h, err := New(Options{Guard: door.Guard, Services: []*Service{{
 		Model: &Model{Name: "published", Title: "Published", Version: m.Metadata.APIVersion, Namespace: map[Protocol]string{Query: "https://example.com/"}[p], Target: or(m.Metadata.TargetPrefix, "Published"), Protocols: []Protocol{p}, Shapes: m.shapes,
 			Bindings: []Binding{{Name: c.Given.Name, Method: c.Given.HTTP.Method, Path: c.Given.HTTP.RequestURI, Status: c.Given.HTTP.ResponseCode}}},
 		Operations: []Operation{{Name: c.Given.Name, Level: Data, Note: "whole", Run: Runner{in: in, out: out, alloc: func() any { return reflect.New(in).Interface() },
@@ -370,18 +373,16 @@ func (m *maker) of(ref *caseRef) reflect.Type {
 	return m.typ(ref.Shape)
 }
 
-const signedForPublished = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/published/aws4_request, good"
-
 // TestPublishedRequests: what clients send is understood.
 func TestPublishedRequests(t *testing.T) {
-	published(t, "input", func(t *testing.T, p Protocol, m *maker, c *publishedCase) {
+	published(t, "input", func(t *testing.T, door *wiretest.Door, p Protocol, m *maker, c *publishedCase) {
 		in := m.of(c.Given.Input)
 		want := reflect.New(in)
 		if c.Given.Input != nil {
 			m.set(want.Elem(), c.Given.Input.Shape, map[string]any(c.Params))
 		}
 		var got any
-		h := single(t, p, m, c, in, reflect.TypeFor[struct{}](), func(in any) any {
+		h := single(t, door, p, m, c, in, reflect.TypeFor[struct{}](), func(in any) any {
 			got = in
 			return &struct{}{}
 		})
@@ -390,7 +391,7 @@ func TestPublishedRequests(t *testing.T) {
 			body, _ = base64.StdEncoding.DecodeString(c.Serialized.Body)
 		}
 		r := httptest.NewRequest(c.Serialized.Method, or(c.Serialized.URI, "/"), bytes.NewReader(body))
-		r.Header.Set("Authorization", signedForPublished)
+		r.Header.Set("Authorization", wiretest.Bearer)
 		for name, value := range c.Serialized.Headers {
 			r.Header.Set(name, value)
 		}
@@ -407,14 +408,14 @@ func TestPublishedRequests(t *testing.T) {
 
 // TestPublishedAnswers: what is answered says what clients look for in it.
 func TestPublishedAnswers(t *testing.T) {
-	published(t, "output", func(t *testing.T, p Protocol, m *maker, c *publishedCase) {
+	published(t, "output", func(t *testing.T, door *wiretest.Door, p Protocol, m *maker, c *publishedCase) {
 		out := m.of(c.Given.Output)
 		result := reflect.New(out)
 		if c.Given.Output != nil {
 			m.set(result.Elem(), c.Given.Output.Shape, map[string]any(c.Result))
 		}
 		c.Given.HTTP.RequestURI = "/asked"
-		h := single(t, p, m, c, reflect.TypeFor[struct{}](), out, func(any) any { return result.Interface() })
+		h := single(t, door, p, m, c, reflect.TypeFor[struct{}](), out, func(any) any { return result.Interface() })
 		r := httptest.NewRequest(or(c.Given.HTTP.Method, "POST"), "/asked", http.NoBody)
 		switch p {
 		case Query:
@@ -428,7 +429,7 @@ func TestPublishedAnswers(t *testing.T) {
 			r = httptest.NewRequest("POST", "/service/"+or(m.Metadata.TargetPrefix, "Published")+"/operation/"+c.Given.Name, http.NoBody)
 			r.Header.Set("Smithy-Protocol", "rpc-v2-cbor")
 		}
-		r.Header.Set("Authorization", signedForPublished)
+		r.Header.Set("Authorization", wiretest.Bearer)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if w.Code != c.Response.StatusCode {

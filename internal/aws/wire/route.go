@@ -57,7 +57,7 @@ func (h *Handler) atHost(host string) *service {
 }
 
 // nobody stands for a service where none is known, so that errors have a form.
-var nobody = &service{Service: &Service{Model: &Model{Title: "AWS"}}}
+var nobody = &service{Service: &Service{Model: &Model{Title: "AWS"}}, maxBody: DefaultMaxBody}
 
 // tell finds out which protocol a request is in and, as far as its headers tell,
 // which service it is for, as AWS does. It sets the protocol and the codec of x

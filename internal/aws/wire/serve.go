@@ -19,6 +19,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/aws/cbor"
 )
 
@@ -34,6 +35,8 @@ const (
 	MaxDepth = cbor.MaxDepth
 	// MaxMembers bounds the members of one list or map.
 	MaxMembers = 20000
+	// MaxMemory bounds what the members of all lists and maps take, in bytes.
+	MaxMemory = 32 * gust.MB
 	// MaxParameters bounds the parameters of a query.
 	MaxParameters = 4000
 )
@@ -41,29 +44,10 @@ const (
 // bodyTimeout is how long the whole body of a request may take.
 const bodyTimeout = time.Minute
 
-// Guard lets requests in: *guard.Guard.
-type Guard interface {
-	// Admit tells who sent a request. Its error is an *access.Error, or
-	// gust.ErrTooLarge.
-	Admit(r *http.Request, requestID string) (Call, error)
-	// Anonymous is for operations that are not signed.
-	Anonymous(r *http.Request, requestID string) Call
-}
-
-// Call is one request that was let in: *guard.Call.
-type Call interface {
-	// Context is one from which the operation finds the call.
-	Context(context.Context) context.Context
-	// Allow tells whether who asks may do all of it.
-	Allow(context.Context, ...access.Need) error
-	// Record notes that something is to be done; end is told how it went.
-	Record(ctx context.Context, level Level, action, resource string) (end func(error) error, err error)
-}
-
 // Options are what a Handler works with.
 type Options struct {
 	Services []*Service
-	Guard    Guard
+	Guard    *guard.Guard
 	// Logger gets the node's own failures; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -71,7 +55,7 @@ type Options struct {
 // Handler is the door of all services.
 type Handler struct {
 	services []*service
-	guard    Guard
+	guard    *guard.Guard
 	logger   *slog.Logger
 }
 
@@ -140,6 +124,9 @@ func prepare(s *Service) (*service, error) {
 			if op.in, err = p.structure(o.Run.in); err == nil {
 				op.out, err = p.structure(o.Run.out)
 			}
+			if err == nil && op.in.events() != nil {
+				err = errors.New("its request is an event stream, of which nobody can verify the messages")
+			}
 			if err == nil && op.Path != "" {
 				err = op.bindTo()
 			}
@@ -207,6 +194,10 @@ func RequestID(ctx context.Context) string { return from(ctx).id }
 // are not to be changed.
 func RequestHeader(ctx context.Context) http.Header { return from(ctx).r.Header }
 
+// RequestTrailer are the headers that came after the request's body, such as
+// checksums, once the operation has read it to its end.
+func RequestTrailer(ctx context.Context) http.Header { return from(ctx).r.Trailer }
+
 // ResponseHeader takes headers of the answer that its type does not have.
 func ResponseHeader(ctx context.Context) http.Header { return from(ctx).w.Header() }
 
@@ -253,7 +244,7 @@ func (h *Handler) serve(x *exchange) error {
 	if size := headerBytes(x.r); size > MaxHeaders {
 		return problemf(tooLarge, "the headers of the request have %d bytes, over the limit of %d", size, MaxHeaders)
 	}
-	var call Call
+	var call *guard.Call
 	var err error
 	if signed := carriesCredential(x.r); signed {
 		if call, err = h.guard.Admit(x.r, x.id); err != nil {
@@ -285,7 +276,7 @@ func (h *Handler) serve(x *exchange) error {
 }
 
 // run decodes the request, asks whether it may be, carries it out and answers.
-func (x *exchange) run(call Call) error {
+func (x *exchange) run(call *guard.Call) error {
 	run := &x.op.Run
 	in := run.alloc()
 	value := reflect.ValueOf(in).Elem()
@@ -310,15 +301,18 @@ func (x *exchange) run(call Call) error {
 			action, resource = needs[0].Action, needs[0].Resource
 		}
 	}
-	end := func(err error) error { return err }
-	if x.op.Level != Data {
-		var err error
-		if end, err = call.Record(ctx, x.op.Level, action, resource); err != nil {
-			return err
-		}
+	end, err := call.Record(ctx, x.op.Level, action, resource)
+	if err != nil {
+		return err
 	}
 	out, err := run.run(ctx, in)
-	if err = end(err); err != nil {
+	if denied := (*guard.DeniedError)(nil); err != nil && !errors.As(err, &denied) {
+		err = x.describe(err) // before it is recorded, by its code
+	}
+	if failed := end(err); err == nil {
+		err = failed
+	}
+	if err != nil {
 		return err
 	}
 	return x.codec.encode(x, reflect.ValueOf(out).Elem())
@@ -329,10 +323,7 @@ func (x *exchange) readBody() error {
 	if x.body != nil {
 		return nil
 	}
-	limit := int64(DefaultMaxBody)
-	if x.service != nil && x.service.Service != nil {
-		limit = x.service.maxBody
-	}
+	limit := x.service.maxBody
 	if x.r.ContentLength > limit {
 		return problemf(tooLarge, "the request's body has %d bytes, over the limit of %d", x.r.ContentLength, limit)
 	}
@@ -385,7 +376,9 @@ func (x *exchange) receive(limit int64) error {
 		buf.Grow(int(min(n, 64*gust.KB)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
-	switch {
+	switch refused := (*access.Error)(nil); {
+	case errors.As(err, &refused): // it is read while it is verified
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemf(slow, "the body of the request did not come within %v", bodyTimeout)
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	"reflect"
 
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
 )
 
 // Protocol is one of the protocols of the AWS APIs.
@@ -96,13 +97,13 @@ type Shape struct {
 	Time string
 }
 
-// Level says how an operation is admitted and recorded.
-type Level int
+// Level says how an operation is recorded in the audit log.
+type Level = guard.Level
 
 const (
-	Read  Level = iota // it changes nothing
-	Write              // it may change something: it does not run when it cannot be recorded
-	Data               // it is not recorded unless it is denied
+	Read  = guard.Read
+	Write = guard.Write
+	Data  = guard.Data
 )
 
 // Operation is how Gust carries out one operation of a model, or why it does
@@ -129,7 +130,10 @@ type Service struct {
 	Errors func(error) *Error
 	// MaxBody bounds a request's body, in bytes; 0 is DefaultMaxBody.
 	MaxBody int64
-	// Pages are sections of docs/compatibility.md, in Markdown.
+	// Invalid is the service's own error for values that the model does not
+	// allow; empty is the protocol's.
+	Invalid string
+	// Page is sections of docs/compatibility.md, in Markdown.
 	Page string
 }
 

@@ -3,7 +3,8 @@ package wire
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
 // The shop is a service for tests: of things, in query and AWS JSON.
@@ -65,7 +67,8 @@ var shopModel = Model{
 // errShop are what the operation Fail returns, by name.
 var errShop = map[string]error{
 	"nothing": gust.ErrNotFound, "broken": errors.New("the disk is on fire"), "closing": gust.ErrClosing,
-	"own": &Error{Name: "ConflictException", Status: 409, Message: "taken", RetryAfter: 1500 * time.Millisecond},
+	"secret": errors.New("the password is hunter2"),
+	"own":    &Error{Name: "ConflictException", Status: 409, Message: "taken", RetryAfter: 1500 * time.Millisecond},
 }
 
 func shop() *Service {
@@ -97,84 +100,119 @@ func shop() *Service {
 		}}
 }
 
-// gate is a guard that lets in who says "Credential=.../aws4_request, good", and
-// notes what it is asked.
-type gate struct {
-	deny error
-	log  []string
-}
-
-func (g *gate) Admit(r *http.Request, _ string) (Call, error) {
-	if !strings.HasSuffix(r.Header.Get("Authorization"), "good") {
-		return nil, &access.Error{Code: access.Invalid, Detail: "the signature is not right"}
-	}
-	g.log = append(g.log, "admit")
-	return g, nil
-}
-
-func (g *gate) Anonymous(*http.Request, string) Call {
-	g.log = append(g.log, "anonymous")
-	return g
-}
-
-func (g *gate) Context(ctx context.Context) context.Context { return ctx }
-
-func (g *gate) Allow(_ context.Context, needs ...access.Need) error {
-	for _, n := range needs {
-		g.log = append(g.log, "allow "+n.Action+" "+n.Resource)
-	}
-	return g.deny
-}
-
-func (g *gate) Record(_ context.Context, level Level, action, resource string) (func(error) error, error) {
-	g.log = append(g.log, "record "+action+" "+resource)
-	return func(err error) error {
-		g.log = append(g.log, "end")
-		return err
-	}, nil
-}
-
-func handler(t testing.TB, g Guard) *Handler {
+func handler(t testing.TB) (*Handler, *wiretest.Door) {
 	t.Helper()
-	h, err := New(Options{Services: []*Service{shop()}, Guard: g, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	door := wiretest.New(t)
+	h, err := New(Options{Services: []*Service{shop(), depot()}, Guard: door.Guard, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h
+	return h, door
 }
 
-const signed = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/shop/aws4_request, good"
-
-// ask sends a request; headers are names and values in turn.
-func ask(h http.Handler, method, target, body string, headers ...string) *httptest.ResponseRecorder {
+// request is one of who may do everything; headers are names and values in turn.
+func request(method, target, body string, headers ...string) *http.Request {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Header.Set("Authorization", wiretest.Bearer)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
+	return r
+}
+
+func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
 }
 
+const form = "application/x-www-form-urlencoded; charset=utf-8"
+
 func askJSON(h http.Handler, operation, body string) *httptest.ResponseRecorder {
-	return ask(h, "POST", "/", body, "Authorization", signed, "X-Amz-Target", "Shop_2026."+operation, "Content-Type", "application/x-amz-json-1.0")
+	return serve(h, request("POST", "/", body, "X-Amz-Target", "Shop_2026."+operation, "Content-Type", "application/x-amz-json-1.0"))
 }
 
 func askQuery(h http.Handler, body string) *httptest.ResponseRecorder {
-	return ask(h, "POST", "/", body, "Authorization", signed, "Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	return serve(h, request("POST", "/", body, "Content-Type", form))
+}
+
+// The depot is a service of REST-JSON.
+type (
+	fetchRequest struct {
+		Box   string            `aws:",label,required,shape=nameType"`
+		Path  string            `aws:",label,required"`
+		Since *time.Time        `aws:"since,query"`
+		Kinds []string          `aws:"kind,query"`
+		Limit *int32            `aws:"limit,query"`
+		Match *string           `aws:"If-Match,header"`
+		Meta  map[string]string `aws:"x-meta-,headers"`
+		Body  []byte            `aws:",payload"`
+	}
+	fetchResponse struct {
+		Code  *int32            `aws:",status"`
+		Match *string           `aws:"ETag,header"`
+		Made  *time.Time        `aws:"Last-Modified,header"`
+		Meta  map[string]string `aws:"x-meta-,headers"`
+		Body  []byte            `aws:",payload"`
+	}
+	storeRequest struct {
+		Box   string `aws:",label,required,shape=nameType"`
+		Thing thing  `aws:",required"`
+		Note  *string
+	}
+	watchResponse struct {
+		Stream iter.Seq2[*watchEvent, error] `aws:",payload"`
+	}
+	watchEvent struct {
+		Came *came
+		Left *thing
+	}
+	came struct {
+		Who  string `aws:",eventheader"`
+		Data []byte `aws:",eventpayload"`
+	}
+)
+
+var depotModel = Model{
+	Name: "depot", Title: "Gust Depot", Version: "2026-01-01", Protocols: []Protocol{RESTJSON}, Shapes: shopModel.Shapes,
+	Bindings: []Binding{
+		{Name: "Fetch", Method: "PUT", Path: "/depot/{Box}/{Path+}"}, {Name: "Store", Method: "POST", Path: "/depot/{Box}", Status: 201},
+		{Name: "List", Method: "POST", Path: "/depot/{Box}?list"}, {Name: "Watch", Method: "GET", Path: "/watch/{Box}"}, {Name: "Burn", Method: "DELETE", Path: "/depot/{Box}"},
+	},
+}
+
+func depot() *Service {
+	return &Service{Model: &depotModel, Operations: append([]Operation{
+		{Name: "Fetch", Level: Data, Note: "whole", Run: Do(func(_ context.Context, in *fetchRequest) (*fetchResponse, error) {
+			body := fmt.Sprintf("%s|%s|%v|%v|%s", in.Box, in.Path, in.Kinds, in.Since, in.Body)
+			if in.Limit != nil && (*in.Limit < 200 || *in.Limit > 599) {
+				in.Limit = nil
+			}
+			return &fetchResponse{Match: in.Match, Made: in.Since, Meta: in.Meta, Body: []byte(body), Code: in.Limit}, nil
+		}, nil)},
+		{Name: "Store", Level: Write, Note: "whole", Run: Do(func(_ context.Context, in *storeRequest) (*storeRequest, error) { return in, nil }, nil)},
+		{Name: "Watch", Level: Read, Note: "whole", Run: Do(func(_ context.Context, in *struct {
+			Box string `aws:",label,required"`
+		}) (*watchResponse, error) {
+			return &watchResponse{func(yield func(*watchEvent, error) bool) {
+				if yield(&watchEvent{Came: &came{"bob", []byte("x")}}, nil) && yield(&watchEvent{Left: &thing{Name: "t"}}, nil) {
+					yield(nil, errors.New("broken"))
+				}
+			}}, nil
+		}, nil)},
+	}, Refuse("nothing burns", "Burn", "List")...)}
 }
 
 // TestOneThingInEachProtocol: what is sent comes back, whole.
 func TestOneThingInEachProtocol(t *testing.T) {
-	g := &gate{}
-	h := handler(t, g)
+	h, door := handler(t)
 	doc := `{"Thing":{"Name":"a","Kind":"big","Count":3,"Price":1.5,"Big":true,"Made":1767225600.250,"Data":"AAH/","Tags":[{"Key":"k","Value":"vä\n<"}],` +
 		`"Parts":[{"Name":"b"},{"Name":"c"}],"Attrs":{"x":"1","y":"2"},"Numbers":[1,-2]}}`
 	w := askJSON(h, "Put", strings.TrimSuffix(doc, "}")+`,"Name":"n","Secret":null}`)
 	if w.Code != 200 || w.Body.String() != doc || w.Header().Get("Content-Type") != "application/x-amz-json-1.0" || len(w.Header().Get("X-Amzn-Requestid")) != 36 {
 		t.Errorf("%d %s\n%v", w.Code, w.Body, w.Header())
 	}
-	if got := strings.Join(g.log, "; "); got != "admit; allow shop:Put arn:aws:shop:::thing/n; record shop:Put arn:aws:shop:::thing/n; end" {
+	if got := door.Needs(); len(got) != 1 || got[0] != "shop:Put arn:aws:shop:::thing/n" {
 		t.Error(got)
 	}
 	w = askQuery(h, "Action=Put&Version=2026-01-01&Name=n&Thing.Name=a&Thing.Kind=big&Thing.Count=3&Thing.Price=1.5&Thing.Big=true&Thing.Made=2026-01-01T00%3A00%3A00.25Z"+

@@ -154,9 +154,9 @@ func (g *generator) bindings() {
 	for _, name := range slices.Sorted(maps.Keys(g.Operations)) {
 		op := g.Operations[name]
 		entry := fmt.Sprintf("{Name: %q", name)
-		if rest := op.HTTP.RequestURI != "/" || op.HTTP.Method != "POST"; rest {
+		rest := op.HTTP.RequestURI != "/" || op.HTTP.Method != "POST"
+		if rest {
 			entry += fmt.Sprintf(", Method: %q, Path: %q", op.HTTP.Method, op.HTTP.RequestURI)
-			width = 1000
 		}
 		if len(op.HTTP.Wants) > 0 {
 			entry += fmt.Sprintf(", Wants: %#v", op.HTTP.Wants)
@@ -168,7 +168,7 @@ func (g *generator) bindings() {
 			g.fail("the operation %s has its result in %s", name, op.Output.ResultWrapper)
 		}
 		entry += "}, "
-		if width += len(entry); width > 130 {
+		if width += len(entry); width > len(entry) && (rest || width > 130) {
 			g.printf("\n")
 			width = len(entry)
 		}

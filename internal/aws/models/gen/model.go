@@ -32,6 +32,9 @@ type choice struct {
 	// documents by their shapes, of a service whose model does not have them.
 	Namespace string            `json:"namespace,omitempty"`
 	Documents map[string]string `json:"documents,omitempty"`
+	// Unchecked are shapes whose constraints the service holds itself, with more
+	// to say.
+	Unchecked []string `json:"unchecked,omitempty"`
 	// Patterns are written anew for what Go's regular expressions lack.
 	Patterns map[string]string `json:"patterns,omitempty"`
 }
