@@ -159,8 +159,9 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 
 // ProviderOf finds the provider of a token's issuer.
 func (d *Directory) ProviderOf(issuer string) (*IdentityProvider, error) {
-	url, ok := strings.CutPrefix(issuer, "https://")
-	if p := d.state.Load().providers[iamARN(d.place.Account, KindProvider, "/", strings.TrimSuffix(url, "/"))]; ok && p != nil {
+	_, url, _ := strings.Cut(strings.TrimSuffix(issuer, "/"), "://")
+	p := d.state.Load().providers[iamARN(d.place.Account, KindProvider, "/", url)]
+	if p != nil && p.Issuer() == strings.TrimSuffix(issuer, "/") {
 		return p, nil
 	}
 	return nil, &UntrustedError{"the token's issuer " + cut(issuer) + " is no OpenID Connect provider of this account"}
