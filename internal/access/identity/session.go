@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/policy"
 )
@@ -55,8 +56,10 @@ const (
 	tokenVersion = 1
 	// MaxToken bounds a token's text, in characters.
 	MaxToken = 16 << 10
-	// maxOpened bounds the tokens that are kept open: twice as many at most.
-	maxOpened = 8192
+	// maxOpened bounds the tokens that are kept open, in characters of twice as
+	// many: some 12,000 of functions, and a thousand with large policies, which
+	// take twenty times as much when they are parsed.
+	maxOpened = 4 * gust.MB
 )
 
 var tokenEncoding = base64.RawURLEncoding.Strict()
@@ -153,8 +156,8 @@ type opened struct {
 }
 
 type generation struct {
-	sessions sync.Map // token -> *session
-	count    atomic.Int64
+	sessions sync.Map     // token -> *session
+	size     atomic.Int64 // of all tokens, in characters
 }
 
 func (o *opened) find(token string) *session {
@@ -178,9 +181,9 @@ func (o *opened) find(token string) *session {
 // opened at the same time.
 func (o *opened) keep(token string, s *session) *session {
 	g := o.newer.Load()
-	if g == nil || g.count.Load() >= maxOpened {
+	if g == nil || g.size.Load() >= maxOpened {
 		o.mu.Lock()
-		if g = o.newer.Load(); g == nil || g.count.Load() >= maxOpened {
+		if g = o.newer.Load(); g == nil || g.size.Load() >= maxOpened {
 			o.last.Store(g)
 			g = new(generation)
 			o.newer.Store(g)
@@ -189,7 +192,7 @@ func (o *opened) keep(token string, s *session) *session {
 	}
 	v, there := g.sessions.LoadOrStore(strings.Clone(token), s) // token is a piece of a request
 	if !there {
-		g.count.Add(1)
+		g.size.Add(int64(len(token)))
 	}
 	return v.(*session)
 }
