@@ -86,7 +86,7 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 	if err != nil {
 		return nil, err
 	}
-	sealed := d.seal.token.Seal([]byte{tokenVersion}, nil, text, d.seal.bound())
+	sealed := d.seal.token.Seal([]byte{tokenVersion}, nil, text, d.seal.label())
 	token := tokenEncoding.EncodeToString(sealed)
 	if len(token) > MaxToken {
 		return nil, &PackedError{len(token), MaxToken}
@@ -105,9 +105,9 @@ func (d *Directory) sessionARN(role *Entity, session string) string {
 	return "arn:aws:sts::" + d.place.Account + ":assumed-role/" + role.Name + "/" + session
 }
 
-// bound is what a token is sealed together with: a token of another version or
+// label is what a token is sealed together with: a token of another version or
 // another account does not open.
-func (s *seal) bound() []byte { return append([]byte{tokenVersion}, s.place...) }
+func (s *seal) label() []byte { return append([]byte{tokenVersion}, s.place...) }
 
 // session is a token that was opened.
 type session struct {
@@ -129,7 +129,7 @@ func (s *seal) open(token string) (*session, error) {
 	if sealed[0] != tokenVersion {
 		return nil, fmt.Errorf("the session token is of version %d, and this version of Gust knows %d", sealed[0], tokenVersion)
 	}
-	text, err := s.token.Open(nil, nil, sealed[1:], s.bound())
+	text, err := s.token.Open(nil, nil, sealed[1:], s.label())
 	if err != nil {
 		return nil, errors.New("the session token was not made by this node, or was changed")
 	}
