@@ -16,6 +16,13 @@ import (
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
+// Revocation ends all sessions that were made before. It is counted, since clocks
+// go back.
+type Revocation struct {
+	Count int       `json:"count"`
+	At    time.Time `json:"at"`
+}
+
 // Session is a session's credentials.
 type Session struct {
 	KeyID, Secret, Token string
@@ -40,6 +47,7 @@ type claims struct {
 	Session  string `json:"s,omitempty"`
 	Issued   int64  `json:"i"` // microseconds
 	Expires  int64  `json:"e"`
+	Revoked  int    `json:"r,omitempty"` // how often its owner's sessions were revoked before
 
 	Limited    bool                `json:"l,omitempty"` // there are session policies
 	Policy     string              `json:"y,omitempty"`
@@ -80,7 +88,7 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 		return nil, &PackedError{packed, MaxPacked}
 	}
 	now := d.now().UTC().Truncate(time.Microsecond)
-	c.Key, c.Of = newID("ASIA"), e.ID
+	c.Key, c.Of, c.Revoked = newID("ASIA"), e.ID, d.state.Load().revocations(e)
 	c.Issued, c.Expires = now.UnixMicro(), now.Add(ttl).UnixMicro()
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -257,21 +265,16 @@ func (d *Directory) lookupSession(st *state, keyID, token string) (*access.Crede
 // its unique ID.
 func (d *Directory) owner(st *state, s *session) (*Entity, error) {
 	e := d.rootOnly
-	revoked := time.Time{}
 	switch {
 	case s.Function != "":
 		e = d.functionRole(s.Function)
-		revoked = st.revoked[s.Function]
 	case s.Of != e.ID:
 		e = st.byID[s.Of]
 	}
 	if e == nil || e.ID != s.Of {
 		return nil, refuse("the user, the role or the function of the session is not there any more")
 	}
-	if e.Revoked.After(revoked) {
-		revoked = e.Revoked
-	}
-	if s.Issued <= revoked.UnixMicro() && !revoked.IsZero() {
+	if s.Revoked != st.revocations(e) {
 		return nil, refuse("the session is revoked")
 	}
 	if s.Parent != "" && s.Parent != d.root.KeyID {
@@ -280,6 +283,14 @@ func (d *Directory) owner(st *state, s *session) (*Entity, error) {
 		}
 	}
 	return e, nil
+}
+
+// revocations counts how often sessions of e were revoked.
+func (st *state) revocations(e *Entity) int {
+	if e.Function != "" {
+		return st.revoked[e.Function].Count
+	}
+	return e.Revoked.Count
 }
 
 // still tells whether the session policies are those that b was made with.
