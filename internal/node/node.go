@@ -154,7 +154,9 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 	n.recorder.SetNode(n.figures)
 	n.wg.Go(n.sweep)
 	// Who asks.
-	n.serve(users, apis)
+	if err := n.serve(users, apis); err != nil {
+		return nil, err
+	}
 	n.onClose(n.drain)
 	if err := api.WriteAddress(c.Data, api.Address{API: n.apisAddr, HTTP: n.usersAddr, PID: os.Getpid()}); err != nil {
 		return nil, err

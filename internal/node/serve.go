@@ -19,16 +19,18 @@ import (
 	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/inside"
 	"github.com/gust-dev/gust/internal/api"
-	"github.com/gust-dev/gust/internal/aws/lambda"
+	"github.com/gust-dev/gust/internal/aws"
 	"github.com/gust-dev/gust/internal/gateway"
 )
 
 // serve opens both doors.
-func (n *Node) serve(users, apis net.Listener) {
+func (n *Node) serve(users, apis net.Listener) (err error) {
 	place := n.place()
 	n.users = gateway.NewServer(
 		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
-	n.api = n.apiHandler(place)
+	if n.api, err = n.apiHandler(place); err != nil {
+		return err
+	}
 	close(n.serving)
 	n.apis = &http.Server{
 		Handler:           n.api,
@@ -47,6 +49,7 @@ func (n *Node) serve(users, apis net.Listener) {
 			}
 		})
 	}
+	return nil
 }
 
 // newInside is what answers within environments, with what the API port answers.
@@ -113,7 +116,11 @@ func (n *Node) drain() error {
 }
 
 // apiHandler is the API port: health for everybody, all else for who may.
-func (n *Node) apiHandler(place gust.Place) http.Handler {
+func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
+	apis, err := aws.New(aws.Options{Catalog: n.catalog, Invoker: n.invoker, Directory: n.identity, Guard: n.guard, Place: place, Logger: n.logger})
+	if err != nil {
+		return nil, err
+	}
 	mine := http.NewServeMux()
 	mine.Handle("/v1/", api.New(api.Options{
 		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder, Audit: n.audit, Place: place,
@@ -128,7 +135,6 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 	profiles.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	profiles.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mine.Handle("/debug/pprof/", api.Behind("gust:Profile", guard.Read, profiles))
-	mine.Handle("/", api.Behind("lambda:*", guard.Data, lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Logger: n.logger})))
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -137,12 +143,19 @@ func (n *Node) apiHandler(place gust.Place) http.Handler {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		}
 	})
-	mux.Handle("/", n.guard.Require(refuse, mine))
-	// Every answer has an id; the APIs put their own in its place.
+	for _, path := range []string{"/v1/", "/metrics", "/debug/pprof/"} {
+		mux.Handle(path, n.guard.Require(refuse, mine))
+	}
+	// What is signed for an AWS service is for that, whatever its path, which is
+	// left as it was sent.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Amzn-Requestid", uuid.NewString())
+		if _, pattern := mux.Handler(r); pattern == "" || apis.Serves(r) {
+			apis.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("X-Amzn-Requestid", uuid.NewString()) // the API puts its own in its place
 		mux.ServeHTTP(w, r)
-	})
+	}), nil
 }
 
 // refuse says nothing to who has no credential. Who has proven to hold one is
