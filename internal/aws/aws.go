@@ -5,11 +5,15 @@ package aws
 
 import (
 	"log/slog"
+	"time"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/identity"
+	"github.com/gust-dev/gust/internal/access/oidc"
+	"github.com/gust-dev/gust/internal/aws/iam"
 	"github.com/gust-dev/gust/internal/aws/lambda"
+	"github.com/gust-dev/gust/internal/aws/sts"
 	"github.com/gust-dev/gust/internal/aws/wire"
 )
 
@@ -20,6 +24,9 @@ type Options struct {
 	Directory *identity.Directory
 	Guard     *guard.Guard
 	Place     gust.Place
+	// Since is when the root key was made. Now is the clock.
+	Since time.Time
+	Now   func() time.Time
 	// Logger gets the node's own failures; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -32,7 +39,10 @@ func New(o Options) (*wire.Handler, error) {
 
 // services are in the order of docs/compatibility.md.
 func services(o *Options) []*wire.Service {
+	tokens := oidc.New(o.Now)
 	return []*wire.Service{
+		iam.New(iam.Options{Directory: o.Directory, Tokens: tokens, Place: o.Place, Since: o.Since, Now: o.Now}),
+		sts.New(sts.Options{Directory: o.Directory, Tokens: tokens, Place: o.Place, Logger: o.Logger}),
 		lambda.New(lambda.Options{Catalog: o.Catalog, Invoker: o.Invoker, Directory: o.Directory, Place: o.Place}),
 	}
 }

@@ -265,12 +265,20 @@ func TestProviders(t *testing.T) {
 	d, s := open(t, options())
 	for u, ok := range map[string]bool{
 		"https://token.example.com": true, "https://example.com:8443/realms/x/": true, "https://example.com/a%20b": true,
-		"http://example.com": false, "https://": false, "example.com": false, "https://a@example.com": false, "https://example.com?x": false,
+		"http://localhost:8080/realms/x": true, "http://example.com": false, "https://": false, "example.com": false, "https://a@example.com": false, "https://example.com?x": false,
 		"https://example.com/../x": false, "https://example.com//x": false, "https://example.com/#x": false, "https://example.com/*": false,
 		"https://" + strings.Repeat("a", 255): false,
 	} {
 		if _, err := d.CreateProvider(t.Context(), IdentityProvider{URL: u}); (err == nil) != ok {
 			t.Errorf("%s: %v", u, err)
+		}
+	}
+	for issuer, ok := range map[string]bool{
+		"https://token.example.com": true, "https://token.example.com/": true, "http://token.example.com": false, "token.example.com": false,
+		"http://localhost:8080/realms/x": true, "https://localhost:8080/realms/x": false, "": false,
+	} {
+		if p, err := d.ProviderOf(issuer); (err == nil) != ok || ok && p.Issuer() != strings.TrimSuffix(issuer, "/") {
+			t.Errorf("the provider of %q is %+v: %v", issuer, p, err)
 		}
 	}
 	arn := account + "oidc-provider/example.com:8443/realms/x"
@@ -286,7 +294,7 @@ func TestProviders(t *testing.T) {
 	d = openOn(t, s, options())
 	p, err := d.Provider(arn)
 	must(t, err)
-	if p.URL != "example.com:8443/realms/x" || len(p.ClientIDs) != 1 || p.Tags["a"] != "b" || len(d.Providers()) != 3 {
+	if p.URL != "example.com:8443/realms/x" || len(p.ClientIDs) != 1 || p.Tags["a"] != "b" || len(d.Providers()) != 4 {
 		t.Errorf("it is %+v of %d", p, len(d.Providers()))
 	}
 	must(t, d.DeleteProvider(t.Context(), arn))

@@ -3,22 +3,32 @@ package identity
 import (
 	"context"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gust-dev/gust/internal/access/oidc"
 )
 
 // IdentityProvider is an OpenID Connect issuer whose tokens may stand for roles.
 type IdentityProvider struct {
 	// URL is the issuer's without "https://", as ARNs and condition keys have
-	// it.
+	// it. Plain tells that it is "http://", of an issuer on this very machine.
 	URL         string            `json:"url"`
+	Plain       bool              `json:"plain,omitempty"`
 	ARN         string            `json:"-"`
 	ClientIDs   []string          `json:"client_ids,omitempty"`  // audiences
 	Thumbprints []string          `json:"thumbprints,omitempty"` // SHA-1 of its certificate authority, hex
 	Created     time.Time         `json:"created"`
 	Tags        map[string]string `json:"tags,omitempty"`
+}
+
+// Issuer is the issuer's URL, whole.
+func (p *IdentityProvider) Issuer() string {
+	if p.Plain {
+		return "http://" + p.URL
+	}
+	return "https://" + p.URL
 }
 
 func (p *IdentityProvider) copied() *IdentityProvider {
@@ -49,14 +59,16 @@ func (p *IdentityProvider) check() error {
 
 // CreateProvider makes an issuer known. n has its URL whole, "https://...".
 func (d *Directory) CreateProvider(ctx context.Context, n IdentityProvider) (p *IdentityProvider, err error) {
-	u, err := url.Parse(n.URL)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(n.URL) > 255 ||
-		strings.Contains(u.Path, "//") || slices.ContainsFunc(strings.Split(u.Path, "/"), func(s string) bool { return s == "." || s == ".." }) ||
-		!only(strings.TrimPrefix(n.URL, "https://"), "-._~:/%") {
-		return nil, invalid("the provider's URL %q: want https://HOST/PATH of at most 255 characters, without a query", cut(n.URL))
+	if err := oidc.CheckIssuer(n.URL); err != nil {
+		return nil, invalid("%v", err)
+	}
+	scheme, rest, _ := strings.Cut(n.URL, "://")
+	segments := strings.Split(strings.TrimSuffix(rest, "/"), "/")
+	if !only(rest, "-._~:/%[]") || slices.ContainsFunc(segments, func(s string) bool { return s == "" || s == "." || s == ".." }) {
+		return nil, invalid("the provider's URL %q: want https://HOST/PATH, with letters, digits and - . _ ~ %% between the slashes, and not dots alone", cut(n.URL))
 	}
 	p = n.copied()
-	p.URL = strings.TrimSuffix(strings.TrimPrefix(n.URL, "https://"), "/")
+	p.URL, p.Plain = strings.TrimSuffix(rest, "/"), scheme == "http"
 	p.ARN = iamARN(d.place.Account, KindProvider, "/", p.URL)
 	if err := p.check(); err != nil {
 		return nil, err
@@ -102,7 +114,7 @@ func (d *Directory) UpdateProvider(ctx context.Context, arn string, fn func(*Ide
 		if err := fn(p); err != nil {
 			return err
 		}
-		p.URL, p.ARN, p.Created = was.URL, was.ARN, was.Created
+		p.URL, p.Plain, p.ARN, p.Created = was.URL, was.Plain, was.ARN, was.Created
 		if err := p.check(); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func FuzzWildcards(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, text, value string) {
-		if !utf8.ValidString(text) || !utf8.ValidString(value) {
+		if !utf8.ValidString(text) || !utf8.ValidString(value) || len(text) > maxString || len(value) > MaxResource {
 			return // documents are UTF-8, and so is what requests are about
 		}
 		p, wrong := syntax{wildcards: true}.compile(text)

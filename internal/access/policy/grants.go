@@ -54,7 +54,7 @@ func FromGrants(place gust.Place, grants []gust.Grant) (*Document, error) {
 func shortDocument(place gust.Place, grants []gust.Grant) []byte {
 	doc := short{Version: version2012, Statement: []shortStatement{}}
 	for _, g := range grants {
-		s := shortStatement{Sid: g.Sid, Effect: "Allow", Action: g.Actions, Condition: g.When}
+		s := shortStatement{Sid: g.Sid, Effect: "Allow", Action: append([]string{}, g.Actions...), Resource: []string{}, Condition: g.When}
 		if g.Effect == gust.Deny {
 			s.Effect = "Deny"
 		}
@@ -175,10 +175,8 @@ func checkGrantResource(r string, actions []string) string {
 	case !isName(name):
 		return fmt.Sprintf("%s names no function: want function:NAME, or the ARN of several with * in it", quote(r))
 	}
-	for _, a := range actions {
-		if service, _, ok := strings.Cut(a, ":"); !ok || service == "*" || strings.EqualFold(service, "lambda") {
-			return ""
-		}
+	if slices.ContainsFunc(actions, func(a string) bool { return concerns(pattern{raw: a}, "lambda") }) {
+		return ""
 	}
 	return fmt.Sprintf("nothing of what the entry lists, %s, is done to a function: functions have actions such as lambda:InvokeFunction", shorten(strings.Join(actions, ", ")))
 }

@@ -68,6 +68,9 @@ var model = wire.Model{
 	},
 	Faults: map[string]wire.Fault{
 		"ConcurrentModificationException":        {Code: "ConcurrentModification", Status: 409},
+		"CredentialReportExpiredException":       {Code: "ReportExpired", Status: 410},
+		"CredentialReportNotPresentException":    {Code: "ReportNotPresent", Status: 410},
+		"CredentialReportNotReadyException":      {Code: "ReportInProgress", Status: 404},
 		"DeleteConflictException":                {Code: "DeleteConflict", Status: 409},
 		"EntityAlreadyExistsException":           {Code: "EntityAlreadyExists", Status: 409},
 		"EntityTemporarilyUnmodifiableException": {Code: "EntityTemporarilyUnmodifiable", Status: 409},
@@ -165,11 +168,6 @@ type AddClientIDToOpenIDConnectProviderRequest struct {
 	ClientID                 string `aws:",required,shape=clientIDType"`
 }
 
-type AddRoleToInstanceProfileRequest struct {
-	InstanceProfileName string `aws:",required,shape=instanceProfileNameType"`
-	RoleName            string `aws:",required,shape=roleNameType"`
-}
-
 type AddUserToGroupRequest struct {
 	GroupName string `aws:",required,shape=groupNameType"`
 	UserName  string `aws:",required,shape=existingUserNameType"`
@@ -237,16 +235,6 @@ type CreateGroupRequest struct {
 
 type CreateGroupResponse struct {
 	Group Group `aws:",required"`
-}
-
-type CreateInstanceProfileRequest struct {
-	InstanceProfileName string  `aws:",required,shape=instanceProfileNameType"`
-	Path                *string `aws:",shape=pathType"`
-	Tags                []Tag   `aws:",shape=tagListType"`
-}
-
-type CreateInstanceProfileResponse struct {
-	InstanceProfile InstanceProfile `aws:",required"`
 }
 
 type CreateOpenIDConnectProviderRequest struct {
@@ -329,8 +317,8 @@ type DeleteGroupRequest struct {
 	GroupName string `aws:",required,shape=groupNameType"`
 }
 
-type DeleteInstanceProfileRequest struct {
-	InstanceProfileName string `aws:",required,shape=instanceProfileNameType"`
+type DeleteLoginProfileRequest struct {
+	UserName *string `aws:",shape=userNameType"`
 }
 
 type DeleteOpenIDConnectProviderRequest struct {
@@ -399,6 +387,11 @@ type EvaluationResult struct {
 	ResourceSpecificResults           []ResourceSpecificResult
 }
 
+type GenerateCredentialReportResponse struct {
+	State       *string
+	Description *string
+}
+
 type GetAccessKeyLastUsedRequest struct {
 	AccessKeyId string `aws:",required,shape=accessKeyIdType"`
 }
@@ -423,6 +416,10 @@ type GetAccountAuthorizationDetailsResponse struct {
 	Marker          *string
 }
 
+type GetAccountPasswordPolicyResponse struct {
+	PasswordPolicy PasswordPolicy `aws:",required"`
+}
+
 type GetAccountSummaryResponse struct {
 	SummaryMap map[string]int32
 }
@@ -438,6 +435,12 @@ type GetContextKeysForPolicyResponse struct {
 type GetContextKeysForPrincipalPolicyRequest struct {
 	PolicySourceArn string   `aws:",required,shape=arnType"`
 	PolicyInputList []string `aws:",shape=SimulationPolicyListType"`
+}
+
+type GetCredentialReportResponse struct {
+	Content       []byte
+	ReportFormat  *string
+	GeneratedTime *time.Time
 }
 
 type GetGroupPolicyRequest struct {
@@ -699,18 +702,6 @@ type ListGroupsResponse struct {
 	Marker      *string
 }
 
-type ListInstanceProfileTagsRequest struct {
-	InstanceProfileName string  `aws:",required,shape=instanceProfileNameType"`
-	Marker              *string `aws:",shape=markerType"`
-	MaxItems            *int32  `aws:",shape=maxItemsType"`
-}
-
-type ListInstanceProfileTagsResponse struct {
-	Tags        []Tag `aws:",required"`
-	IsTruncated *bool
-	Marker      *string
-}
-
 type ListInstanceProfilesForRoleRequest struct {
 	RoleName string  `aws:",required,shape=roleNameType"`
 	Marker   *string `aws:",shape=markerType"`
@@ -841,6 +832,13 @@ type ListRolesResponse struct {
 	Marker      *string
 }
 
+type ListSAMLProvidersRequest struct {
+}
+
+type ListSAMLProvidersResponse struct {
+	SAMLProviderList []SAMLProviderListEntry
+}
+
 type ListSSHPublicKeysRequest struct {
 	UserName *string `aws:",shape=userNameType"`
 	Marker   *string `aws:",shape=markerType"`
@@ -851,6 +849,18 @@ type ListSSHPublicKeysResponse struct {
 	SSHPublicKeys []SSHPublicKeyMetadata
 	IsTruncated   *bool
 	Marker        *string
+}
+
+type ListServerCertificatesRequest struct {
+	PathPrefix *string `aws:",shape=pathPrefixType"`
+	Marker     *string `aws:",shape=markerType"`
+	MaxItems   *int32  `aws:",shape=maxItemsType"`
+}
+
+type ListServerCertificatesResponse struct {
+	ServerCertificateMetadataList []ServerCertificateMetadata `aws:",required"`
+	IsTruncated                   *bool
+	Marker                        *string
 }
 
 type ListServiceSpecificCredentialsRequest struct {
@@ -968,6 +978,19 @@ type OrganizationsDecisionDetail struct {
 	AllowedByOrganizations *bool
 }
 
+type PasswordPolicy struct {
+	MinimumPasswordLength      *int32
+	RequireSymbols             *bool
+	RequireNumbers             *bool
+	RequireUppercaseCharacters *bool
+	RequireLowercaseCharacters *bool
+	AllowUsersToChangePassword *bool
+	ExpirePasswords            *bool
+	MaxPasswordAge             *int32
+	PasswordReusePrevention    *int32
+	HardExpiry                 *bool
+}
+
 type PermissionsBoundaryDecisionDetail struct {
 	AllowedByPermissionsBoundary *bool
 }
@@ -1059,11 +1082,6 @@ type RemoveClientIDFromOpenIDConnectProviderRequest struct {
 	ClientID                 string `aws:",required,shape=clientIDType"`
 }
 
-type RemoveRoleFromInstanceProfileRequest struct {
-	InstanceProfileName string `aws:",required,shape=instanceProfileNameType"`
-	RoleName            string `aws:",required,shape=roleNameType"`
-}
-
 type RemoveUserFromGroupRequest struct {
 	GroupName string `aws:",required,shape=groupNameType"`
 	UserName  string `aws:",required,shape=existingUserNameType"`
@@ -1114,11 +1132,27 @@ type RoleLastUsed struct {
 	Region       *string
 }
 
+type SAMLProviderListEntry struct {
+	Arn                                 *string
+	ValidUntil                          *time.Time
+	CreateDate                          *time.Time
+	IsTrustedIdentityPropagationEnabled *bool
+}
+
 type SSHPublicKeyMetadata struct {
 	UserName       string    `aws:",required"`
 	SSHPublicKeyId string    `aws:",required"`
 	Status         string    `aws:",required"`
 	UploadDate     time.Time `aws:",required"`
+}
+
+type ServerCertificateMetadata struct {
+	Path                  string `aws:",required"`
+	ServerCertificateName string `aws:",required"`
+	ServerCertificateId   string `aws:",required"`
+	Arn                   string `aws:",required"`
+	UploadDate            *time.Time
+	Expiration            *time.Time
 }
 
 type ServiceSpecificCredentialMetadata struct {
@@ -1199,11 +1233,6 @@ type Tag struct {
 	Value string `aws:",required,shape=tagValueType"`
 }
 
-type TagInstanceProfileRequest struct {
-	InstanceProfileName string `aws:",required,shape=instanceProfileNameType"`
-	Tags                []Tag  `aws:",required,shape=tagListType"`
-}
-
 type TagOpenIDConnectProviderRequest struct {
 	OpenIDConnectProviderArn string `aws:",required,shape=arnType"`
 	Tags                     []Tag  `aws:",required,shape=tagListType"`
@@ -1222,11 +1251,6 @@ type TagRoleRequest struct {
 type TagUserRequest struct {
 	UserName string `aws:",required,shape=existingUserNameType"`
 	Tags     []Tag  `aws:",required,shape=tagListType"`
-}
-
-type UntagInstanceProfileRequest struct {
-	InstanceProfileName string   `aws:",required,shape=instanceProfileNameType"`
-	TagKeys             []string `aws:",required,shape=tagKeyListType"`
 }
 
 type UntagOpenIDConnectProviderRequest struct {

@@ -28,13 +28,13 @@ type choice struct {
 	Without []string `json:"without,omitempty"`
 	// Errors are those that are kept; nil is all of the used operations.
 	Errors []string `json:"errors,omitempty"`
-	// Unchecked are shapes whose constraints the service holds itself, with more
-	// to say.
-	Unchecked []string `json:"unchecked,omitempty"`
 	// Namespace is that of the service's XML, and Documents the names of its
 	// documents by their shapes, of a service whose model does not have them.
 	Namespace string            `json:"namespace,omitempty"`
 	Documents map[string]string `json:"documents,omitempty"`
+	// Unchecked are shapes whose constraints the service holds itself, with more
+	// to say.
+	Unchecked []string `json:"unchecked,omitempty"`
 	// Patterns are written anew for what Go's regular expressions lack.
 	Patterns map[string]string `json:"patterns,omitempty"`
 }

@@ -1,2 +1,0 @@
-// Package iam speaks the AWS IAM API.
-package iam

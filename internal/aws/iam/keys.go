@@ -1,0 +1,97 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/identity"
+	"github.com/gust-dev/gust/internal/aws/wire"
+)
+
+func (s *server) keys() []wire.Operation {
+	const note = "without a name it is about the user who asks; root's only key is the file root.key"
+	return []wire.Operation{
+		{Name: "CreateAccessKey", Level: wire.Write, Note: note, Run: wire.Do(s.createAccessKey, nil)},
+		{Name: "ListAccessKeys", Level: wire.Read, Note: note, Run: wire.Do(s.listAccessKeys, nil)},
+		{Name: "UpdateAccessKey", Level: wire.Write, Note: note + "; a key that is Inactive, and all sessions that were begun with it, are out with the next request",
+			Run: wire.Do(done(s.updateAccessKey), nil)},
+		{Name: "DeleteAccessKey", Level: wire.Write, Note: note, Run: wire.Do(done(s.deleteAccessKey), nil)},
+		{Name: "GetAccessKeyLastUsed", Level: wire.Read, Note: "exact to the second, and kept each minute", Run: wire.Do(s.getAccessKeyLastUsed, s.needsLastUsed)},
+	}
+}
+
+// status is how the API calls a key that is let in, or kept out.
+func status(active bool) string {
+	if active {
+		return "Active"
+	}
+	return "Inactive"
+}
+
+func (s *server) createAccessKey(ctx context.Context, in *CreateAccessKeyRequest) (*CreateAccessKeyResponse, error) {
+	user, err := s.self(ctx, "iam:CreateAccessKey", in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	k, secret, err := s.Directory.CreateKey(ctx, user.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &CreateAccessKeyResponse{AccessKey: AccessKey{UserName: user.Name, AccessKeyId: k.ID, Status: status(k.Active), SecretAccessKey: secret, CreateDate: to(second(k.Created))}}, nil
+}
+
+func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) (*ListAccessKeysResponse, error) {
+	user, err := s.self(ctx, "iam:ListAccessKeys", in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.Directory.Keys(user.Name)
+	if err != nil {
+		return nil, err
+	}
+	keys, more, marker, err := pageInOrder(keys, in.Marker, in.MaxItems)
+	return &ListAccessKeysResponse{IsTruncated: more, Marker: marker, AccessKeyMetadata: each(keys, func(k *identity.AccessKey) AccessKeyMetadata {
+		return AccessKeyMetadata{UserName: &user.Name, AccessKeyId: &k.ID, Status: to(status(k.Active)), CreateDate: to(second(k.Created))}
+	})}, err
+}
+
+func (s *server) updateAccessKey(ctx context.Context, in *UpdateAccessKeyRequest) error {
+	user, err := s.self(ctx, "iam:UpdateAccessKey", in.UserName)
+	if err != nil {
+		return err
+	}
+	if in.Status == "Expired" {
+		return fault("InvalidInputException", "Status may be Active or Inactive: keys do not expire by themselves")
+	}
+	return s.Directory.SetKeyActive(ctx, user.Name, in.AccessKeyId, in.Status == "Active")
+}
+
+func (s *server) deleteAccessKey(ctx context.Context, in *DeleteAccessKeyRequest) error {
+	user, err := s.self(ctx, "iam:DeleteAccessKey", in.UserName)
+	if err != nil {
+		return err
+	}
+	return s.Directory.DeleteKey(ctx, user.Name, in.AccessKeyId)
+}
+
+// needsLastUsed: it is about the user of the key. Of a key that is not there,
+// those learn who may ask about all.
+func (s *server) needsLastUsed(in *GetAccessKeyLastUsedRequest) []access.Need {
+	n := access.Need{Action: "iam:GetAccessKeyLastUsed", Resource: "*", Keys: map[string][]string{}}
+	if e, _, err := s.Directory.KeyOwner(in.AccessKeyId); err == nil {
+		n.Resource = s.present(identity.KindUser, e.Name, n.Keys)
+	}
+	return []access.Need{n}
+}
+
+func (s *server) getAccessKeyLastUsed(_ context.Context, in *GetAccessKeyLastUsedRequest) (*GetAccessKeyLastUsedResponse, error) {
+	e, k, err := s.Directory.KeyOwner(in.AccessKeyId)
+	if err != nil {
+		return nil, err
+	}
+	used := AccessKeyLastUsed{ServiceName: "N/A", Region: "N/A"}
+	if u := k.Used; u != nil {
+		used = AccessKeyLastUsed{LastUsedDate: to(second(u.At)), ServiceName: u.Service, Region: u.Region}
+	}
+	return &GetAccessKeyLastUsedResponse{UserName: &e.Name, AccessKeyLastUsed: &used}, nil
+}

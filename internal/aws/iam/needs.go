@@ -1,0 +1,178 @@
+package iam
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
+	"github.com/gust-dev/gust/internal/access/identity"
+	"github.com/gust-dev/gust/internal/aws/wire"
+)
+
+// subject says what an operation is about, by a member of its request: what has
+// to be allowed is the operation on that resource, as AWS's Service
+// Authorization Reference has it.
+type subject struct {
+	kind   identity.Kind
+	member string
+	makes  bool // it is made by the operation
+}
+
+var (
+	nothing    = subject{} // the resource is "*"
+	ofUser     = subject{kind: identity.KindUser, member: "UserName"}
+	ofGroup    = subject{kind: identity.KindGroup, member: "GroupName"}
+	ofRole     = subject{kind: identity.KindRole, member: "RoleName"}
+	ofPolicy   = subject{kind: identity.KindPolicy, member: "PolicyArn"}
+	ofProvider = subject{kind: identity.KindProvider, member: "OpenIDConnectProviderArn"}
+)
+
+// operation makes a row of the table.
+func operation[In, Out any](s *server, level wire.Level, name string, about subject, f func(context.Context, *In) (*Out, error)) wire.Operation {
+	members := membersOf[In]()
+	return wire.Operation{Name: name, Level: level, Run: wire.Do(f, func(in *In) []access.Need {
+		return s.needs("iam:"+name, about, members, reflect.ValueOf(in).Elem())
+	})}
+}
+
+// self is the user whom an operation is about that may leave the name out: it is
+// then the caller. Who that is, is known once the request was let in, so it is
+// asked here whether they may. It returns an error if there is no such user.
+func (s *server) self(ctx context.Context, action string, given *string) (*identity.Entity, error) {
+	call := guard.CallFrom(ctx)
+	name := or(given, "")
+	if name == "" {
+		if name = call.Caller.Principal.Name; call.Caller.Principal.Kind != access.KindUser {
+			return nil, invalid("Must specify userName when calling with non-User credentials")
+		}
+	}
+	n := access.Need{Action: action, Keys: map[string][]string{}}
+	n.Resource = s.present(identity.KindUser, name, n.Keys)
+	if err := call.Allow(ctx, n); err != nil {
+		return nil, err
+	}
+	return s.Directory.Entity(identity.User(name))
+}
+
+// members are where a request type has its members.
+type members map[string]int
+
+func membersOf[In any]() members {
+	t, m := reflect.TypeFor[In](), members{}
+	for i := range t.NumField() {
+		m[t.Field(i).Name] = i
+	}
+	return m
+}
+
+// text is a member that is a text, or empty.
+func (m members) text(v reflect.Value, name string) string {
+	i, ok := m[name]
+	if !ok {
+		return ""
+	}
+	f := v.Field(i)
+	if f.Kind() == reflect.Pointer {
+		if f.IsNil() {
+			return ""
+		}
+		f = f.Elem()
+	}
+	return f.String()
+}
+
+// needs says what has to be allowed: the action on what the request is about.
+// The condition keys are of what is there already (its tags and its boundary)
+// and of what the request brings.
+func (s *server) needs(action string, about subject, m members, v reflect.Value) []access.Need {
+	n := access.Need{Action: action, Resource: "*", Keys: map[string][]string{}}
+	switch {
+	case about.makes:
+		n.Resource = s.future(about.kind, m.text(v, "Path"), m.text(v, about.member))
+	case about.kind != "":
+		n.Resource = s.present(about.kind, m.text(v, about.member), n.Keys)
+	}
+	if i, ok := m["Tags"]; ok {
+		for _, t := range v.Field(i).Interface().([]Tag) {
+			n.Keys["aws:requesttag/"+strings.ToLower(t.Key)] = []string{t.Value}
+			n.Keys["aws:tagkeys"] = append(n.Keys["aws:tagkeys"], t.Key)
+		}
+	}
+	if i, ok := m["TagKeys"]; ok {
+		n.Keys["aws:tagkeys"] = v.Field(i).Interface().([]string)
+	}
+	if _, ok := m["PermissionsBoundary"]; ok {
+		delete(n.Keys, "iam:permissionsboundary")
+		if arn := m.text(v, "PermissionsBoundary"); arn != "" {
+			n.Keys["iam:permissionsboundary"] = []string{arn}
+		}
+	}
+	if arn := m.text(v, "PolicyArn"); arn != "" && about.kind != identity.KindPolicy {
+		n.Keys["iam:policyarn"] = []string{arn}
+	}
+	needs := []access.Need{n}
+	// Who gives another name or path makes something of that name: it takes the
+	// right to both.
+	if name, path := m.text(v, "New"+about.member), m.text(v, "NewPath"); name != "" || path != "" {
+		also := n
+		was, err := s.Directory.Entity(identity.Ref{Kind: about.kind, Name: m.text(v, about.member)})
+		if err == nil {
+			if name == "" {
+				name = was.Name
+			}
+			if path == "" {
+				path = was.Path
+			}
+		}
+		also.Resource = s.future(about.kind, path, name)
+		needs = append(needs, also)
+	}
+	return needs
+}
+
+// future is the ARN of what is not there yet.
+func (s *server) future(kind identity.Kind, path, name string) string {
+	if path == "" {
+		path = "/"
+	}
+	if kind == identity.KindProvider {
+		_, rest, _ := strings.Cut(name, "://")
+		path, name = "/", strings.TrimSuffix(rest, "/")
+	}
+	return "arn:aws:iam::" + s.Place.Account + ":" + string(kind) + path + name
+}
+
+// present is the ARN of what is there, however its name was written, and adds
+// what conditions may ask about it. What is not there has the ARN that it would
+// have, so that nobody learns from a denial whether it is.
+func (s *server) present(kind identity.Kind, name string, keys map[string][]string) string {
+	tags := func(tags map[string]string) {
+		for k, v := range tags {
+			keys["aws:resourcetag/"+strings.ToLower(k)] = []string{v}
+			keys["iam:resourcetag/"+strings.ToLower(k)] = []string{v}
+		}
+	}
+	switch kind {
+	case identity.KindPolicy:
+		if p, err := s.Directory.Policy(name); err == nil {
+			tags(p.Tags)
+		}
+		return name
+	case identity.KindProvider:
+		if p, err := s.Directory.Provider(name); err == nil {
+			tags(p.Tags)
+		}
+		return name
+	}
+	e, err := s.Directory.Entity(identity.Ref{Kind: kind, Name: name})
+	if err != nil {
+		return s.future(kind, "", name)
+	}
+	tags(e.Tags)
+	if e.Boundary != "" {
+		keys["iam:permissionsboundary"] = []string{e.Boundary}
+	}
+	return e.ARN
+}

@@ -1,0 +1,314 @@
+package iam
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/identity"
+	"github.com/gust-dev/gust/internal/access/policy"
+	"github.com/gust-dev/gust/internal/aws/wire"
+)
+
+func (s *server) simulation() []wire.Operation {
+	const note = "by the code that decides requests; context keys are those of ContextEntries, and what is known of the principal"
+	return []wire.Operation{
+		{Name: "SimulatePrincipalPolicy", Level: wire.Read, Note: note, Run: wire.Do(s.simulatePrincipalPolicy, func(in *SimulatePrincipalPolicyRequest) []access.Need {
+			return s.aboutSource("iam:SimulatePrincipalPolicy", in.PolicySourceArn)
+		})},
+		operation(s, wire.Read, "SimulateCustomPolicy", nothing, s.simulateCustomPolicy),
+		{Name: "GetContextKeysForPrincipalPolicy", Level: wire.Read, Run: wire.Do(s.getContextKeysForPrincipalPolicy, func(in *GetContextKeysForPrincipalPolicyRequest) []access.Need {
+			return s.aboutSource("iam:GetContextKeysForPrincipalPolicy", in.PolicySourceArn)
+		})},
+		operation(s, wire.Read, "GetContextKeysForCustomPolicy", nothing, func(_ context.Context, in *GetContextKeysForCustomPolicyRequest) (*GetContextKeysForPolicyResponse, error) {
+			docs, err := inputs("PolicyInputList", in.PolicyInputList)
+			return &GetContextKeysForPolicyResponse{ContextKeyNames: contextKeys(docs)}, err
+		}),
+	}
+}
+
+// aboutSource: it is about the user, group or role whose policies are looked at.
+func (s *server) aboutSource(action, arn string) []access.Need {
+	n := access.Need{Action: action, Resource: arn, Keys: map[string][]string{}}
+	rest := strings.TrimPrefix(arn, "arn:aws:iam::"+s.Place.Account+":")
+	if kind, name, ok := strings.Cut(rest, "/"); ok && kind != string(identity.KindPolicy) && kind != string(identity.KindProvider) {
+		name = name[strings.LastIndexByte(name, '/')+1:]
+		if e, err := s.Directory.Entity(identity.Ref{Kind: identity.Kind(kind), Name: name}); err == nil && e.ARN == arn {
+			s.present(e.Kind, name, n.Keys)
+		}
+	}
+	return []access.Need{n}
+}
+
+// layers are those of a user, a group or a role by its ARN, which is what was
+// asked for: another way to write it would pass by who may not.
+func (s *server) layers(arn string) (policy.Layers, policy.Subject, error) {
+	if !strings.HasPrefix(arn, "arn:aws:iam::"+s.Place.Account+":") {
+		return policy.Layers{}, policy.Subject{}, fault("InvalidInputException", "PolicySourceArn is %.200s: it may be the ARN of a user, a group or a role of this account", arn)
+	}
+	return s.Directory.Layers(arn)
+}
+
+// inputs are the documents of a request, named as AWS names them.
+func inputs(list string, texts []string) ([]policy.Attached, error) {
+	var docs []policy.Attached
+	for i, text := range texts {
+		name := fmt.Sprintf("%s.%d", list, i+1)
+		doc, err := policy.Parse(policy.Identity, []byte(text))
+		if err != nil {
+			return nil, fault("InvalidInputException", "%s: %v", name, err)
+		}
+		docs = append(docs, policy.Attached{Name: name, Document: doc})
+	}
+	return docs, nil
+}
+
+// simulation is what both operations have in common.
+type simulation struct {
+	layers   policy.Layers
+	subject  policy.Subject
+	resource *policy.Document
+	context  map[string][]string
+	now      time.Time
+}
+
+// with takes in what of the requests is alike.
+func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owner, handling *string, entries []ContextEntry) error {
+	if err := unused(handling != nil, "ResourceHandlingOption", "there are no instances, leave it out"); err != nil {
+		return err
+	}
+	if own := "arn:aws:iam::" + s.Place.Account + ":root"; owner != nil && *owner != own && *owner != s.Place.Account {
+		return fault("InvalidInputException", "ResourceOwner is %s: a node has one account, whose ARN is %s", *owner, own)
+	}
+	if len(boundaries) > 1 {
+		return fault("InvalidInputException", "PermissionsBoundaryPolicyInputList has %d policies: it may have one", len(boundaries))
+	}
+	docs, err := inputs("PermissionsBoundaryPolicyInputList", boundaries)
+	if err != nil {
+		return err
+	}
+	if len(docs) == 1 {
+		sim.layers.Boundary = &docs[0]
+	}
+	if resourcePolicy != nil {
+		if sim.resource, err = policy.Parse(policy.Resource, []byte(*resourcePolicy)); err != nil {
+			return fault("InvalidInputException", "ResourcePolicy: %v", err)
+		}
+		if sim.subject.ARN == "" {
+			return fault("InvalidInputException", "ResourcePolicy is there and CallerArn is not: it says who asks")
+		}
+	}
+	if sim.subject.ARN == "" { // somebody of the account
+		sim.subject = policy.Subject{Kind: string(access.KindUser), Account: s.Place.Account}
+	}
+	sim.context = map[string][]string{}
+	for i, e := range entries {
+		if e.ContextKeyName == nil || len(e.ContextKeyValues) == 0 {
+			return fault("InvalidInputException", "ContextEntries.%d has no name or no value", i+1)
+		}
+		sim.context[strings.ToLower(*e.ContextKeyName)] = e.ContextKeyValues
+	}
+	sim.now = s.Now()
+	return nil
+}
+
+// caller makes somebody the one who asks.
+func (sim *simulation) caller(s *server, arn *string) error {
+	if arn == nil {
+		return nil
+	}
+	subject, err := s.Directory.Subject(*arn)
+	if err != nil {
+		return fault("InvalidInputException", "CallerArn: %v", err)
+	}
+	sim.subject = subject
+	return nil
+}
+
+func (s *server) simulatePrincipalPolicy(_ context.Context, in *SimulatePrincipalPolicyRequest) (*SimulatePolicyResponse, error) {
+	if err := unused(len(in.PolicyExclusionList) > 0, "PolicyExclusionList", "use SimulateCustomPolicy with the policies that are to count"); err != nil {
+		return nil, err
+	}
+	var sim simulation
+	var err error
+	if sim.layers, sim.subject, err = s.layers(in.PolicySourceArn); err != nil {
+		return nil, err
+	}
+	more, err := inputs("PolicyInputList", in.PolicyInputList)
+	if err != nil {
+		return nil, err
+	}
+	sim.layers.Identity = slices.Concat(sim.layers.Identity, more)
+	if err := sim.caller(s, in.CallerArn); err != nil {
+		return nil, err
+	}
+	if err := sim.with(s, in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ResourceOwner, in.ResourceHandlingOption,
+		in.ContextEntries); err != nil {
+		return nil, err
+	}
+	return sim.run(in.ActionNames, in.ResourceArns, in.Marker, in.MaxItems)
+}
+
+func (s *server) simulateCustomPolicy(_ context.Context, in *SimulateCustomPolicyRequest) (*SimulatePolicyResponse, error) {
+	if err := unused(in.OrderedOrganizationPolicyInputList != nil, "OrderedOrganizationPolicyInputList", "there are no organizations, leave it out"); err != nil {
+		return nil, err
+	}
+	var sim simulation
+	var err error
+	if sim.layers.Identity, err = inputs("PolicyInputList", in.PolicyInputList); err != nil {
+		return nil, err
+	}
+	if err := sim.caller(s, in.CallerArn); err != nil {
+		return nil, err
+	}
+	if err := sim.with(s, in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ResourceOwner, in.ResourceHandlingOption,
+		in.ContextEntries); err != nil {
+		return nil, err
+	}
+	return sim.run(in.ActionNames, in.ResourceArns, in.Marker, in.MaxItems)
+}
+
+// run decides every action on every resource, as far as a page goes: the product
+// of two lists is never made.
+func (sim *simulation) run(actions, resources []string, marker *string, limit *int32) (*SimulatePolicyResponse, error) {
+	if len(resources) == 0 {
+		resources = []string{"*"}
+	}
+	from, until, more, next, err := window(len(actions)*len(resources), marker, limit)
+	out := &SimulatePolicyResponse{EvaluationResults: []EvaluationResult{}, IsTruncated: more, Marker: next}
+	rights := policy.Compile(sim.layers)
+	for i := from; i < until; i++ {
+		out.EvaluationResults = append(out.EvaluationResults, sim.decide(rights, actions[i/len(resources)], resources[i%len(resources)]))
+	}
+	return out, err
+}
+
+func (sim *simulation) decide(rights *policy.Rights, action, resource string) EvaluationResult {
+	missing := map[string]bool{}
+	e := rights.Explain(&policy.Request{Action: action, Resource: resource, Subject: &sim.subject, Value: func(key string) []string {
+		v := sim.value(key)
+		if v == nil {
+			missing[key] = true
+		}
+		return v
+	}}, sim.resource)
+	r := EvaluationResult{EvalActionName: action, EvalResourceName: &resource, EvalDecision: "implicitDeny", MatchedStatements: []Statement{}, MissingContextValues: []string{}}
+	switch {
+	case e.Allowed:
+		r.EvalDecision = "allowed"
+	case e.Denied:
+		r.EvalDecision = "explicitDeny"
+	}
+	bounded := false
+	for _, st := range e.Statements {
+		if st.Matched && st.Layer == policy.LayerBoundary {
+			bounded = st.Effect == "allow"
+			if !bounded {
+				break
+			}
+		}
+	}
+	for _, st := range e.Statements {
+		if st.Deciding {
+			r.MatchedStatements = append(r.MatchedStatements, Statement{SourcePolicyId: &st.Policy, SourcePolicyType: to(sources[st.Layer]),
+				StartPosition: &Position{Line: to(int32(st.Line)), Column: to(int32(1))}})
+		}
+	}
+	if sim.layers.Boundary != nil {
+		r.PermissionsBoundaryDecisionDetail = &PermissionsBoundaryDecisionDetail{AllowedByPermissionsBoundary: &bounded}
+	}
+	for key := range missing {
+		r.MissingContextValues = append(r.MissingContextValues, key)
+	}
+	slices.Sort(r.MissingContextValues)
+	return r
+}
+
+// sources are what AWS calls the sorts of policies here.
+var sources = map[policy.Layer]string{
+	policy.LayerIdentity: "IAM Policy", policy.LayerResource: "Resource Policy", policy.LayerBoundary: "Permissions Boundary Policy", policy.LayerSession: "Session Policy",
+}
+
+// value is a context key: what the request gives, or what is known of who asks.
+func (sim *simulation) value(key string) []string {
+	if v, ok := sim.context[key]; ok {
+		return v
+	}
+	known := ""
+	switch key {
+	case "aws:principalarn":
+		if known = sim.subject.RoleARN; known == "" {
+			known = sim.subject.ARN
+		}
+	case "aws:principalaccount":
+		known = sim.subject.Account
+	case "aws:userid":
+		known = sim.subject.ID
+	case "aws:username":
+		if sim.subject.Kind == string(access.KindUser) {
+			known = sim.subject.Name
+		}
+	case "aws:currenttime":
+		known = sim.now.UTC().Format(time.RFC3339)
+	case "aws:epochtime":
+		known = fmt.Sprint(sim.now.Unix())
+	}
+	if known == "" {
+		return nil
+	}
+	return []string{known}
+}
+
+func (s *server) getContextKeysForPrincipalPolicy(_ context.Context, in *GetContextKeysForPrincipalPolicyRequest) (*GetContextKeysForPolicyResponse, error) {
+	layers, _, err := s.layers(in.PolicySourceArn)
+	if err != nil {
+		return nil, err
+	}
+	more, err := inputs("PolicyInputList", in.PolicyInputList)
+	return &GetContextKeysForPolicyResponse{ContextKeyNames: contextKeys(slices.Concat(layers.Identity, more))}, err
+}
+
+var variable = regexp.MustCompile(`\$\{([A-Za-z0-9-]+:[^},]+)`)
+
+// contextKeys are the condition keys and the variables of documents, in order.
+func contextKeys(docs []policy.Attached) []string {
+	keys := map[string]string{} // by lower case, which is what counts
+	note := func(key string) { keys[strings.ToLower(key)] = key }
+	for _, d := range docs {
+		for _, m := range variable.FindAllSubmatch(d.Document.JSON(), -1) {
+			note(strings.TrimSpace(string(m[1])))
+		}
+		var doc struct{ Statement json.RawMessage }
+		if json.Unmarshal(d.Document.JSON(), &doc) != nil {
+			continue
+		}
+		text := doc.Statement
+		if len(text) > 0 && text[0] == '{' { // one statement may stand without a list
+			text = slices.Concat([]byte("["), text, []byte("]"))
+		}
+		var statements []struct {
+			Condition map[string]map[string]json.RawMessage
+		}
+		if json.Unmarshal(text, &statements) != nil {
+			continue
+		}
+		for _, st := range statements {
+			for _, test := range st.Condition {
+				for key := range test {
+					note(key)
+				}
+			}
+		}
+	}
+	list := []string{}
+	for _, key := range keys {
+		list = append(list, key)
+	}
+	slices.Sort(list)
+	return list
+}

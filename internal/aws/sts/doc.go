@@ -1,2 +1,0 @@
-// Package sts speaks the AWS Security Token Service API.
-package sts

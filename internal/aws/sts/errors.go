@@ -1,0 +1,64 @@
+package sts
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gust-dev/gust/internal/access/identity"
+	"github.com/gust-dev/gust/internal/access/oidc"
+	"github.com/gust-dev/gust/internal/aws/wire"
+)
+
+func invalid(format string, args ...any) error {
+	return &wire.Error{Name: "ValidationError", Message: fmt.Sprintf(format, args...)}
+}
+
+// unused refuses a member of a request that is not carried out.
+func unused(member, instead string) error {
+	return invalid("%s is not carried out by Gust: %s", member, instead)
+}
+
+// describe is the one table of the directory's errors and the API's.
+func describe(err error) *wire.Error {
+	as := func(name, text string) *wire.Error { return &wire.Error{Name: name, Message: text} }
+	if e := (*oidc.Error)(nil); errors.As(err, &e) {
+		switch e.Kind {
+		case oidc.Expired:
+			return as("ExpiredTokenException", e.Reason)
+		case oidc.Unreachable:
+			return as("IDPCommunicationErrorException", e.Reason)
+		}
+		return as("InvalidIdentityTokenException", e.Reason)
+	}
+	if e := (*identity.UntrustedError)(nil); errors.As(err, &e) {
+		return as("InvalidIdentityTokenException", e.Error())
+	}
+	if e := (*identity.DeniedError)(nil); errors.As(err, &e) {
+		text := e.Error()
+		switch {
+		case e.Action == "sts:GetSessionToken":
+			text = "Cannot call GetSessionToken with session credentials"
+		case e.Principal == "", strings.HasSuffix(e.Action, "WithWebIdentity"): // a role that is not there looks the same
+			text = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
+		}
+		return &wire.Error{Name: "AccessDenied", Status: http.StatusForbidden, Message: text}
+	}
+	if e := (*identity.MalformedPolicyError)(nil); errors.As(err, &e) {
+		return as("MalformedPolicyDocumentException", e.Error())
+	}
+	if e := (*identity.PackedError)(nil); errors.As(err, &e) {
+		return as("PackedPolicyTooLargeException", e.Error())
+	}
+	if e := (*identity.InvalidError)(nil); errors.As(err, &e) {
+		return as("ValidationError", e.Error())
+	}
+	if e := (*identity.LimitError)(nil); errors.As(err, &e) {
+		return as("ValidationError", e.Error())
+	}
+	if e := (*identity.NotFoundError)(nil); errors.As(err, &e) {
+		return as("ValidationError", e.Error())
+	}
+	return nil
+}
