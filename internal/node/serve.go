@@ -18,8 +18,11 @@ import (
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/inside"
+	"github.com/gust-dev/gust/internal/access/oidc"
 	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/aws/iam"
 	"github.com/gust-dev/gust/internal/aws/lambda"
+	"github.com/gust-dev/gust/internal/aws/sts"
 	"github.com/gust-dev/gust/internal/aws/wire"
 	"github.com/gust-dev/gust/internal/gateway"
 )
@@ -120,9 +123,12 @@ func (n *Node) drain() error {
 
 // awsHandler is the door of the AWS APIs.
 func (n *Node) awsHandler(place gust.Place) (http.Handler, error) {
+	tokens := oidc.New(time.Now)
 	return wire.New(wire.Options{
 		Services: []*wire.Service{
 			lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Directory: n.identity, Place: place}),
+			iam.New(iam.Options{Directory: n.identity, Tokens: tokens, Place: place, Since: n.key.Created, Now: time.Now}),
+			sts.New(sts.Options{Directory: n.identity, Tokens: tokens, Place: place, Logger: n.logger}),
 		},
 		Guard: n.guard, Logger: n.logger,
 	})
