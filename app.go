@@ -227,7 +227,8 @@ func (f *Function) Equal(g *Function) bool {
 		f.Concurrency.Provisioned == g.Concurrency.Provisioned &&
 		slices.Equal(f.Concurrency.Schedule, g.Concurrency.Schedule) && f.Concurrency.Prewarm == g.Concurrency.Prewarm &&
 		f.Concurrency.PerEnvironment == g.Concurrency.PerEnvironment &&
-		f.Concurrency.Queue == g.Concurrency.Queue
+		f.Concurrency.Queue == g.Concurrency.Queue &&
+		slices.EqualFunc(f.Policy, g.Policy, Grant.Equal)
 }
 
 // Route sends users' HTTP requests to a function.

@@ -1,5 +1,10 @@
 package gust
 
+import (
+	"maps"
+	"slices"
+)
+
 // Grant is one statement of what a function may do, or may not.
 type Grant struct {
 	Sid    string `json:"sid,omitempty"`
@@ -19,3 +24,22 @@ const (
 	Allow Effect = "allow"
 	Deny  Effect = "deny"
 )
+
+// Equal reports whether g and h say the same in the same words.
+func (g Grant) Equal(h Grant) bool {
+	return g.Sid == h.Sid && g.Effect == h.Effect && slices.Equal(g.Actions, h.Actions) && slices.Equal(g.Resources, h.Resources) &&
+		maps.EqualFunc(g.When, h.When, func(a, b map[string][]string) bool { return maps.EqualFunc(a, b, slices.Equal) })
+}
+
+// Clone is a copy that shares nothing with g.
+func (g Grant) Clone() Grant {
+	g.Actions, g.Resources, g.When = slices.Clone(g.Actions), slices.Clone(g.Resources), maps.Clone(g.When)
+	for operator, keys := range g.When {
+		keys = maps.Clone(keys)
+		for key, values := range keys {
+			keys[key] = slices.Clone(values)
+		}
+		g.When[operator] = keys
+	}
+	return g
+}

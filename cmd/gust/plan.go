@@ -20,7 +20,8 @@ func (c *command) plan() *cobra.Command {
 		GroupID: "app",
 		Short:   "Show what deploying an app would change",
 		Long: `Build the app that DIR/gust.yaml declares (DIR is . by default) and show what
-deploying it would add (+), change (~) and remove (-). Nothing is changed.
+deploying it would add (+), change (~) and remove (-), the rights that functions
+get and lose among it. Nothing is changed.
 
 Exit status: 0 nothing would change, 2 something would, 1 it cannot be planned.`,
 		Example: `  gust plan
@@ -88,11 +89,17 @@ func (c *command) printChanges(plan *catalog.Plan, added, changed, removed strin
 				fmt.Fprintln(c.out, c.out.paint(o.colour, o.sign+" "+change.Kind+" "+change.Name))
 			}
 		}
-		if change.Op != catalog.Modify {
-			continue
+		if change.Op == catalog.Modify {
+			for _, f := range change.Fields {
+				fmt.Fprintf(c.out, "    %s: %s -> %s\n", f.Name, orNone(f.Old), orNone(f.New))
+			}
 		}
-		for _, f := range change.Fields {
-			fmt.Fprintf(c.out, "    %s: %s -> %s\n", f.Name, orNone(f.Old), orNone(f.New))
+		for _, r := range change.Rights {
+			for _, o := range ops {
+				if o.op == r.Op {
+					fmt.Fprintln(c.out, "    "+c.out.paint(o.colour, o.sign+" "+r.Text))
+				}
+			}
 		}
 	}
 	var sum []string

@@ -438,3 +438,15 @@ func TestWhoAmI(t *testing.T) {
 		t.Errorf("it is recorded: %+v, %v", page, err)
 	}
 }
+
+// TestActionsAreKnown: the linter of policies knows every action of the API.
+func TestActionsAreKnown(t *testing.T) {
+	for _, r := range routes {
+		if r.action == "" {
+			continue
+		}
+		if ps := policy.CheckGrants([]gust.Grant{{Effect: gust.Allow, Actions: []string{r.action}, Resources: []string{"*"}}}); len(ps) > 0 {
+			t.Errorf("%v: add it to internal/access/policy/actions.txt", ps)
+		}
+	}
+}

@@ -312,6 +312,60 @@ func TestFieldsOfAPlan(t *testing.T) {
 	}
 }
 
+// TestRightsOfAPlan: what a function may do from now on, and no more, one a line.
+func TestRightsOfAPlan(t *testing.T) {
+	c, _ := open(t, t.TempDir())
+	may := func(grants ...gust.Grant) func(*gust.Function) {
+		return func(f *gust.Function) { f.Policy = grants }
+	}
+	invoke := gust.Grant{Effect: gust.Allow, Actions: []string{"lambda:InvokeFunction", "lambda:GetFunction"}, Resources: []string{"function:f"}}
+	rights := func(plan *Plan) string {
+		var b strings.Builder
+		for _, change := range plan.Changes {
+			for _, r := range change.Rights {
+				fmt.Fprintf(&b, "%s: %s %s;", change.Name, r.Op, r.Text)
+			}
+		}
+		return b.String()
+	}
+	plan := apply(t, c, app("a", function("f", may(invoke)), function("g")))
+	if got, want := rights(plan), "f: add may lambda:GetFunction on function:f;f: add may lambda:InvokeFunction on function:f;"; got != want {
+		t.Errorf("added: %s", got)
+	}
+	if plan := apply(t, c, app("a", function("f", may(invoke)), function("g"))); len(plan.Changes) != 0 {
+		t.Errorf("the same again: %+v", plan)
+	}
+	version := c.Snapshot().Functions["f"].Version
+	less := gust.Grant{Effect: gust.Allow, Actions: []string{"lambda:InvokeFunction"}, Resources: []string{"function:f"}}
+	deny := gust.Grant{Effect: gust.Deny, Actions: []string{"s3:*"}, Resources: []string{"*"},
+		When: map[string]map[string][]string{"StringEquals": {"aws:PrincipalTag/team": {"a", "b"}}}}
+	plan = apply(t, c, app("a", function("f", may(less, deny)), function("g")))
+	if got, want := rights(plan), "f: add may not s3:* on everything when StringEquals aws:PrincipalTag/team: a, b;f: remove may lambda:GetFunction on function:f;"; got != want {
+		t.Errorf("changed: %s", got)
+	}
+	if c.Snapshot().Functions["f"].Version == version {
+		t.Error("another policy is no other version")
+	}
+	deny.When["StringEquals"]["aws:PrincipalTag/team"][0] = "changed" // what the catalog has is its own
+	plan, err := c.Plan(app("a", function("f", may(less, deny)), function("g")), PlanOptions{})
+	if err != nil || !strings.Contains(rights(plan), "team: changed, b") {
+		t.Errorf("%+v, %v", plan, err)
+	}
+	less.Sid = "Again"
+	deny.When["StringEquals"]["aws:PrincipalTag/team"][0] = "a"
+	plan = apply(t, c, app("a", function("f", may(deny, less)), function("g")))
+	if len(plan.Changes) != 1 || rights(plan) != "" || plan.Changes[0].Fields[0].Name != "policy" {
+		t.Errorf("in other words: %+v", plan)
+	}
+	plan = apply(t, c, app("a", function("g")))
+	if got, want := rights(plan), "f: remove may lambda:InvokeFunction on function:f;f: remove may not s3:* on everything when StringEquals aws:PrincipalTag/team: a, b;"; got != want {
+		t.Errorf("removed: %s", got)
+	}
+	if _, err := c.Plan(app("a", function("g", may(less))), PlanOptions{}); !errors.Is(err, gust.ErrInvalid) || !strings.Contains(err.Error(), `functions.g.policy[0].on[0]: the app has no function named "f"`) {
+		t.Errorf("a reference to what is not there: %v", err)
+	}
+}
+
 func TestArtifactsAreAskedForOnceAndTogether(t *testing.T) {
 	c, _ := open(t, t.TempDir())
 	with := func(digit string) func(*gust.Function) {

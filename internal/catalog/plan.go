@@ -40,6 +40,9 @@ type Change struct {
 	Name string `json:"name"`
 	// Fields are what differs; for an addition what it declares.
 	Fields []FieldChange `json:"fields,omitempty"`
+	// Rights are what a function may do from now on and might not before, or the
+	// other way round.
+	Rights []RightChange `json:"rights,omitempty"`
 }
 
 // FieldChange is one field's old and new value, as a manifest writes them. What
@@ -236,6 +239,7 @@ func (d *delta) diffFunctions(snap *Snapshot, old, app *gust.App, t *taking) {
 		switch {
 		case removed[name]:
 			d.add(Remove, "function", name)
+			d.rights(was, nil)
 			d.removed = append(d.removed, name)
 		case was != nil && was.App != app.Name && !t.function(was):
 		case was == nil:
@@ -255,6 +259,7 @@ func (d *delta) write(was, is *gust.Function) {
 	f := clone(is, version)
 	f.Root = d.pin.of(f)
 	d.add(op, "function", f.Name, fieldChanges(was, f)...)
+	d.rights(was, f)
 	d.written = append(d.written, f)
 }
 
@@ -265,6 +270,10 @@ func clone(f *gust.Function, version uint64) *gust.Function {
 	g.Command = slices.Clone(f.Command)
 	g.Layers = slices.Clone(f.Layers)
 	g.Env = maps.Clone(f.Env)
+	g.Policy = slices.Clone(f.Policy)
+	for i, grant := range g.Policy {
+		g.Policy[i] = grant.Clone()
+	}
 	g.Concurrency.Schedule = slices.Clone(f.Concurrency.Schedule)
 	if r := f.Concurrency.Reserved; r != nil {
 		n := *r

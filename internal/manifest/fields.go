@@ -127,6 +127,10 @@ var functionFields = &object{
 			doc: fmt.Sprintf("What the program can reach. internet: every public address. none: nothing but the node that runs it. "+
 				"A list: NAME:PORT, ADDRESS:PORT or PREFIX:PORT, at most %d, and nothing else. See docs/NETWORK.md.", gust.MaxDestinations),
 			value: network{}},
+		{key: "policy",
+			doc: fmt.Sprintf("What the function's own role may do, at most %d entries: a function without any may do nothing. See docs/POLICIES.md.", gust.MaxGrants),
+			value: grants{objects{each: grantFields, what: "a list of entries such as {allow: lambda:InvokeFunction, on: function:worker}", max: gust.MaxGrants,
+				add: func(d *declaration) { d.function.Policy = append(d.function.Policy, gust.Grant{}) }}}},
 		{key: "idle",
 			doc:   "How long an environment that has nothing to do is kept.",
 			value: duration{bounds: rules.Idle, set: func(d *declaration, t time.Duration) { d.function.Idle = t }}},
@@ -272,6 +276,47 @@ func (d *declaration) scheduled() *gust.Scheduled {
 	return &list[len(list)-1]
 }
 
+// grantFields is one entry of a function's policy.
+var grantFields = &object{
+	what: "a mapping with allow or deny, and on",
+	fields: []field{
+		{key: "allow",
+			doc: "What the function may do: actions as service:Action, such as lambda:InvokeFunction, in which the action may have * and ?. An entry has allow or deny.",
+			value: words{what: "an action such as lambda:InvokeFunction, or a list of such",
+				set: func(d *declaration, list []string) { d.grant().Actions = list }}},
+		{key: "deny",
+			doc: "What the function may not do, whatever else allows it.",
+			value: words{what: "an action such as lambda:DeleteFunction, or a list of such",
+				set: func(d *declaration, list []string) { d.grant().Actions = list }}},
+		{key: "on", required: true,
+			doc: `Which resources are meant: function:NAME for a function of this app, an ARN, in which * and ? stand for others, or "*" for all.`,
+			value: words{what: `function:NAME, an ARN, "*", or a list of such`,
+				set: func(d *declaration, list []string) { d.grant().Resources = list }}},
+		{key: "when",
+			doc:   "Conditions as IAM documents have them: operators, under each the keys, under each a value or a list of values. All have to hold.",
+			value: conditions{}},
+		{key: "sid",
+			doc: "A name for the entry, which denials and explanations show: letters and digits.",
+			value: text{what: "a name of letters and digits", pattern: "^[a-zA-Z0-9]{1,128}$",
+				set: func(d *declaration, s string) { d.grant().Sid = s }}},
+	},
+	end: func(p *parser, at spot, d *declaration) {
+		_, allow := p.spots[rules.Join(at.path, "allow")]
+		_, deny := p.spots[rules.Join(at.path, "deny")]
+		switch {
+		case allow == deny:
+			p.report(at, "an entry has allow or deny, one of them: what the function may do, or may not")
+		case allow:
+			d.grant().Effect = gust.Allow
+		default:
+			d.grant().Effect = gust.Deny
+		}
+	},
+}
+
+// grant is the entry of a policy that is being read.
+func (d *declaration) grant() *gust.Grant { return &d.function.Policy[len(d.function.Policy)-1] }
+
 var queueFields = &object{
 	what: "a mapping such as {size: 100, wait: 2s}",
 	begin: func(d *declaration) {
@@ -301,15 +346,14 @@ var (
 		"tables":    "only functions and routes can be declared",
 		"workflows": "only functions and routes can be declared",
 		"secrets":   "only functions and routes can be declared; keep secrets out of the manifest",
-		"users":     "the root key is the only identity",
-		"roles":     "the root key is the only identity",
-		"policies":  "functions have no permissions that could be granted",
+		"users":     "users are made by the IAM API",
+		"roles":     "roles are made by the IAM API; what a function may do stands in its policy",
+		"policies":  "what a function may do stands in its policy",
 		"alarms":    "watch the node's /metrics",
 		"aliases":   "requests go to the newest version",
 	}
 	laterFunctionKeys = map[string]string{
-		"policy":    "functions have no permissions that could be granted",
-		"role":      "functions have no permissions that could be granted",
+		"role":      "a function has a role of its own; write in policy what it may do",
 		"on":        "a function is invoked by routes and by the API",
 		"secrets":   "keep secrets out of the manifest",
 		"schedule":  "a function is invoked by routes and by the API",

@@ -45,6 +45,13 @@ functions:
       - {cron: 0 20 * * *, provisioned: 0}
       prewarm: auto
       queue: {size: 100, wait: 500ms}
+    policy:
+    - allow: lambda:InvokeFunction
+      on: function:worker
+    - deny: [s3:*, "iam:*"]
+      on: ["*", arn:aws:s3:::b]
+      sid: Never
+      when: {NumericLessThan: {s3:max-keys: 10}, StringEquals: {aws:PrincipalTag/team: [blue, 5]}}
   worker: {runtime: go, source: worker}
   web: {runtime: http, source: web.zip, ready: tcp, concurrency: {reserved: 0, queue: {size: 1}}}
 
@@ -73,6 +80,10 @@ func TestParse(t *testing.T) {
 				Concurrency: gust.Concurrency{Reserved: ptr(80), Provisioned: 2, PerEnvironment: 40, Prewarm: gust.PrewarmAuto,
 					Schedule: []gust.Scheduled{{Cron: "0 8 * * MON-FRI", Timezone: "Europe/Berlin", For: 12 * time.Hour, Provisioned: 1}, {Cron: "0 20 * * *"}},
 					Queue:    gust.Queue{Size: 100, Wait: 500 * time.Millisecond}},
+				Policy: []gust.Grant{
+					{Effect: gust.Allow, Actions: []string{"lambda:InvokeFunction"}, Resources: []string{"function:worker"}},
+					{Sid: "Never", Effect: gust.Deny, Actions: []string{"s3:*", "iam:*"}, Resources: []string{"*", "arn:aws:s3:::b"},
+						When: map[string]map[string][]string{"NumericLessThan": {"s3:max-keys": {"10"}}, "StringEquals": {"aws:PrincipalTag/team": {"blue", "5"}}}}},
 			},
 			"worker": {
 				Name: "worker", App: "shop", Runtime: gust.RuntimeGo,
@@ -97,8 +108,8 @@ func TestParse(t *testing.T) {
 	}
 	sources := map[string]manifest.Source{
 		"api":    {Path: "./api", Line: 7},
-		"worker": {Path: "worker", Line: 32},
-		"web":    {Path: "web.zip", Line: 33},
+		"worker": {Path: "worker", Line: 39},
+		"web":    {Path: "web.zip", Line: 40},
 	}
 	if !reflect.DeepEqual(m.Sources, sources) {
 		t.Errorf("sources: got %+v, want %+v", m.Sources, sources)
@@ -257,7 +268,7 @@ func TestProblems(t *testing.T) {
 		{"key that is a list", "app: a\n? [x]\n: y", []string{"2:3: want a word as a key, got a list"}},
 		{"not built: kinds", "app: a\nqueues: {}\nusers: {}", []string{
 			"2:1: queues: queues is not built yet in this version of gust: only functions and routes can be declared",
-			"3:1: users: users is not built yet in this version of gust: the root key is the only identity"}},
+			"3:1: users: users is not built yet in this version of gust: users are made by the IAM API"}},
 		{"not built: a function's keys", function("on: [{queue: q}]"), []string{
 			"6:5: functions.f.on: on is not built yet in this version of gust: a function is invoked by routes and by the API"}},
 		{"not built: runtimes", "app: a\nfunctions: {f: {runtime: wasm, source: .}, g: {runtime: rust, source: .}}", []string{
@@ -291,6 +302,27 @@ func TestProblems(t *testing.T) {
 			"6:111: functions.f.concurrency.schedule[1].for: 0s is below the minimum of 1m"}},
 		{"schedule too long", function("concurrency: {schedule: [" + strings.Repeat("{cron: 0 8 * * *, provisioned: 4},", 101) + "]}"), []string{
 			"6:19: functions.f.concurrency.schedule: 101 entries are above the maximum of 100"}},
+		{"policy that is one entry", function("policy: {allow: a:B, on: '*'}"), []string{
+			"6:5: functions.f.policy: want a list of entries such as {allow: lambda:InvokeFunction, on: function:worker}, got a mapping"}},
+		{"policy's entries", function("policy:", "- 5", "- {on: function:f}", "- {allow: a:B, deny: a:B, on: function:f}", "- {allow: [], on: {}}", "- {allow: lambda:GetFunction}"), []string{
+			"7:7: functions.f.policy[0]: want a mapping with allow or deny, and on, got the number 5",
+			"8:7: functions.f.policy[1]: an entry has allow or deny, one of them: what the function may do, or may not",
+			"9:7: functions.f.policy[2]: an entry has allow or deny, one of them: what the function may do, or may not",
+			"10:8: functions.f.policy[3].allow: the list is empty: want an action such as lambda:InvokeFunction, or a list of such",
+			`10:19: functions.f.policy[3].on: want function:NAME, an ARN, "*", or a list of such, got a mapping`,
+			`11:7: functions.f.policy[4]: the key "on" is missing: it is function:NAME, an ARN, "*", or a list of such`}},
+		{"policy: what there is not", function("policy:", "- {allow: lambda:Invoke, on: function:f}", "- allow: [lambda:InvokeFunction, lambda:InvokeFunctoin]", "  on: [function:f, function:g, queue:q]"), []string{
+			`7:8: functions.f.policy[0].allow[0]: "lambda:Invoke" is an operation, and no action of a policy: want lambda:InvokeFunction`,
+			`8:38: functions.f.policy[1].allow[1]: "lambda:InvokeFunctoin" is no action of lambda, did you mean "InvokeFunction"?`,
+			`9:24: functions.f.policy[1].on[1]: the app has no function named "g", did you mean "f"? (one of another app is named by its ARN, arn:aws:lambda:REGION:ACCOUNT:function:NAME)`,
+			`9:36: functions.f.policy[1].on[2]: "queue:q": there are no resources of kind queue in this version of gust; want function:NAME, an ARN, or "*"`}},
+		{"policy: conditions", function("policy:", "- allow: lambda:GetFunction", "  on: function:f", "  when:", "    StringEqual: {aws:username: x}", "    Bool:", "      aws:SecureTransport: maybe", "      nothing: true", "    DateLessThan: 5"), []string{
+			`10:9: functions.f.policy[0].when.StringEqual: "StringEqual" is no condition operator, did you mean "StringEquals"? (operators are String, Numeric, Date, Arn and IpAddress ones, Bool, BinaryEquals and Null)`,
+			`12:11: functions.f.policy[0].when.Bool["aws:SecureTransport"][0]: want true or false, got "maybe"`,
+			`13:11: functions.f.policy[0].when.Bool.nothing: want service:key such as aws:SourceIp or aws:PrincipalTag/team, got "nothing"`,
+			`14:9: functions.f.policy[0].when.DateLessThan: want a mapping of condition keys and their values, such as {aws:PrincipalTag/team: blue}, got the number 5`}},
+		{"policy too long", function("policy: [" + strings.Repeat("{allow: lambda:GetFunction, on: function:f},", 101) + "]"), []string{
+			"6:5: functions.f.policy: 101 entries are above the maximum of 100"}},
 		{"prewarm", function("concurrency: {prewarm: always}"), []string{`6:19: functions.f.concurrency.prewarm: want off or auto, got "always"`}},
 		{"missing", "functions: {f: {}}", []string{
 			`1:1: the key "app" is missing: it is the app's name`,

@@ -30,6 +30,7 @@ type schema struct {
 	MaxItems      int                `json:"maxItems,omitempty"`
 	Properties    map[string]*schema `json:"properties,omitempty"`
 	PropertyNames *schema            `json:"propertyNames,omitempty"`
+	MinProperties int                `json:"minProperties,omitempty"`
 	MaxProperties int                `json:"maxProperties,omitempty"`
 	Additional    any                `json:"additionalProperties,omitempty"` // a *schema or false
 	Required      []string           `json:"required,omitempty"`
@@ -162,6 +163,7 @@ func Reference() []byte {
 		{"`concurrency`", concurrencyFields},
 		{"An entry of `schedule`", scheduleFields},
 		{"`queue`", queueFields},
+		{"An entry of `policy`", grantFields},
 		{"A layer", layerFields},
 	} {
 		fmt.Fprintf(&b, "### %s\n\n| key | value | default | |\n|---|---|---|---|\n", o.title)

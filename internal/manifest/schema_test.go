@@ -90,6 +90,10 @@ func validate(s, v any) error {
 			if isList && float64(len(list)) > want.(float64) {
 				err = fmt.Errorf("%v has too many items", v)
 			}
+		case "minProperties":
+			if isObject && float64(len(object)) < want.(float64) {
+				err = fmt.Errorf("%v has too few keys", v)
+			}
 		case "maxProperties":
 			if isObject && float64(len(object)) > want.(float64) {
 				err = fmt.Errorf("%v has too many keys", v)
@@ -266,6 +270,22 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{routed("GET /a: {to: f}"), neither},
 		{routed("GET /a: 'a b'"), neither},
 
+		{function("policy: [{allow: lambda:InvokeFunction, on: function:f}]"), both},
+		{function("policy: [{deny: [lambda:*, s3:Get*], on: ['*', arn:aws:s3:::b], sid: No1, when: {StringEquals: {aws:PrincipalTag/team: [a, 1, true]}, Bool: {aws:SecureTransport: true}}}]"), both},
+		{function("policy: []"), neither},
+		{function("policy: {allow: lambda:InvokeFunction, on: function:f}"), neither},
+		{function("policy: [{allow: lambda:InvokeFunction}]"), neither},
+		{function("policy: [{on: function:f}]"), neither},
+		{function("policy: [{allow: lambda:InvokeFunction, deny: lambda:GetFunction, on: function:f}]"), neither},
+		{function("policy: [{allow: [], on: function:f}]"), neither},
+		{function("policy: [{allow: lambda:InvokeFunction, on: function:f, sid: a b}]"), neither},
+		{function("policy: [{allow: lambda:InvokeFunction, on: function:f, when: []}]"), neither},
+		{function("policy: [{allow: lambda:InvokeFunction, on: function:f, when: {StringEquals: {}}}]"), neither},
+		{function("policy: [{allow: lambda:InvokeFunction, on: function:f, when: {StringEquals: {a:b: []}}}]"), neither},
+		{function("policy: [{allow: lambda:InvokeFunction, on: function:f, when: {'No!': {a:b: c}}}]"), neither},
+		{function("policy: [{allow: lambda:InvokeFuntion, on: function:f}]"), parser},
+		{function("policy: [{allow: lambda:InvokeFunction, on: function:g}]"), parser},
+		{function("policy: [{allow: lambda:InvokeFunction, on: function:f, when: {Numeric: {a:b: c}}}]"), parser},
 		{function("layers: [a, a]") + "layers: {a: {source: .}}", parser},
 		{function("layers: [a]"), parser},
 		{"app: a\nlayers: {a: {source: .}}", parser},

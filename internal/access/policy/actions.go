@@ -98,3 +98,10 @@ func matching(list map[string]string, name string) []string {
 	}
 	return found
 }
+
+// concerns tells whether an action of a service can be done to a resource of
+// another one, by the third part of its ARN: functions are Gust's business too.
+func concerns(action pattern, resource string) bool {
+	service, _, _ := strings.Cut(strings.ToLower(action.raw), ":")
+	return service == "*" || service == resource || service == "gust" && resource == "lambda"
+}

@@ -175,10 +175,8 @@ func checkGrantResource(r string, actions []string) string {
 	case !isName(name):
 		return fmt.Sprintf("%s names no function: want function:NAME, or the ARN of several with * in it", quote(r))
 	}
-	for _, a := range actions {
-		if service, _, ok := strings.Cut(a, ":"); !ok || service == "*" || strings.EqualFold(service, "lambda") {
-			return ""
-		}
+	if slices.ContainsFunc(actions, func(a string) bool { return concerns(pattern{raw: a}, "lambda") }) {
+		return ""
 	}
 	return fmt.Sprintf("nothing of what the entry lists, %s, is done to a function: functions have actions such as lambda:InvokeFunction", shorten(strings.Join(actions, ", ")))
 }

@@ -88,8 +88,8 @@ func TestCheckGrants(t *testing.T) {
 		{with(gust.Grant{Sid: "a b"}), `[0].sid: "a b" is no Sid`},
 		{twice, `[1].sid: the sid "A" stands twice in the list`},
 		{with(gust.Grant{When: map[string]map[string][]string{"StringEqual": {"a:b": {"c"}}}}), `[0].when.StringEqual: "StringEqual" is no condition operator, did you mean "StringEquals"?`},
-		{with(gust.Grant{When: map[string]map[string][]string{"Bool": {"a:b": {"true", "c"}}}}), `[0].when.Bool.a:b[1]: want true or false, got "c"`},
-		{with(gust.Grant{When: map[string]map[string][]string{"Bool": {"a:b": {}}}}), `[0].when.Bool.a:b: the list is empty`},
+		{with(gust.Grant{When: map[string]map[string][]string{"Bool": {"a:b": {"true", "c"}}}}), `[0].when.Bool["a:b"][1]: want true or false, got "c"`},
+		{with(gust.Grant{When: map[string]map[string][]string{"Bool": {"a:b": {}}}}), `[0].when.Bool["a:b"]: the list is empty`},
 		{[]gust.Grant{{Effect: gust.Allow, Resources: []string{"*"}}}, `[0].allow: the list is empty`},
 		{[]gust.Grant{{Effect: gust.Allow, Actions: []string{"a:B"}}}, `[0].on: the list is empty`},
 		{many, "101 entries are above the maximum of 100"},
@@ -102,6 +102,7 @@ func TestCheckGrants(t *testing.T) {
 	}
 	for _, ok := range [][]gust.Grant{
 		nil, with(gust.Grant{Sid: "A"}), one(gust.Deny, "*", "function:worker"), one(gust.Allow, "lambda:*", "function:worker"),
+		one(gust.Allow, "gust:WarmFunction", "function:worker"),
 		one(gust.Allow, "bedrock:InvokeModel", "*"), one(gust.Allow, "s3:GetObject", "arn:aws:s3:::b/${aws:PrincipalTag/team}/*"),
 	} {
 		if _, err := policy.FromGrants(gust.DefaultPlace, ok); err != nil {

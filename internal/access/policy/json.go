@@ -233,11 +233,10 @@ func (r *reader) object(n *node, depth int) error {
 	return err
 }
 
+// join extends a path by a key, as the manifest's paths are.
 func join(path, key string) string {
-	for i := range len(key) {
-		if c := key[i]; !isAlnum(c) && c != '_' && c != '-' && c != ':' && c != '/' {
-			return path + "[" + quote(key) + "]"
-		}
+	if !isName(key) {
+		return path + "[" + quote(key) + "]"
 	}
 	if path == "" {
 		return key

@@ -210,13 +210,8 @@ func (l *linter) resources(s *statement, n *node) {
 			l.star(s, item)
 			continue
 		}
-		// What has a service in its ARN is touched by that service's actions; a
-		// few services go by two names.
 		of := strings.ToLower(splitPattern(item.text, l.p.variables)[2])
-		if !slices.ContainsFunc(s.actions, func(a pattern) bool {
-			service, _, _ := strings.Cut(strings.ToLower(a.raw), ":")
-			return service == "*" || service == of
-		}) {
+		if !slices.ContainsFunc(s.actions, func(a pattern) bool { return concerns(a, of) }) {
 			l.add(SeverityWarning, item, "name a resource of the actions' service, or an action of the resource's",
 				"the resource is of %s, and none of the statement's actions is: nothing matches both", of)
 		}
@@ -254,7 +249,7 @@ func takes(a pattern, action string) bool {
 }
 
 // readers are the verbs of actions that change nothing.
-var readers = []string{"get", "list", "describe", "head", "batchget", "query", "scan", "lookup", "filter", "test", "simulate", "search", "view",
+var readers = []string{"get", "list", "describe", "head", "read", "plan", "batchget", "query", "scan", "lookup", "filter", "test", "simulate", "search", "view",
 	"check", "decode", "partiqlselect", "conditioncheck", "receive", "startquery", "stopquery", "generateservicelast", "generatecredentialreport"}
 
 // everywhere are actions that change something and have no resource of their own.

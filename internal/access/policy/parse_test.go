@@ -71,7 +71,7 @@ func TestParseRefuses(t *testing.T) {
 		{policy.Identity, statement(`{"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"NullIfExists": {"a:b": "true"}}}`), "Null asks whether the key is there, and stands alone"},
 		{policy.Identity, statement(`{"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"StringEquals": "a"}}`), "StringEquals: want an object of condition keys and their values, got a string"},
 		{policy.Identity, statement(`{"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"StringEquals": {"team": "a"}}}`), `want service:key such as aws:SourceIp or aws:PrincipalTag/team, got "team"`},
-		{policy.Identity, statement(`{"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"StringEquals": {"a:b": []}}}`), "StringEquals.a:b: the list is empty: no value would ever match"},
+		{policy.Identity, statement(`{"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"StringEquals": {"a:b": []}}}`), `StringEquals["a:b"]: the list is empty: no value would ever match`},
 		{policy.Identity, statement(`{"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"StringEquals": {"a:b": null}}}`), "want a value, or a list of values, got null"},
 		{policy.Identity, statement(`{"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"NumericEquals": {"a:b": "0x10"}}}`), `want a number such as 10 or 2.5, got "0x10"`},
 		{policy.Identity, statement(`{"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"DateEquals": {"a:b": "31.1.2026"}}}`), `want a time such as 2026-01-31T08:00:00Z`},

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/cron"
 	"github.com/gust-dev/gust/internal/suggest"
 )
@@ -26,6 +27,8 @@ const (
 	AppNamePattern      = `^[a-z0-9][a-z0-9_-]{0,63}$`
 	FunctionNamePattern = `^[a-zA-Z0-9_-]{1,64}$`
 	EnvNamePattern      = `^[a-zA-Z_][a-zA-Z0-9_]{0,255}$`
+	// OperatorPattern is the form of a condition's operator.
+	OperatorPattern = `^(ForAllValues:|ForAnyValue:)?[A-Za-z]+$`
 )
 
 // Check returns everything that is wrong with an app, or nil. It does not look
@@ -39,6 +42,9 @@ func Check(app *gust.App) Violations {
 	}
 	for _, name := range app.FunctionNames() {
 		c.function(Join("functions", name), app.Name, name, app.Functions[name])
+		if f := app.Functions[name]; f != nil {
+			c.policy(Join(Join("functions", name), "policy"), f.Policy, app)
+		}
 	}
 	c.routes(app)
 	return c.found
@@ -152,6 +158,33 @@ func (c *checker) function(at, app, name string, f *gust.Function) {
 	c.env(Join(at, "env"), f.Env)
 	c.add(Join(Join(at, "env"), wrapper), checkWrapper(f))
 	c.concurrency(Join(at, "concurrency"), f)
+}
+
+// policy checks what a function may do, and that what it refers to is there.
+func (c *checker) policy(at string, grants []gust.Grant, app *gust.App) {
+	for _, p := range policy.CheckGrants(grants) {
+		c.add(at+p.Path, p.Text)
+	}
+	for i, g := range grants {
+		for j, r := range g.Resources {
+			name, ok := policy.Function(r)
+			if _, declared := app.Functions[name]; !ok || declared {
+				continue
+			}
+			c.add(fmt.Sprintf("%s[%d].on[%d]", at, i, j), fmt.Sprintf("the app has no function named %s%s (one of another app is named by its ARN, arn:aws:lambda:REGION:ACCOUNT:function:NAME)",
+				Quote(name), c.suggest(name, app)))
+		}
+	}
+}
+
+// suggest names a function of the app that is called much like this one, as
+// long as there are suggestions left.
+func (c *checker) suggest(name string, app *gust.App) string {
+	if c.suggestions == 0 {
+		return ""
+	}
+	c.suggestions--
+	return suggest.Word(name, maps.Keys(app.Functions))
 }
 
 // started says what a runtime that has no command runs.

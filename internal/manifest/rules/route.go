@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -32,12 +31,7 @@ func (c *checker) routes(app *gust.App) {
 			c.add(at, fmt.Sprintf("the route says that it belongs to app %s, but stands in app %s", Quote(r.App), Quote(app.Name)))
 		}
 		if _, ok := app.Functions[r.Function]; !ok {
-			hint := ""
-			if c.suggestions > 0 {
-				c.suggestions--
-				hint = suggest.Word(r.Function, maps.Keys(app.Functions))
-			}
-			c.add(at, fmt.Sprintf("the app has no function named %s%s", Quote(r.Function), hint))
+			c.add(at, fmt.Sprintf("the app has no function named %s%s", Quote(r.Function), c.suggest(r.Function, app)))
 		}
 		method, path := CheckMethod(r.Method), CheckPath(r.Path)
 		c.add(at, method)
