@@ -18,8 +18,9 @@ func (c *command) env() *cobra.Command {
 		Short:   "Print the variables that AWS clients need for this node",
 		Long: `Print lines for a shell that make AWS clients (CLI, SDKs) work with this node:
 AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and
-AWS_DEFAULT_REGION, which is what the AWS CLI and boto3 read instead.
-They hold the root key: keep them to yourself.`,
+AWS_DEFAULT_REGION, which is what the AWS CLI and boto3 read instead; of a
+session AWS_SESSION_TOKEN, too. They hold a key, of the data folder's node the
+root key, or what GUST_KEY says: keep them to yourself.`,
 		Example: `  eval "$(gust env)"
   gust env --shell fish | source`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -28,7 +29,7 @@ They hold the root key: keep them to yourself.`,
 				return usageError{fmt.Errorf("--shell %q is unknown; want sh or fish", shell), cmd.CommandPath()}
 			}
 			return c.withClient(func(client *api.Client) error {
-				status, err := client.Status(cmd.Context())
+				who, err := client.WhoAmI(cmd.Context())
 				if err != nil {
 					return err
 				}
@@ -36,8 +37,11 @@ They hold the root key: keep them to yourself.`,
 					{"AWS_ENDPOINT_URL", client.Endpoint},
 					{"AWS_ACCESS_KEY_ID", client.Key.ID},
 					{"AWS_SECRET_ACCESS_KEY", client.Key.Secret},
-					{"AWS_REGION", status.Region},
-					{"AWS_DEFAULT_REGION", status.Region},
+					{"AWS_REGION", who.Region},
+					{"AWS_DEFAULT_REGION", who.Region},
+				}
+				if client.Key.Session != "" {
+					vars = append(vars, [2]string{"AWS_SESSION_TOKEN", client.Key.Session})
 				}
 				if asJSON {
 					object := make(map[string]string)

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/node"
 
@@ -29,8 +27,10 @@ Every flag can be given in the environment too: --http is GUST_HTTP, --log-level
 is GUST_LOG_LEVEL. The flag wins.
 
 The subcommands that need a node find it by the data folder (--data), where a
-running node says where it listens and what its key is. To work with a node
-elsewhere, give --api (or GUST_API) and its key, ID.SECRET, in GUST_KEY.
+running node says where it listens and what its root key is. To be somebody
+else, give a key in GUST_KEY: ID.SECRET, of a session ID.SECRET.TOKEN, or aws to
+take the one in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
+To work with a node elsewhere, give --api (or GUST_API) as well.
 
 Exit status: 0 done, 1 failed, 2 (gust plan alone) the plan would change
 something, 64 the command line is wrong, 130 interrupted.`
@@ -169,27 +169,11 @@ func (c *command) client() (*api.Client, error) {
 		}
 		endpoint = address.API
 	}
-	key, err := c.key()
+	key, err := api.FindKey(os.Getenv, c.config.Data)
 	if err != nil {
 		return nil, err
 	}
 	return api.NewClient(endpoint, key)
-}
-
-// key is what GUST_KEY says, or the data folder's root key.
-func (c *command) key() (*access.Key, error) {
-	if token := os.Getenv("GUST_KEY"); token != "" {
-		id, secret, ok := strings.Cut(token, ".")
-		if !ok || id == "" || secret == "" {
-			return nil, errors.New("GUST_KEY is not a key; want ID.SECRET, both from the node's root.key")
-		}
-		return &access.Key{ID: id, Secret: secret}, nil
-	}
-	key, err := access.ReadRootKey(c.config.Data)
-	if errors.Is(err, gust.ErrNotFound) {
-		return nil, fmt.Errorf("no key: there is neither GUST_KEY nor %s", filepath.Join(c.config.Data, access.RootKeyFile))
-	}
-	return key, err
 }
 
 func (c *command) howToStart() string {

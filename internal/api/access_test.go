@@ -439,6 +439,38 @@ func TestWhoAmI(t *testing.T) {
 	}
 }
 
+func TestFindKey(t *testing.T) {
+	dir := t.TempDir()
+	root, _, err := access.OpenRootKey(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aws := map[string]string{"AWS_ACCESS_KEY_ID": "AKIAAWS", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}
+	for _, tt := range []struct {
+		key, dir, want string
+		env            map[string]string
+	}{
+		{"", dir, root.Token(), nil}, {"", dir, root.Token(), aws}, {"", t.TempDir(), "neither GUST_KEY nor", nil},
+		{"AKIAX.y", dir, "AKIAX.y", aws}, {"ASIAX.y.to.ken", dir, "ASIAX.y.to.ken", nil},
+		{"x", dir, "want ID.SECRET", nil}, {"x.", dir, "want ID.SECRET", nil}, {".y", dir, "want ID.SECRET", nil}, {"x.y.", dir, "want ID.SECRET", nil},
+		{"aws", dir, "AKIAAWS.s.t", aws}, {"aws", dir, "is not set", nil},
+	} {
+		key, err := FindKey(func(name string) string {
+			if name == "GUST_KEY" {
+				return tt.key
+			}
+			return tt.env[name]
+		}, tt.dir)
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = key.Token()
+		}
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("GUST_KEY=%s: %s, want %s", tt.key, got, tt.want)
+		}
+	}
+}
+
 // TestActionsAreKnown: the linter of policies knows every action of the API.
 func TestActionsAreKnown(t *testing.T) {
 	for _, r := range routes {

@@ -75,6 +75,8 @@ type Identity struct {
 	Kind    access.Kind `json:"kind"`
 	ARN     string      `json:"arn"`
 	Account string      `json:"account"`
+	// Region is the node's.
+	Region string `json:"region"`
 	// ID is the unique one: the account's of root, else "AIDA..." or
 	// "AROA...:SESSION".
 	ID    string `json:"id"`
@@ -90,7 +92,8 @@ func (s *server) whoami(q *request) (answer, error) {
 	}
 	c := q.call.Caller
 	p := c.Principal
-	return reply(http.StatusOK, Identity{Kind: p.Kind, ARN: p.ARN, Account: p.Account, ID: p.ID, KeyID: c.KeyID, Expires: c.Expires, SourceIdentity: p.SourceIdentity})
+	return reply(http.StatusOK, Identity{Kind: p.Kind, ARN: p.ARN, Account: p.Account, Region: s.Place.Region, ID: p.ID,
+		KeyID: c.KeyID, Expires: c.Expires, SourceIdentity: p.SourceIdentity})
 }
 
 func (s *server) status(q *request) (answer, error) {

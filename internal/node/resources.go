@@ -70,10 +70,20 @@ func (n *Node) figures() observe.NodeFigures {
 			pools = append(pools, observe.PoolFigures(p))
 		}
 	}
+	refused, denied := n.guard.Figures()
+	failures := make(map[string]uint64, len(refused))
+	for code, count := range refused {
+		failures[string(code)] = count
+	}
+	var denials []observe.DenialFigures
+	for d, count := range denied {
+		denials = append(denials, observe.DenialFigures{Policy: string(d.Layer), Explicit: d.Explicit, Count: count})
+	}
 	return observe.NodeFigures{
 		ConcurrencyLimit: n.config.Concurrency,
 		MemoryBudget:     memoryBudget(n.config) - poolMemory(n.config), MemoryUsed: n.invoker.Totals().Memory,
 		DiskFree: free, DiskReserve: reserve, Pools: pools,
+		AuthenticationFailures: failures, Denials: denials,
 	}
 }
 

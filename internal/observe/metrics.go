@@ -3,6 +3,7 @@ package observe
 import (
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,6 +56,8 @@ const (
 	poolFailures
 	diskFree
 	diskReserve
+	refusedRequests
+	deniedRequests
 	machineMemory
 	machineAvailable
 	machineCPU
@@ -99,6 +102,8 @@ var families = [familyCount]family{
 	poolFailures:     {"gust_pool_boot_failures_total", prometheus.CounterValue, perPool, "Interpreters that did not boot ahead."},
 	diskFree:         {"gust_disk_free_bytes", prometheus.GaugeValue, nil, "Space that is free for the data folder."},
 	diskReserve:      {"gust_disk_reserve_bytes", prometheus.GaugeValue, nil, "Free space below which writes are refused."},
+	refusedRequests:  {"gust_authentication_failures_total", prometheus.CounterValue, []string{"reason"}, "Requests to the API that had no valid credential, by what was wrong."},
+	deniedRequests:   {"gust_denials_total", prometheus.CounterValue, []string{"policy", "explicit"}, "Requests to the API that were denied to who asked, by the sort of policy that decided, and whether a statement denied it."},
 	machineMemory:    {"gust_machine_memory_bytes", prometheus.GaugeValue, nil, "Memory of the machine."},
 	machineAvailable: {"gust_machine_memory_available_bytes", prometheus.GaugeValue, nil, "Memory of the machine that could be used without swapping."},
 	machineCPU:       {"gust_machine_cpu_seconds_total", prometheus.CounterValue, nil, "Time that the machine's processors were busy."},
@@ -121,6 +126,17 @@ type NodeFigures struct {
 	MemoryBudget, MemoryUsed int64 // bytes, of all environments
 	DiskFree, DiskReserve    int64 // bytes, of the data folder's file system
 	Pools                    []PoolFigures
+	// AuthenticationFailures counts requests to the API by what was wrong with
+	// their credential.
+	AuthenticationFailures map[string]uint64
+	Denials                []DenialFigures
+}
+
+// DenialFigures count what was denied by one sort of policy.
+type DenialFigures struct {
+	Policy   string // "identity", "resource", "boundary" or "session"
+	Explicit bool   // a statement denied it; otherwise none allowed it
+	Count    uint64
 }
 
 // PoolFigures are of the interpreters of one kind that are booted ahead.
@@ -300,6 +316,12 @@ func (e emitter) node() {
 		if v.value != 0 {
 			e.value(v.family, float64(v.value))
 		}
+	}
+	for reason, count := range n.AuthenticationFailures {
+		e.value(refusedRequests, float64(count), strings.ToValidUTF8(reason, "_"))
+	}
+	for _, d := range n.Denials {
+		e.value(deniedRequests, float64(d.Count), strings.ToValidUTF8(d.Policy, "_"), strconv.FormatBool(d.Explicit))
 	}
 	// Kinds may differ in what has no label.
 	type key struct{ root, interpreter string }

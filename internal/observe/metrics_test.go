@@ -69,7 +69,7 @@ func TestMetrics(t *testing.T) {
 	r.SetNode(func() NodeFigures {
 		return NodeFigures{ConcurrencyLimit: 1000, MemoryBudget: 1 << 30, MemoryUsed: 1 << 20, DiskFree: 5 << 30, DiskReserve: 1 << 28, Pools: []PoolFigures{
 			{"ab12", "node x.cjs", 1, 5, 7, 2}, {"ab12", "node x.cjs", 2, 6, 1, 0}, {"cd34", "node x.cjs", 0, 0, 0, 0},
-		}}
+		}, AuthenticationFailures: map[string]uint64{"missing credential": 2}, Denials: []DenialFigures{{"identity", false, 3}, {"session", true, 1}}}
 	})
 	f := testFunction("api")
 	busy(r, f)
@@ -81,11 +81,14 @@ func TestMetrics(t *testing.T) {
 	got := series(t, r)
 	got = slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, "gust_build_info") })
 	want := strings.Split(strings.TrimSpace(`
+gust_authentication_failures_total{reason="missing credential"} 2
 gust_billed_gigabyte_seconds_total{app="shop",function="api"} 1.50025
 gust_billed_seconds_total{app="shop",function="api"} 1.502
 gust_cold_starts_total{app="shop",cause="scale_out",function="api",pool="hit"} 1
 gust_concurrency{app="shop",function="api"} 1
 gust_concurrency_limit 1000
+gust_denials_total{explicit="false",policy="identity"} 3
+gust_denials_total{explicit="true",policy="session"} 1
 gust_disk_free_bytes 5.36870912e+09
 gust_disk_reserve_bytes 2.68435456e+08
 gust_environments{app="shop",function="api",state="busy"} 1

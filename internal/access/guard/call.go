@@ -61,7 +61,7 @@ func (c *Call) deny(ctx context.Context, n *access.Need, d policy.Decision) erro
 	if d.Denied {
 		err.Reason += fmt.Sprintf(" (statement %s of %s)", d.Statement, d.Policy)
 	}
-	c.guard.denied.add(string(d.Layer))
+	c.guard.denied.add(Denial{d.Layer, d.Denied})
 	r := c.record(n.Action, nil)
 	r.Resources, r.Reason = []string{n.Resource}, err.Reason
 	c.guard.log.Deny(ctx, r)

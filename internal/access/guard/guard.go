@@ -29,8 +29,9 @@ type Guard struct {
 	log    *audit.Log
 	logger *slog.Logger
 
-	refused, denied counters
-	unrecorded      atomic.Bool // the last call that reads could not be recorded
+	refused    counters[access.Code]
+	denied     counters[Denial]
+	unrecorded atomic.Bool // the last call that reads could not be recorded
 }
 
 // New makes a Guard. A nil logger is none.
@@ -50,7 +51,7 @@ func (g *Guard) Admit(r *http.Request, requestID string) (*Call, error) {
 		return &Call{Caller: caller, RequestID: requestID, guard: g}, nil
 	}
 	if e := (*access.Error)(nil); errors.As(err, &e) {
-		g.refused.add(string(e.Code))
+		g.refused.add(e.Code)
 		peer := g.auth.Anonymous(r)
 		g.log.Refuse(peer.Source, peer.Environment, string(e.Code))
 		g.logger.Info("a request to the API was not let in", "from", r.RemoteAddr, "environment", peer.Environment,
@@ -80,27 +81,33 @@ func (g *Guard) Require(refuse func(http.ResponseWriter, *http.Request, error), 
 	})
 }
 
-// Figures are how many requests were not let in, by access.Code, and how many
-// needs were denied, by the layer of policies that decided.
-func (g *Guard) Figures() (refused, denied map[string]uint64) {
+// Denial is a way in which something is denied.
+type Denial struct {
+	Layer    policy.Layer
+	Explicit bool
+}
+
+// Figures are how many requests were not let in, and how many were denied what
+// they needed.
+func (g *Guard) Figures() (refused map[access.Code]uint64, denied map[Denial]uint64) {
 	return g.refused.all(), g.denied.all()
 }
 
-// counters count by name; there are few names.
-type counters struct{ m sync.Map }
+// counters count by key; there are few keys.
+type counters[K comparable] struct{ m sync.Map }
 
-func (c *counters) add(name string) {
-	n, ok := c.m.Load(name)
+func (c *counters[K]) add(key K) {
+	n, ok := c.m.Load(key)
 	if !ok {
-		n, _ = c.m.LoadOrStore(name, new(atomic.Uint64))
+		n, _ = c.m.LoadOrStore(key, new(atomic.Uint64))
 	}
 	n.(*atomic.Uint64).Add(1)
 }
 
-func (c *counters) all() map[string]uint64 {
-	all := make(map[string]uint64)
-	for name, n := range c.m.Range {
-		all[name.(string)] = n.(*atomic.Uint64).Load()
+func (c *counters[K]) all() map[K]uint64 {
+	all := make(map[K]uint64)
+	for key, n := range c.m.Range {
+		all[key.(K)] = n.(*atomic.Uint64).Load()
 	}
 	return all
 }

@@ -124,7 +124,7 @@ func TestDenialsAreWordedAndRecorded(t *testing.T) {
 		if want := fmt.Sprint(audit.Denied, alice, "AKIAALICE", "ann", "a:B", []string{bucket}, "192.0.2.9", "test/1", "id-1", tt.want); got != want {
 			t.Errorf("the record says\n%s\nwant\n%s", got, want)
 		}
-		if _, n := f.guard.Figures(); n[string(tt.decision.Layer)] != 1 {
+		if _, n := f.guard.Figures(); n[Denial{tt.decision.Layer, tt.decision.Denied}] != 1 {
 			t.Errorf("the figures are %v", n)
 		}
 	}
@@ -193,7 +193,7 @@ func TestWithoutACredential(t *testing.T) {
 	if !served {
 		t.Error("alice is not let in")
 	}
-	if refused, _ := f.guard.Figures(); refused[string(access.Missing)] != 1 || refused[string(access.Invalid)] != 2 {
+	if refused, _ := f.guard.Figures(); refused[access.Missing] != 1 || refused[access.Invalid] != 2 {
 		t.Errorf("the figures are %v", refused)
 	}
 	if err := f.log.Close(); err != nil {
