@@ -88,7 +88,7 @@ func TestDoorOfTheAPI(t *testing.T) {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "OPTIONS"} {
 			for _, authorization := range []string{"", "Bearer x.y", "Bearer " + n.key.Token() + "x", "Basic cm9vdDpyb290"} {
 				r := ask(method, path, authorization)
-				redirected := r.status == http.StatusOK && strings.HasSuffix(path, "/healthz") // by its clean path
+				redirected := r.status == http.StatusOK && strings.HasSuffix(path, "/healthz")                      // by its clean path
 				inWords := r.status == http.StatusForbidden && notLetIn[r.header.Get("X-Amzn-Errortype")] == r.body // of the AWS APIs
 				if (r.status != http.StatusUnauthorized || r.body != "") && !redirected && !inWords {
 					t.Errorf("%s %s with %q answers %d %q %v", method, path, authorization, r.status, r.body, r.err)
