@@ -24,8 +24,9 @@ type Options struct {
 	Directory *identity.Directory
 	Guard     *guard.Guard
 	Place     gust.Place
-	// Since is when root was made.
+	// Since is when the root key was made. Now is the clock.
 	Since time.Time
+	Now   func() time.Time
 	// Logger gets the node's own failures; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -38,10 +39,10 @@ func New(o Options) (*wire.Handler, error) {
 
 // services are in the order of docs/compatibility.md.
 func services(o *Options) []*wire.Service {
-	tokens := oidc.New(time.Now)
+	tokens := oidc.New(o.Now)
 	return []*wire.Service{
-		lambda.New(lambda.Options{Catalog: o.Catalog, Invoker: o.Invoker, Directory: o.Directory, Place: o.Place}),
-		iam.New(iam.Options{Directory: o.Directory, Tokens: tokens, Place: o.Place, Since: o.Since, Now: time.Now}),
+		iam.New(iam.Options{Directory: o.Directory, Tokens: tokens, Place: o.Place, Since: o.Since, Now: o.Now}),
 		sts.New(sts.Options{Directory: o.Directory, Tokens: tokens, Place: o.Place, Logger: o.Logger}),
+		lambda.New(lambda.Options{Catalog: o.Catalog, Invoker: o.Invoker, Directory: o.Directory, Place: o.Place}),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -70,8 +71,11 @@ func (n *Node) newInside() *inside.Server {
 			}
 			return inside.Credentials{KeyID: s.KeyID, Secret: s.Secret, Token: s.Token, RoleARN: n.place().FunctionRoleARN(function), Expires: s.Expires}, nil
 		},
+		Refused: func(environment string) {
+			n.audit.Refuse(netip.Addr{}, environment, string(access.Invalid))
+		},
 		Shared: cmp.Or(descriptors()/insideShare, 1024),
-		Now:    n.store.Now,
+		Now:    time.Now,
 		Logger: n.logger,
 	})
 }
@@ -117,7 +121,10 @@ func (n *Node) drain() error {
 
 // apiHandler is the API port: health for everybody, all else for who may.
 func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
-	apis, err := aws.New(aws.Options{Catalog: n.catalog, Invoker: n.invoker, Directory: n.identity, Guard: n.guard, Place: place, Since: n.key.Created, Logger: n.logger})
+	apis, err := aws.New(aws.Options{
+		Catalog: n.catalog, Invoker: n.invoker, Directory: n.identity, Guard: n.guard, Place: place,
+		Since: n.key.Created, Now: n.store.Now, Logger: n.logger,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +150,9 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 			http.Error(w, "draining", http.StatusServiceUnavailable)
 		}
 	})
+	guarded := n.guard.Require(refuse, mine)
 	for _, path := range []string{"/v1/", "/metrics", "/debug/pprof/"} {
-		mux.Handle(path, n.guard.Require(refuse, mine))
+		mux.Handle(path, guarded)
 	}
 	// What is signed for an AWS service is for that, whatever its path, which is
 	// left as it was sent.

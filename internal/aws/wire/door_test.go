@@ -255,7 +255,7 @@ func TestAttacks(t *testing.T) {
 		`{"Name":"` + "\x00" + `"}`:                                      "a control character in a string",
 		`{"Name":"n`:                                                     "the string does not end",
 		`{"Name":tru}`:                                                   "has to be a string",
-		`{"Name":"n","Thing":{"Name":"t","Numbers":[` + strings.Repeat("1,", MaxMembers) + `1]}}`: `the list \"thing.numbers\" has over 20000 members`,
+		`{"Name":"n","Thing":{"Name":"t","Numbers":[` + strings.Repeat("1,", MaxMembers) + `1]}}`: `\"thing.numbers\" has over 20000 members`,
 		`{"Name":"n","Secret":"` + strings.Repeat("x", DefaultMaxBody) + `"}`:                     "over the limit of 1048576",
 	} {
 		w := askJSON(h, "Put", doc)
