@@ -27,6 +27,7 @@ test: tools ## unit, integration and sandbox tests, with the race detector
 
 conformance: ## real clients and runtime libraries against a node
 	conformance/install.sh
+	PUBLISHED_CASES=$(CURDIR)/.cache/conformance/protocols go test -run '^TestPublished' ./internal/aws/wire
 	cd conformance && go test -timeout 20m ./...
 
 bench: build disk ## the figures, beside their baselines; writes bench/RESULTS.md
@@ -56,7 +57,8 @@ models: ## trim AWS's published service models anew, and generate the types
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	  version=$$(sed -n 's/.*"botocore": "\(.*\)".*/\1/p' internal/aws/models/models.json); \
 	  python3 -m pip download -q --no-deps -d "$$folder" "botocore==$$version"; \
-	  go run ./internal/aws/models/gen -models internal/aws/models -out internal/aws -trim "$$folder"/botocore-*.whl
+	  go run ./internal/aws/models/gen -models internal/aws/models -out internal/aws -trim "$$folder"/botocore-*.whl; \
+	  go run ./internal/aws/models/gen -models conformance/protocols/models -out conformance/protocols -trim "$$folder"/botocore-*.whl
 
 clean: ## remove what was built
 	rm -rf bin

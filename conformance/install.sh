@@ -56,6 +56,18 @@ if ! cmp -s "$clients" "$cache/clients/installed.txt"; then
   cp "$clients" "$cache/clients/installed.txt"
 fi
 
+# The cases that AWS publishes for its protocols, of the version that the models
+# are of: they are in botocore's source, and not in what is installed of it.
+botocore=$(sed -n 's/.*"botocore": "\(.*\)".*/\1/p' ../internal/aws/models/models.json)
+if [[ $(cat "$cache/protocols/version" 2>/dev/null) != "$botocore" ]]; then
+  rm -rf "$cache/protocols" "$cache/source"
+  "$cache/clients/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary botocore --dest "$cache/source" "botocore==$botocore"
+  mkdir "$cache/protocols"
+  tar -xzf "$cache/source/botocore-$botocore.tar.gz" -C "$cache/protocols" --strip-components=4 "botocore-$botocore/tests/unit/protocols"
+  rm -rf "$cache/source"
+  echo "$botocore" >"$cache/protocols/version"
+fi
+
 # The runtime client for Python: what goes into an artifact, beside a Python.
 runtime=$PWD/testdata/python/requirements.txt
 if ! cmp -s "$runtime" "$cache/python/installed.txt"; then

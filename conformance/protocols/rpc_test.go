@@ -29,6 +29,7 @@ import (
 	"github.com/gust-dev/gust/conformance/protocols/kinesis"
 	"github.com/gust-dev/gust/conformance/protocols/ssm"
 	"github.com/gust-dev/gust/internal/aws/wire"
+	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
 // TestJSON10 keeps and returns values of every type, in one another.
@@ -188,7 +189,7 @@ func TestQuery(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/monitoring/aws4_request, SignedHeaders=host, Signature=00")
+		r.Header.Set("Authorization", wiretest.Bearer)
 		w, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -73,8 +74,11 @@ func (n *Node) newInside() *inside.Server {
 			}
 			return inside.Credentials{KeyID: s.KeyID, Secret: s.Secret, Token: s.Token, RoleARN: n.place().FunctionRoleARN(function), Expires: s.Expires}, nil
 		},
+		Refused: func(environment string) {
+			n.audit.Refuse(netip.Addr{}, environment, string(access.Invalid))
+		},
 		Shared: cmp.Or(descriptors()/insideShare, 1024),
-		Now:    n.store.Now,
+		Now:    time.Now,
 		Logger: n.logger,
 	})
 }

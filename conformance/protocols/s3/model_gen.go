@@ -15,7 +15,6 @@ var model = wire.Model{
 	Name: "s3", Title: "Amazon Simple Storage Service", Version: "2006-03-01", Namespace: "http://s3.amazonaws.com/doc/2006-03-01/", S3: true,
 	Protocols: []wire.Protocol{wire.RESTXML},
 	Bindings: []wire.Binding{
-
 		{Name: "AbortMultipartUpload", Method: "DELETE", Path: "/{Bucket}/{Key+}", Wants: []string{"?uploadId"}, Status: 204},
 		{Name: "CompleteMultipartUpload", Method: "POST", Path: "/{Bucket}/{Key+}"},
 		{Name: "CopyObject", Method: "PUT", Path: "/{Bucket}/{Key+}", Wants: []string{"x-amz-copy-source"}},

@@ -83,7 +83,7 @@ func (in *AssumeRole) inherited(p *access.Principal) (tags map[string]string, tr
 // AssumeRole makes a session of a role for a caller whom the role's trust policy
 // and the caller's own policies allow it.
 func (d *Directory) AssumeRole(c *access.Caller, in AssumeRole) (*Session, error) {
-	role, err := d.assumable(c.Principal, &in)
+	role, err := d.assumable(c.Principal.ARN, "sts:AssumeRole", c.Principal, &in)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,8 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	if i < 0 {
 		return nil, &UntrustedError{"the token is for " + cut(strings.Join(in.Audience, ", ")) + ", none of which is a client ID of the provider " + p.URL}
 	}
-	role, err := d.assumable(c.Principal, &in.AssumeRole)
+	who, anonymous := p.URL+":"+cut(in.Subject), &access.Principal{Kind: access.KindAnonymous, Provider: p.ARN}
+	role, err := d.assumable(who, "sts:AssumeRoleWithWebIdentity", anonymous, &in.AssumeRole)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,6 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 		return nil, fmt.Errorf("the trust policy of role %s: %w", role.Name, err)
 	}
 	nobody := policy.Compile(policy.Layers{})
-	anonymous := &access.Principal{Kind: access.KindAnonymous, Provider: p.ARN}
 	asks := *c
 	asks.Credential = &access.Credential{Principal: anonymous}
 	for _, n := range in.needs("sts:AssumeRoleWithWebIdentity", anonymous, keys) {
@@ -146,7 +146,7 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 		decision := nobody.Decide(&q.request, trust)
 		q.release()
 		if !decision.Allowed {
-			return nil, &DeniedError{p.URL + ":" + cut(in.Subject), n.Action, n.Resource, decision}
+			return nil, &DeniedError{who, n.Action, n.Resource, decision}
 		}
 	}
 	s, err := d.assume(anonymous, role, &in.AssumeRole, claims{Provider: p.ARN, Keys: kept})
@@ -168,9 +168,9 @@ func (d *Directory) ProviderOf(issuer string) (*IdentityProvider, error) {
 }
 
 // assumable finds the role, and checks all that does not depend on policies.
-func (d *Directory) assumable(p *access.Principal, in *AssumeRole) (*Entity, error) {
+func (d *Directory) assumable(who, action string, p *access.Principal, in *AssumeRole) (*Entity, error) {
 	denied := func() error {
-		return &DeniedError{p.ARN, "sts:AssumeRole", in.RoleARN, policy.Decision{Layer: policy.LayerResource}}
+		return &DeniedError{who, action, in.RoleARN, policy.Decision{Layer: policy.LayerResource}}
 	}
 	if err := checkSessionName("role session name", in.SessionName); err != nil {
 		return nil, err

@@ -82,9 +82,8 @@ func sessionRule(p *access.Principal, action string) *policy.Decision {
 }
 
 // resource finds the policy of the resource that is asked for: its own, of an
-// object its bucket's, of a role that is to be assumed its trust policy. Where it
-// names the subject as it was called before somebody else got the name, the
-// subject is somebody else.
+// object its bucket's, of a role that is to be assumed its trust policy. The
+// question's subject becomes whom that policy means.
 func (d *Directory) resource(q *question) (*policy.Document, error) {
 	st := d.state.Load()
 	arn := q.request.Resource
@@ -108,13 +107,7 @@ func (d *Directory) resource(q *question) (*policy.Document, error) {
 			return nil, nil
 		}
 	}
-	id, _, _ := strings.Cut(q.subject.ID, ":")
-	if b, ok := doc.bound[q.subject.ARN]; ok && b != id {
-		q.subject.ARN = q.subject.ID
-	}
-	if b, ok := doc.bound[q.subject.RoleARN]; ok && b != id {
-		q.subject.RoleARN = id
-	}
+	doc.mean(&q.subject)
 	return doc.parsed()
 }
 

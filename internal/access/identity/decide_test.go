@@ -161,6 +161,15 @@ func TestResourcePolicies(t *testing.T) {
 			t.Errorf("%s on %s: want %v", test.action, test.resource, test.want)
 		}
 	}
+	// Who was named stays so under another name, and so do denials.
+	must(t, set(queue, statement("Deny", `{"AWS":"`+alice+`"}`, "sqs:*", queue, "")))
+	must(t, d.PutInline(t.Context(), User("alice"), "queues", allow("sqs:*", "*")))
+	must(t, d.Rename(t.Context(), User("alice"), "alicia", "/x/"))
+	if !may(t, d, key.ID, "", "lambda:InvokeFunction", arn) || may(t, d, key.ID, "", "sqs:SendMessage", queue) {
+		t.Error("who is renamed is somebody else")
+	}
+	must(t, d.Rename(t.Context(), User("alicia"), "alice", "/"))
+	must(t, d.DeleteInline(t.Context(), User("alice"), "queues"))
 	// Who gets the name of who was named is not meant.
 	must(t, d.DeleteKey(t.Context(), "alice", key.ID))
 	must(t, d.DeleteInline(t.Context(), User("alice"), "own"))

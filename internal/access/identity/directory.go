@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -172,7 +173,7 @@ func (d *Directory) load() (*state, error) {
 
 var (
 	errAccount = fmt.Errorf("%w: the node is in another account than its identities", gust.ErrInvalid)
-	errName    = errors.New("it is not of what its name says")
+	errRecord  = errors.New("it is not what its name says, or lacks a part")
 )
 
 // read takes one record into st.
@@ -195,8 +196,8 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		if err := decode(value, e); err != nil {
 			return err
 		}
-		if key != e.record() {
-			return errName
+		if key != e.record() || e.Kind != KindUser && e.Kind != KindGroup && e.Kind != KindRole || (e.Kind == KindRole) == e.Trust.IsZero() {
+			return errRecord
 		}
 		if st.entities[e.Ref().key()] != nil {
 			return fmt.Errorf("another %s has the name %q, too", e.Kind, e.Name)
@@ -209,8 +210,8 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		if err := decode(value, p); err != nil {
 			return err
 		}
-		if key != p.record() || p.Version(p.Default) == nil {
-			return errName
+		if key != p.record() || p.Version(p.Default) == nil || slices.ContainsFunc(p.Versions, func(v Version) bool { return v.Document.IsZero() }) {
+			return errRecord
 		}
 		p.ARN = iamARN(d.place.Account, KindPolicy, p.Path, p.Name)
 		st.policies[strings.ToLower(p.Name)] = p
@@ -220,7 +221,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 			return err
 		}
 		if rest != k.ID {
-			return errName
+			return errRecord
 		}
 		d.unseal(k)
 		st.keys[k.ID] = k
@@ -230,7 +231,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 			return err
 		}
 		if rest != p.URL {
-			return errName
+			return errRecord
 		}
 		p.ARN = iamARN(d.place.Account, KindProvider, "/", p.URL)
 		st.providers[p.ARN] = p

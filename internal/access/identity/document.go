@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	gust "github.com/gust-dev/gust"
@@ -37,6 +38,24 @@ func (d *document) parsed() (*policy.Document, error) {
 		}
 	})
 	return d.doc, d.err
+}
+
+// mean makes s whom the document means by its principals: those whom it was
+// written about, by their unique IDs, as with AWS. Who has got the name of one of
+// them since is not meant, and who has been renamed since still is, so that
+// nobody escapes a deny by another name.
+func (d *document) mean(s *policy.Subject) {
+	id, _, _ := strings.Cut(s.ID, ":")
+	for arn, of := range d.bound {
+		switch {
+		case arn == s.ARN && of != id:
+			s.ARN = s.ID
+		case arn == s.RoleARN && of != id:
+			s.RoleARN = id
+		case of == id && s.RoleARN == "": // a user: roles have one name all their lives
+			s.ARN = arn
+		}
+	}
 }
 
 // newDocument reads a document that somebody gave, and refuses one that is over

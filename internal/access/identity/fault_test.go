@@ -211,6 +211,10 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	must(t, err)
 	bob, err := d.Entity(User("bob"))
 	must(t, err)
+	worker, err := d.Entity(Role("worker"))
+	must(t, err)
+	shared, err := d.Policy(account + "policy/shared")
+	must(t, err)
 	must(t, d.Close())
 	records := map[string][]byte{}
 	must(t, s.View(partition, func(v *store.Snapshot) error {
@@ -277,6 +281,10 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	damage(bob.record(), bob.record(), func(r map[string]any) { r["groups"] = []string{"AGPANONE"} })
 	damage(bob.record(), bob.record(), func(r map[string]any) { r["inline"] = map[string]any{"x": map[string]string{"text": "{"}} })
 	damage(bob.record(), "another user", func(r map[string]any) { r["name"] = "ALICE" })
+	damage(worker.record(), worker.record(), func(r map[string]any) { delete(r, "trust") })
+	damage(worker.record(), worker.record(), func(r map[string]any) { r["kind"] = "wizard" })
+	damage(shared.record(), shared.record(), func(r map[string]any) { r["default"] = 7 })
+	damage(shared.record(), shared.record(), func(r map[string]any) { delete(r["versions"].([]any)[0].(map[string]any), "document") })
 	write("strange/x", []byte("{}"))
 	refusesToOpen("a strange record", "strange/x")
 	write("strange/x", nil)

@@ -20,6 +20,7 @@ func FunctionRole(function string) string { return functionPrefix + function }
 func (d *Directory) functionRole(name string) *Entity {
 	f := d.functions()[name]
 	if f == nil {
+		d.roles.Delete(name)
 		return nil
 	}
 	if v, ok := d.roles.Load(name); ok && v.(*functionEntity).of == f {

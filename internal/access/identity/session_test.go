@@ -534,6 +534,10 @@ func TestAFunctionsRoleIsTheNodesToAssume(t *testing.T) {
 	if may(t, d, quiet.KeyID, quiet.Token, "sqs:SendMessage", queue) {
 		t.Error("without a policy it may something")
 	}
+	d.Used(caller(t, d, s.KeyID, s.Token).Credential, "sqs", "eu-west-1", at.now)
+	if e, _ := d.Entity(Role("fn.api")); d.RoleUsed(e) == nil || d.RoleUsed(e).Service != "sqs" {
+		t.Errorf("its role was used %v", d.RoleUsed(e))
+	}
 	// Nobody else gets in, root neither.
 	everything, _ := user(t, d, "alice", allow("*", "*"))
 	for _, c := range []*access.Caller{everything, {Credential: d.root, At: d.now()}, caller(t, d, quiet.KeyID, quiet.Token)} {

@@ -27,8 +27,8 @@ const (
 	usageGrain = int64(time.Second)
 )
 
-// usage is what is known of uses, by key ID and role ID. It is in memory, and a
-// crash loses up to a minute of it.
+// usage is what is known of uses, by key ID, role ID and the name of a function's
+// role. It is in memory, and a crash loses up to a minute of it.
 type usage struct{ marks sync.Map } // string -> *mark
 
 type mark struct {
@@ -54,9 +54,12 @@ func (u *usage) of(id string) *Use {
 // Used notes that somebody has proven to hold a credential. It touches no disk.
 func (d *Directory) Used(c *access.Credential, service, region string, at time.Time) {
 	id := c.KeyID
-	if c.Principal.Kind == access.KindRole {
-		id, _, _ = strings.Cut(c.Principal.ID, ":")
-	} else if !c.Principal.Issued.IsZero() {
+	switch p := c.Principal; {
+	case p.Function != "":
+		id = p.Name
+	case p.Kind == access.KindRole:
+		id, _, _ = strings.Cut(p.ID, ":")
+	case !p.Issued.IsZero():
 		return // of a key's own sessions the key's use tells
 	}
 	v, ok := d.usage.marks.Load(id)
@@ -72,8 +75,14 @@ func (d *Directory) Used(c *access.Credential, service, region string, at time.T
 	m.due.Store(true)
 }
 
-// RoleUsed is when a role was last used, or nil.
-func (d *Directory) RoleUsed(e *Entity) *Use { return d.usage.of(e.ID) }
+// RoleUsed is when a role was last used, or nil. Of a function's role it is known
+// since the node was started.
+func (d *Directory) RoleUsed(e *Entity) *Use {
+	if e.Function != "" {
+		return d.usage.of(e.Name)
+	}
+	return d.usage.of(e.ID)
+}
 
 // keepUsage writes uses every minute until the directory is closed.
 func (d *Directory) keepUsage() {
@@ -101,11 +110,14 @@ func (d *Directory) flushUsage(ctx context.Context) error {
 	records := make(map[string][]byte)
 	for id, v := range d.usage.marks.Range {
 		id, m := id.(string), v.(*mark)
-		if st.keys[id] == nil && st.byID[id] == nil && id != d.root.KeyID {
+		function, ofFunction := strings.CutPrefix(id, functionPrefix)
+		switch {
+		case ofFunction && d.functions()[function] != nil:
+			continue
+		case ofFunction, st.keys[id] == nil && st.byID[id] == nil && id != d.root.KeyID:
 			d.usage.marks.Delete(id)
 			continue
-		}
-		if !m.due.Swap(false) {
+		case !m.due.Swap(false):
 			continue
 		}
 		use := m.last.Load()

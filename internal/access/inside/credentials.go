@@ -57,6 +57,7 @@ func (d *door) give(w http.ResponseWriter, r *http.Request) {
 	}
 	shown := r.Header["Authorization"]
 	if len(shown) != 1 || !d.is(shown[0]) || !d.isAt(r.Host) {
+		d.server.Refused(d.environment)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}

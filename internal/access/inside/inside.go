@@ -34,6 +34,9 @@ type Options struct {
 	// Session makes credentials of a function's role, for one of its
 	// environments, that are good for so long.
 	Session func(function, environment string, ttl time.Duration) (Credentials, error)
+	// Refused is told of who asks for credentials without an environment's token,
+	// through its door.
+	Refused func(environment string)
 	// Shared is how many connections all environments together may have beside
 	// those that are each one's own.
 	Shared int

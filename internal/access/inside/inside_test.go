@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -30,6 +31,8 @@ type bed struct {
 	made int   // sessions
 	err  error // in the place of one
 
+	refused map[string]int // by environment
+
 	held    chan struct{}
 	release chan struct{}
 	gone    chan struct{} // gets those whose client has gone
@@ -38,7 +41,7 @@ type bed struct {
 const path = sandbox.CredentialsPath
 
 func newBed(t *testing.T, shared int) *bed {
-	b := &bed{t: t, now: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), held: make(chan struct{}, 100), release: make(chan struct{}), gone: make(chan struct{}, 100)}
+	b := &bed{t: t, refused: map[string]int{}, now: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), held: make(chan struct{}, 100), release: make(chan struct{}), gone: make(chan struct{}, 100)}
 	b.Server = New(Options{
 		API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/held" {
@@ -60,6 +63,11 @@ func newBed(t *testing.T, shared int) *bed {
 				KeyID: fmt.Sprintf("key %d of %s", b.made, environment), Secret: "secret", Token: "token",
 				RoleARN: "arn:aws:iam::000000000000:role/gust/fn." + function, Expires: b.now.Add(ttl),
 			}, b.err
+		},
+		Refused: func(environment string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.refused[environment]++
 		},
 		Shared: shared,
 		Now: func() time.Time {
@@ -205,6 +213,9 @@ func TestWhoGetsNoCredentials(t *testing.T) {
 		if status, _, _ := answerOf(t, "GET", addr, path, "Authorization", "one", "Host", host); status != http.StatusOK {
 			t.Errorf("asked as %s: %d", host, status)
 		}
+	}
+	if want := map[string]int{"one": 14}; !maps.Equal(b.refused, want) {
+		t.Errorf("told of as refused are %v, want %v", b.refused, want)
 	}
 	if b.made != 1 {
 		t.Errorf("%d sessions were made, want 1", b.made)

@@ -149,8 +149,8 @@ func (d *cborDecoder) list(n *node, v reflect.Value, at *path) error {
 	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 	for i := 0; d.r.More(); i++ {
 		here := &path{up: at, index: i + 1}
-		if i == MaxMembers {
-			return tooMany(at)
+		if err := d.found.room(i, n.elem, at); err != nil {
+			return err
 		}
 		v.Grow(1)
 		v.SetLen(i + 1)
@@ -159,10 +159,6 @@ func (d *cborDecoder) list(n *node, v reflect.Value, at *path) error {
 		}
 	}
 	return nil
-}
-
-func tooMany(at *path) error {
-	return problemf(tooLarge, "%s has over %d members", quoted(at.String()), MaxMembers)
 }
 
 func (d *cborDecoder) mapping(n *node, v reflect.Value, at *path) error {
@@ -178,11 +174,11 @@ func (d *cborDecoder) mapping(n *node, v reflect.Value, at *path) error {
 		}
 		here := &path{up: at, name: string(key)}
 		k := reflect.ValueOf(string(key)).Convert(v.Type().Key())
-		switch {
-		case m.MapIndex(k).IsValid():
+		if m.MapIndex(k).IsValid() {
 			return problemf(malformed, "the key %s is there twice", quoted(here.String()))
-		case m.Len() == MaxMembers:
-			return tooMany(at)
+		}
+		if err := d.found.room(m.Len(), n.elem, at); err != nil {
+			return err
 		}
 		item := reflect.New(n.elem.typ).Elem()
 		if err := d.value(n.elem, item, here); err != nil {

@@ -123,6 +123,7 @@ type findings struct {
 	count int
 	// absent tells that something is missing: what is empty may be that.
 	absent bool
+	memory uintptr // that the members of its lists and maps take
 }
 
 const maxFindings = 10
@@ -132,6 +133,19 @@ func (f *findings) add(text func() string) {
 	if len(f.texts) < maxFindings {
 		f.texts = append(f.texts, text())
 	}
+}
+
+// room tells whether a list or map that has n members may have one more, and
+// the request as well: a struct with nothing in it takes more here than the two
+// bytes that it came in.
+func (f *findings) room(n int, of *node, at *path) error {
+	if n >= MaxMembers {
+		return problemf(tooLarge, "%s has over %d members", quoted(at.String()), MaxMembers)
+	}
+	if f.memory += of.typ.Size(); f.memory > MaxMemory {
+		return problemf(tooLarge, "the members of the request's lists and maps take over %d bytes, up to %s", MaxMemory, quoted(at.String()))
+	}
+	return nil
 }
 
 // missing notes the members that a struct has to have, and does not.

@@ -232,9 +232,9 @@ func TestValidation(t *testing.T) {
 // TestAttacks: what is sent to hurt is refused by its limit, or for what it is.
 func TestAttacks(t *testing.T) {
 	h, _ := handler(t)
-	deep := strings.Repeat(`{"Name":"t","Parts":[`, 40)
+	deep := strings.Repeat(`{"Name":"t","Parts":[`, MaxDepth)
 	for doc, want := range map[string]string{
-		`{"Name":"n","Thing":` + deep:                                    "it is nested deeper than 64",
+		`{"Name":"n","Thing":` + deep:                                    "it is nested deeper than 128",
 		strings.Repeat("[", 1e5):                                         "want '{', not '['",
 		`{"Name":"n","Name":"m"}`:                                        `the member \"Name\" is there twice`,
 		`{"Name":"n","Thing":{"Name":"t","Attrs":{"a":"1","a":"2"}}}`:    `the key \"a\" is there twice`,
@@ -255,7 +255,7 @@ func TestAttacks(t *testing.T) {
 		`{"Name":"` + "\x00" + `"}`:                                      "a control character in a string",
 		`{"Name":"n`:                                                     "the string does not end",
 		`{"Name":tru}`:                                                   "has to be a string",
-		`{"Name":"n","Thing":{"Name":"t","Numbers":[` + strings.Repeat("1,", MaxMembers) + `1]}}`: `the list \"thing.numbers\" has over 20000 members`,
+		`{"Name":"n","Thing":{"Name":"t","Numbers":[` + strings.Repeat("1,", MaxMembers) + `1]}}`: `\"thing.numbers\" has over 20000 members`,
 		`{"Name":"n","Secret":"` + strings.Repeat("x", DefaultMaxBody) + `"}`:                     "over the limit of 1048576",
 	} {
 		w := askJSON(h, "Put", doc)
@@ -278,7 +278,7 @@ func TestAttacks(t *testing.T) {
 		"Thing.Attrs.entry.1.key=a":                    "has not both a key and a value",
 		"Thing.Attrs.entry.1.key=a&Thing.Attrs.entry.1.colour=red":                                                    "is neither key nor value of an entry",
 		"Thing.Attrs.entry.1.key=a&Thing.Attrs.entry.1.value=1&Thing.Attrs.entry.2.key=a&Thing.Attrs.entry.2.value=1": "has a key that is there twice",
-		"Thing." + strings.Repeat("Parts.member.1.", 40) + "Name=t":                                                   "is deeper than 64 parts",
+		"Thing." + strings.Repeat("Parts.member.1.", MaxDepth) + "Name=t":                                             "is deeper than 128 parts",
 		strings.Repeat("&", MaxParameters):                                                                            "over 4000 parameters",
 		"%zz=1":                                                                                                       "the parameter &#34;%zz&#34; is wrong",
 		"Thing.Count=0x10":                                                                                            "not a whole number of 32 bits",

@@ -322,8 +322,8 @@ func (d *jsonDecoder) list(n *node, v reflect.Value, at *path) error {
 			break
 		}
 		i := v.Len()
-		if i >= MaxMembers {
-			return problemf(tooLarge, "the list %s has over %d members", quoted(at.String()), MaxMembers)
+		if err := d.found.room(i, n.elem, at); err != nil {
+			return err
 		}
 		here := &path{up: at, index: i + 1}
 		if d.null() {
@@ -356,8 +356,8 @@ func (d *jsonDecoder) entries(n *node, v reflect.Value, at *path) error {
 			return err
 		}
 		key := string(name)
-		if out.Len() >= MaxMembers {
-			return problemf(tooLarge, "the map %s has over %d entries", quoted(at.String()), MaxMembers)
+		if err := d.found.room(out.Len(), n.elem, at); err != nil {
+			return err
 		}
 		k := reflect.ValueOf(key).Convert(n.key.typ)
 		if out.MapIndex(k).IsValid() {

@@ -307,11 +307,12 @@ var notHere = []struct{ why, cases string }{
 }
 
 // published runs each case of a folder ("input", "output") of each protocol.
-func published(t *testing.T, kind string, run func(*testing.T, Protocol, *maker, *publishedCase)) {
+func published(t *testing.T, kind string, run func(*testing.T, *wiretest.Door, Protocol, *maker, *publishedCase)) {
 	root := os.Getenv("PUBLISHED_CASES")
 	if root == "" {
 		t.Skip("PUBLISHED_CASES names no folder with the cases that AWS publishes in botocore, tests/unit/protocols; make conformance fetches them")
 	}
+	door := wiretest.New(t)
 	for file, protocol := range map[string]Protocol{"json": JSON11, "json_1_0": JSON10, "query": Query, "rest-json": RESTJSON, "rest-xml": RESTXML, "smithy-rpc-v2-cbor": CBOR} {
 		doc, err := os.ReadFile(filepath.Join(root, kind, file+".json"))
 		if err != nil {
@@ -342,7 +343,7 @@ func published(t *testing.T, kind string, run func(*testing.T, Protocol, *maker,
 						t.Skip("an error in one of the forms that clients have to understand")
 					}
 					ran++
-					run(t, protocol, &maker{suite: s, shapes: map[string]Shape{}, open: map[string]bool{}, rest: protocol == RESTJSON || protocol == RESTXML}, c)
+					run(t, door, protocol, &maker{suite: s, shapes: map[string]Shape{}, open: map[string]bool{}, rest: protocol == RESTJSON || protocol == RESTXML}, c)
 				})
 			}
 		}
@@ -374,8 +375,7 @@ func (m *maker) of(ref *caseRef) reflect.Type {
 
 // TestPublishedRequests: what clients send is understood.
 func TestPublishedRequests(t *testing.T) {
-	door := wiretest.New(t)
-	published(t, "input", func(t *testing.T, p Protocol, m *maker, c *publishedCase) {
+	published(t, "input", func(t *testing.T, door *wiretest.Door, p Protocol, m *maker, c *publishedCase) {
 		in := m.of(c.Given.Input)
 		want := reflect.New(in)
 		if c.Given.Input != nil {
@@ -408,8 +408,7 @@ func TestPublishedRequests(t *testing.T) {
 
 // TestPublishedAnswers: what is answered says what clients look for in it.
 func TestPublishedAnswers(t *testing.T) {
-	door := wiretest.New(t)
-	published(t, "output", func(t *testing.T, p Protocol, m *maker, c *publishedCase) {
+	published(t, "output", func(t *testing.T, door *wiretest.Door, p Protocol, m *maker, c *publishedCase) {
 		out := m.of(c.Given.Output)
 		result := reflect.New(out)
 		if c.Given.Output != nil {

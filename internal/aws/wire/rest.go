@@ -115,6 +115,9 @@ func (x *exchange) bind(in reflect.Value, got *seen) error {
 		switch f.location {
 		case inHeader:
 			values := x.r.Header[f.header]
+			if f.header == "Content-Length" && x.r.ContentLength >= 0 { // decoded, of a body that came in chunks
+				values = []string{strconv.FormatInt(x.r.ContentLength, 10)}
+			}
 			if len(values) == 0 {
 				continue
 			}

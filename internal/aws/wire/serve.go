@@ -35,6 +35,8 @@ const (
 	MaxDepth = cbor.MaxDepth
 	// MaxMembers bounds the members of one list or map.
 	MaxMembers = 20000
+	// MaxMemory bounds what the members of all lists and maps take, in bytes.
+	MaxMemory = 32 * gust.MB
 	// MaxParameters bounds the parameters of a query.
 	MaxParameters = 4000
 )
@@ -122,6 +124,9 @@ func prepare(s *Service) (*service, error) {
 			if op.in, err = p.structure(o.Run.in); err == nil {
 				op.out, err = p.structure(o.Run.out)
 			}
+			if err == nil && op.in.events() != nil {
+				err = errors.New("its request is an event stream, of which nobody can verify the messages")
+			}
 			if err == nil && op.Path != "" {
 				err = op.bindTo()
 			}
@@ -188,6 +193,10 @@ func RequestID(ctx context.Context) string { return from(ctx).id }
 // RequestHeader are the headers of the request that an operation runs for. They
 // are not to be changed.
 func RequestHeader(ctx context.Context) http.Header { return from(ctx).r.Header }
+
+// RequestTrailer are the headers that came after the request's body, such as
+// checksums, once the operation has read it to its end.
+func RequestTrailer(ctx context.Context) http.Header { return from(ctx).r.Trailer }
 
 // ResponseHeader takes headers of the answer that its type does not have.
 func ResponseHeader(ctx context.Context) http.Header { return from(ctx).w.Header() }
@@ -371,7 +380,9 @@ func (x *exchange) receive(limit int64) error {
 		buf.Grow(int(min(n, 64*gust.KB)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
-	switch {
+	switch refused := (*access.Error)(nil); {
+	case errors.As(err, &refused): // it is read while it is verified
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemf(slow, "the body of the request did not come within %v", bodyTimeout)
 	case err != nil:

@@ -156,8 +156,8 @@ func (d *xmlDecoder) each(name string, at *path, read func(*xmldoc.Element) erro
 // item reads one more of a list.
 func (d *xmlDecoder) item(n *node, e *xmldoc.Element, list reflect.Value, at *path) error {
 	i := list.Len()
-	if i == MaxMembers {
-		return tooMany(at)
+	if err := d.found.room(i, n.elem, at); err != nil {
+		return err
 	}
 	list.Grow(1)
 	list.SetLen(i + 1)
@@ -169,8 +169,8 @@ func (d *xmlDecoder) entry(n *node, e *xmldoc.Element, m reflect.Value, at *path
 	if m.IsNil() {
 		m.Set(reflect.MakeMap(n.typ))
 	}
-	if m.Len() == MaxMembers {
-		return tooMany(at)
+	if err := d.found.room(m.Len(), n.elem, at); err != nil {
+		return err
 	}
 	key, value := reflect.New(n.key.typ).Elem(), reflect.New(n.elem.typ).Elem()
 	parts := map[string]bool{}

@@ -6,6 +6,7 @@
 //	crash         dies of a signal
 //	sleep DURATION
 //	eat           uses memory until it is ended
+//	api           asks for credentials, and says what came
 //
 // and what it is told later is
 //
@@ -19,7 +20,8 @@
 //	do=large      answers with more than 6 MB
 //	do=fill       fills its /tmp, and says how it ended
 //	do=api        asks the node's API for path=, and says what it answered;
-//	              with=token shows the environment's token, with=TEXT another
+//	              with=token shows the environment's token, with=TEXT another,
+//	              for=DURATION waits before
 //	do=hold       keeps connections to the node's API, and says how many
 package main
 
@@ -84,6 +86,8 @@ func main() {
 		pause(arg)
 	case "eat":
 		eat()
+	case "api":
+		fmt.Println("as it starts", ask(context.Background(), "/_gust/credentials", "token"))
 	}
 	if port := os.Getenv("PORT"); port != "" {
 		serve(port)
@@ -106,6 +110,7 @@ func handle(ctx context.Context, e event) (*answer, error) {
 	}
 	fmt.Println("begun", a.Request, e.Say)
 	if e.Do == "api" {
+		pause(cmp.Or(e.For, "0s"))
 		a.Text = ask(ctx, e.Path, e.With)
 		return a, nil
 	}
