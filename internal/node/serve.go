@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -20,21 +21,18 @@ import (
 	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/inside"
 	"github.com/gust-dev/gust/internal/api"
-	"github.com/gust-dev/gust/internal/aws/lambda"
-	"github.com/gust-dev/gust/internal/aws/wire"
+	"github.com/gust-dev/gust/internal/aws"
 	"github.com/gust-dev/gust/internal/gateway"
 )
 
 // serve opens both doors.
-func (n *Node) serve(users, apis net.Listener) error {
+func (n *Node) serve(users, apis net.Listener) (err error) {
 	place := n.place()
-	aws, err := n.awsHandler(place)
-	if err != nil {
-		return err
-	}
 	n.users = gateway.NewServer(
 		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
-	n.api = n.apiHandler(place, aws)
+	if n.api, err = n.apiHandler(place); err != nil {
+		return err
+	}
 	close(n.serving)
 	n.apis = &http.Server{
 		Handler:           n.api,
@@ -43,12 +41,21 @@ func (n *Node) serve(users, apis net.Listener) error {
 		MaxHeaderBytes:    64 * gust.KB,
 		ErrorLog:          serverLog(n.logger),
 	}
+	apisDoor := newDoor(apis, descriptors()/apisShare)
+	if n.certificate != nil {
+		n.apis.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: n.certificate.get}
+		n.wg.Go(n.followCertificate)
+	}
 	for _, s := range []struct {
 		server *http.Server
 		ln     net.Listener
-	}{{n.users, newDoor(users, descriptors()/usersShare)}, {n.apis, newDoor(apis, descriptors()/apisShare)}} {
+	}{{n.users, newDoor(users, descriptors()/usersShare)}, {n.apis, apisDoor}} {
 		n.wg.Go(func() {
-			if err := s.server.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+			serve := s.server.Serve
+			if s.server.TLSConfig != nil {
+				serve = func(ln net.Listener) error { return s.server.ServeTLS(ln, "", "") }
+			}
+			if err := serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
 				n.fail(fmt.Errorf("serve %s: %w", s.ln.Addr(), err))
 			}
 		})
@@ -122,18 +129,15 @@ func (n *Node) drain() error {
 	return err
 }
 
-// awsHandler is the door of the AWS APIs.
-func (n *Node) awsHandler(place gust.Place) (http.Handler, error) {
-	return wire.New(wire.Options{
-		Services: []*wire.Service{
-			lambda.New(lambda.Options{Catalog: n.catalog, Invoker: n.invoker, Directory: n.identity, Place: place}),
-		},
-		Guard: n.guard, Logger: n.logger,
-	})
-}
-
 // apiHandler is the API port: health for everybody, all else for who may.
-func (n *Node) apiHandler(place gust.Place, aws http.Handler) http.Handler {
+func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
+	apis, err := aws.New(aws.Options{
+		Catalog: n.catalog, Invoker: n.invoker, Directory: n.identity, Guard: n.guard, Place: place,
+		Since: n.key.Created, Now: n.store.Now, Logger: n.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
 	mine := http.NewServeMux()
 	mine.Handle("/v1/", api.New(api.Options{
 		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder, Audit: n.audit, Place: place,
@@ -160,12 +164,16 @@ func (n *Node) apiHandler(place gust.Place, aws http.Handler) http.Handler {
 	for _, path := range []string{"/v1/", "/metrics", "/debug/pprof/"} {
 		mux.Handle(path, guarded)
 	}
-	mux.Handle("/", aws)
-	// Every answer has an id; the APIs put their own in its place.
+	// What is signed for an AWS service is for that, whatever its path, which is
+	// left as it was sent.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Amzn-Requestid", uuid.NewString())
+		if _, pattern := mux.Handler(r); pattern == "" || apis.Serves(r) {
+			apis.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("X-Amzn-Requestid", uuid.NewString()) // the API puts its own in its place
 		mux.ServeHTTP(w, r)
-	})
+	}), nil
 }
 
 // refuse says nothing to who has no credential. Who has proven to hold one is
@@ -195,6 +203,11 @@ func (n *Node) status() api.Status {
 	s.Warnings = append(s.Warnings, n.backendWarnings...)
 	if s.Durability == "interval" {
 		s.Warnings = append(s.Warnings, "writes are acknowledged before they are synced (--durability interval): a crash may lose the last 100 ms")
+	}
+	if n.certificate != nil {
+		if w := n.certificate.warning(); w != "" {
+			s.Warnings = append(s.Warnings, w)
+		}
 	}
 	if free, reserve := n.store.Free(); free < reserve {
 		s.Warnings = append(s.Warnings, "the disk is full: writes are refused")

@@ -582,6 +582,17 @@ func TestAFunctionsRoleIsTheNodesToAssume(t *testing.T) {
 	at.now = at.now.Add(time.Second)
 	must(t, d.Revoke(t.Context(), Role("fn.api")))
 	refused(t, d, "revoked", s.KeyID, s.Token)
+	functions = nil
+	at.now = at.now.Add(time.Hour)
+	must(t, d.Sweep(t.Context()))
+	if len(d.state.Load().revoked) != 1 {
+		t.Error("a revocation is forgotten while what it revoked has not expired")
+	}
+	at.now = at.now.Add(MaxFunctionToken)
+	must(t, d.Sweep(t.Context()))
+	if len(d.state.Load().revoked) != 0 {
+		t.Error("a revocation is kept for ever")
+	}
 	functions = map[string]*gust.Function{"api": {Name: "api", App: "bank"}}
 	refused(t, d, "another app's function of the name", s.KeyID, s.Token)
 	if _, err := d.FunctionSession("gone", "env-1", time.Hour); !errors.Is(err, gust.ErrNotFound) {

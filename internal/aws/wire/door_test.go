@@ -234,7 +234,7 @@ func TestAttacks(t *testing.T) {
 	h, _ := handler(t)
 	deep := strings.Repeat(`{"Name":"t","Parts":[`, MaxDepth)
 	for doc, want := range map[string]string{
-		`{"Name":"n","Thing":` + deep:                                    "it is nested deeper than 128",
+		`{"Name":"n","Thing":` + deep:                                    fmt.Sprint("it is nested deeper than ", MaxDepth),
 		strings.Repeat("[", 1e5):                                         "want '{', not '['",
 		`{"Name":"n","Name":"m"}`:                                        `the member \"Name\" is there twice`,
 		`{"Name":"n","Thing":{"Name":"t","Attrs":{"a":"1","a":"2"}}}`:    `the key \"a\" is there twice`,
@@ -278,7 +278,7 @@ func TestAttacks(t *testing.T) {
 		"Thing.Attrs.entry.1.key=a":                    "has not both a key and a value",
 		"Thing.Attrs.entry.1.key=a&Thing.Attrs.entry.1.colour=red":                                                    "is neither key nor value of an entry",
 		"Thing.Attrs.entry.1.key=a&Thing.Attrs.entry.1.value=1&Thing.Attrs.entry.2.key=a&Thing.Attrs.entry.2.value=1": "has a key that is there twice",
-		"Thing." + strings.Repeat("Parts.member.1.", MaxDepth) + "Name=t":                                             "is deeper than 128 parts",
+		"Thing." + strings.Repeat("Parts.member.1.", MaxDepth) + "Name=t":                                             fmt.Sprintf("is deeper than %d parts", MaxDepth),
 		strings.Repeat("&", MaxParameters):                                                                            "over 4000 parameters",
 		"%zz=1":                                                                                                       "the parameter &#34;%zz&#34; is wrong",
 		"Thing.Count=0x10":                                                                                            "not a whole number of 32 bits",

@@ -42,6 +42,12 @@ func (h *Handler) named(name string) *service {
 	return nil
 }
 
+// Serves tells whether a request is signed for one of the services.
+func (h *Handler) Serves(r *http.Request) bool {
+	name := scope(r)
+	return name != "" && h.named(name) != nil
+}
+
 // atHost finds the service of a host name: "iam.localhost", "sts.us-east-1....".
 func (h *Handler) atHost(host string) *service {
 	label, _, ok := strings.Cut(host, ".")

@@ -119,6 +119,9 @@ type Operation struct {
 	Run Runner
 }
 
+// CarriedOut tells whether it is, and not refused.
+func (o *Operation) CarriedOut() bool { return o.Run.run != nil }
+
 // Service is a table of operations.
 type Service struct {
 	*Model
