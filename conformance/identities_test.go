@@ -89,12 +89,14 @@ functions:
 	}
 	ended := expired(t)
 	env := append(clientEnv(t), "EXPIRED_KEY="+ended.KeyID, "EXPIRED_SECRET="+ended.Secret, "EXPIRED_TOKEN="+ended.Token)
+	inPython := func(t *testing.T, name string) map[string]string {
+		python := need(t, "../.cache/conformance/clients/bin/python")
+		return decode[map[string]string](t, run(t, ".", env, python, "testdata/identities/client.py", name))
+	}
 	for client, converse := range map[string]func(t *testing.T, name string) map[string]string{
-		"go": func(t *testing.T, name string) map[string]string { return converseInGo(t, name, ended) },
-		"boto3": func(t *testing.T, name string) map[string]string {
-			python := need(t, "../.cache/conformance/clients/bin/python")
-			return decode[map[string]string](t, run(t, ".", env, python, "testdata/identities/client.py", name))
-		},
+		"go":     func(t *testing.T, name string) map[string]string { return converseInGo(t, name, ended) },
+		"boto3":  inPython,
+		"awscli": inPython,
 	} {
 		t.Run(client, func(t *testing.T) {
 			said := converse(t, client)
