@@ -3,6 +3,7 @@ package conformance
 import (
 	"cmp"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,6 +98,15 @@ functions:
 		"go":     func(t *testing.T, name string) map[string]string { return converseInGo(t, name, ended) },
 		"boto3":  inPython,
 		"awscli": inPython,
+		"javascript": func(t *testing.T, name string) map[string]string {
+			node, dir := need(t, "node"), cache(t, "identities")
+			if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
+				t.Skipf("the SDK is missing; conformance/install.sh installs it (%v)", err)
+			}
+			program := filepath.Join(dir, "client.js")
+			copyFile(t, "testdata/identities/node/client.js", program)
+			return decode[map[string]string](t, run(t, dir, env, node, program, name))
+		},
 	} {
 		t.Run(client, func(t *testing.T) {
 			said := converse(t, client)
