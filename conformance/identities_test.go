@@ -107,6 +107,11 @@ functions:
 			copyFile(t, "testdata/identities/node/client.js", program)
 			return decode[map[string]string](t, run(t, dir, env, node, program, name))
 		},
+		"rust": func(t *testing.T, name string) map[string]string {
+			cargo, out := need(t, "cargo"), cache(t, "rust-sdk")
+			run(t, "testdata/identities/rust", []string{"CARGO_TARGET_DIR=" + out}, cargo, "build", "--locked", "--quiet")
+			return decode[map[string]string](t, run(t, ".", env, filepath.Join(out, "debug", "identities"), name))
+		},
 	} {
 		t.Run(client, func(t *testing.T) {
 			said := converse(t, client)
