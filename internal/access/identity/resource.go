@@ -73,8 +73,8 @@ func (d *Directory) Sweep(ctx context.Context) error {
 				c.delete("resource/" + arn)
 			}
 		}
-		for name, at := range c.revoked {
-			if functions[name] == nil && c.now.Sub(at) > MaxFunctionToken { // what it revoked has expired
+		for name, r := range c.revoked {
+			if functions[name] == nil && c.now.Sub(r.At) > MaxFunctionToken { // what it revoked has expired
 				delete(c.revoked, name)
 				c.delete("revoked/" + name)
 			}
