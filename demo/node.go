@@ -80,7 +80,7 @@ func startNode(ctx context.Context, binary, sandbox string) (_ *node, err error)
 		return nil, err
 	}
 	n.http = "http://" + address.HTTP
-	n.client, err = api.NewClient(address.API, key)
+	n.client, err = address.Client(key)
 	return n, err
 }
 

@@ -21,8 +21,10 @@ func (c *command) backup() *cobra.Command {
 		Short:   "Copy everything durable out of a running node",
 		Long: `Copy everything durable (what is deployed, and the artifacts) out of a running
 node, as it is at one moment, into one tar FILE, or to standard output (-). Logs
-and the root key are not in it. A FILE that is there already is not replaced;
-one that is there afterwards is whole.`,
+and keys are not in it: root.key, seal.key and tls stay in the data folder. Who
+restores it to go on with what was sealed (users' secret keys) needs a copy of
+seal.key, kept apart. A FILE that is there already is not replaced; one that is
+there afterwards is whole.`,
 		Example: `  gust backup gust-$(date +%F).tar
   gust backup - | ssh elsewhere 'cat > gust.tar'`,
 		Args: one,
@@ -94,7 +96,8 @@ func (c *command) restore() *cobra.Command {
 		Short:   "Make a new data folder from a backup",
 		Long: `Make a new data folder (--data, which has to be given) from a backup FILE, or
 from standard input (-). The folder must not be there yet, or be empty. A node
-started on it has its own new root key.`,
+started on it has its own new root key. Put a copy of the old seal.key there
+before the first start: without it, what was sealed with it is lost.`,
 		Example: `  gust restore gust-2026-01-31.tar --data /srv/gust-restored
   gust up --data /srv/gust-restored`,
 		Args: one,

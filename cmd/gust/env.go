@@ -19,8 +19,10 @@ func (c *command) env() *cobra.Command {
 		Long: `Print lines for a shell that make AWS clients (CLI, SDKs) work with this node:
 AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, and
 AWS_DEFAULT_REGION, which is what the AWS CLI and boto3 read instead; of a
-session AWS_SESSION_TOKEN, too. They hold a key, of the data folder's node the
-root key, or what GUST_KEY says: keep them to yourself.`,
+session AWS_SESSION_TOKEN, too. Where the node shows a certificate that it made
+itself, AWS_CA_BUNDLE and NODE_EXTRA_CA_CERTS (for JavaScript) have them trust
+it. They hold a key, of the data folder's node the root key, or what GUST_KEY
+says: keep them to yourself.`,
 		Example: `  eval "$(gust env)"
   gust env --shell fish | source`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,6 +45,11 @@ root key, or what GUST_KEY says: keep them to yourself.`,
 				if client.Key.Session != "" {
 					vars = append(vars, [2]string{"AWS_SESSION_TOKEN", client.Key.Session})
 				}
+				if bundle, err := c.bundle(); err != nil {
+					return err
+				} else if bundle != "" {
+					vars = append(vars, [2]string{"AWS_CA_BUNDLE", bundle}, [2]string{"NODE_EXTRA_CA_CERTS", bundle})
+				}
 				if asJSON {
 					object := make(map[string]string)
 					for _, v := range vars {
@@ -61,6 +68,16 @@ root key, or what GUST_KEY says: keep them to yourself.`,
 	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions([]string{"sh", "fish"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead")
 	return cmd
+}
+
+// bundle is the file that has the certificate of a node on this machine, if it
+// made one.
+func (c *command) bundle() (string, error) {
+	if !c.here() {
+		return "", nil
+	}
+	address, err := api.ReadAddress(c.config.Data)
+	return address.Bundle, err
 }
 
 // shells say how a variable is set and exported.

@@ -42,6 +42,8 @@ type command struct {
 	config   node.Config
 	// apiGiven says that --api or GUST_API was given.
 	apiGiven bool
+	// fingerprint is that of the certificate of a node elsewhere.
+	fingerprint string
 	// typed are the flags that the command line has, not the environment.
 	typed []string
 }

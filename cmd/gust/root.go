@@ -30,7 +30,8 @@ The subcommands that need a node find it by the data folder (--data), where a
 running node says where it listens and what its root key is. To be somebody
 else, give a key in GUST_KEY: ID.SECRET, of a session ID.SECRET.TOKEN, or aws to
 take the one in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
-To work with a node elsewhere, give --api (or GUST_API) as well.
+To work with a node elsewhere, give --api (or GUST_API) as well, and where it
+shows a certificate that it made itself, --fingerprint (or GUST_FINGERPRINT).
 
 Exit status: 0 done, 1 failed, 2 (gust plan alone) the plan would change
 something, 64 the command line is wrong, 130 interrupted.`
@@ -67,6 +68,7 @@ func newRoot(c *command) *cobra.Command {
 			addSetting(root.PersistentFlags(), s)
 		}
 	}
+	root.PersistentFlags().StringVar(&c.fingerprint, "fingerprint", "", "fingerprint (`SHA256`) of the certificate of a node elsewhere, as its gust up prints it ["+node.Env("fingerprint")+"]")
 	root.AddCommand(
 		c.init(), c.dev(), c.test(),
 		c.up(), c.env(), c.runtime(),
@@ -158,22 +160,25 @@ func (c *command) here() bool { return !c.apiGiven || strings.HasSuffix(c.config
 
 // client finds the node to work with, and its key.
 func (c *command) client() (*api.Client, error) {
-	endpoint := c.config.API
+	var address api.Address
 	if c.here() {
-		address, err := api.ReadAddress(c.config.Data)
+		var err error
+		address, err = api.ReadAddress(c.config.Data)
 		if errors.Is(err, gust.ErrNotFound) {
 			return nil, fmt.Errorf("no node runs on the data folder %s; %s", c.config.Data, c.howToStart())
 		}
 		if err != nil {
 			return nil, fmt.Errorf("finding the node: %w", err)
 		}
-		endpoint = address.API
 	}
 	key, err := api.FindKey(os.Getenv, c.config.Data)
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(endpoint, key)
+	if c.here() {
+		return address.Client(key)
+	}
+	return api.NewClient(c.config.API, key, c.fingerprint)
 }
 
 func (c *command) howToStart() string {

@@ -121,7 +121,12 @@ func (c *command) announce(n *node.Node, took time.Duration) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is ready after %d ms\n\n", c.out.paint(bold, "gust "+version), took.Milliseconds())
 	fmt.Fprintf(&b, "  HTTP     http://%s   users' traffic\n", n.HTTPAddr())
-	fmt.Fprintf(&b, "  API      http://%s   for gust and AWS clients\n", n.APIAddr())
+	if fingerprint := n.Address().Fingerprint; fingerprint == "" {
+		fmt.Fprintf(&b, "  API      http://%s   for gust and AWS clients\n", n.APIAddr())
+	} else {
+		fmt.Fprintf(&b, "  API      https://%s   for gust and AWS clients\n", n.APIAddr())
+		fmt.Fprintf(&b, "  TLS      fingerprint %s\n", fingerprint)
+	}
 	fmt.Fprintf(&b, "  data     %s\n", c.config.Data)
 	fmt.Fprintf(&b, "  key      %s; for AWS clients: eval \"$(gust env%s)\"\n", key, flag)
 	found := "what the system has: gust runtime ls" + flag

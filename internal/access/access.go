@@ -8,11 +8,6 @@
 // sender knows, or is told only to somebody who has proven to hold the key.
 package access
 
-import (
-	"context"
-	"net/http"
-)
-
 // Code says in which way a request was not let in. Adapters map it to their
 // protocol's errors.
 type Code string
@@ -64,27 +59,4 @@ func (e *Error) Public() string {
 	default:
 		return e.Detail
 	}
-}
-
-type callerKey struct{}
-
-// Require lets only authenticated requests through to next, which finds the
-// Caller by CallerFrom and the verified body by Body. For the others it calls
-// deny, with an *Error, with an error that is gust.ErrTooLarge, or with the
-// error that ended the reading of the body.
-func Require(auth *Authenticator, deny func(http.ResponseWriter, *http.Request, error), next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := auth.Authenticate(r)
-		if err != nil {
-			deny(w, r, err)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
-	})
-}
-
-// CallerFrom is who asks, if the request came through Require.
-func CallerFrom(ctx context.Context) (*Caller, bool) {
-	c, ok := ctx.Value(callerKey{}).(*Caller)
-	return c, ok
 }

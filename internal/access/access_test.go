@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -164,6 +163,26 @@ func TestSignature(t *testing.T) {
 	}
 }
 
+// Clients sign for IAM and for STS's global endpoint in us-east-1, wherever they
+// are.
+func TestGlobalServices(t *testing.T) {
+	auth := testAuthenticator(Options{Region: "eu-west-1"})
+	for _, tt := range []struct {
+		service, region string
+		code            Code
+	}{
+		{"iam", "us-east-1", ""}, {"sts", "us-east-1", ""}, {"iam", "eu-west-1", ""},
+		{"lambda", "us-east-1", Scope}, {"iam", "us-west-2", Scope},
+	} {
+		out, s := newRequest(t, nil), newSigner()
+		s.service, s.region = tt.service, tt.region
+		s.sign(out, nil)
+		if _, err := auth.Authenticate(received(t, out)); tt.code == "" && err != nil || tt.code != "" && !hasCode(err, tt.code) {
+			t.Errorf("%s in %s: %v; want the code %q", tt.service, tt.region, err, tt.code)
+		}
+	}
+}
+
 func TestDateHeaderInPlaceOfAmzDate(t *testing.T) {
 	for _, format := range []string{http.TimeFormat, time.RFC850, amzDate} {
 		h := http.Header{"Date": {testTime.Format(format)}}
@@ -287,35 +306,4 @@ func TestBodyIsReadOnceAndBounded(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-}
-
-func TestRequire(t *testing.T) {
-	handler := Require(testAuthenticator(Options{}),
-		func(w http.ResponseWriter, _ *http.Request, err error) {
-			if e := (*Error)(nil); errors.As(err, &e) {
-				http.Error(w, e.Public(), http.StatusUnauthorized)
-			}
-		},
-		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, ok := CallerFrom(r.Context())
-			fmt.Fprint(w, c.Principal.Name, " ", ok)
-		}))
-
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	if w.Code != http.StatusUnauthorized || w.Body.String() != "the request carries no credential\n" {
-		t.Errorf("without a credential: %d %q", w.Code, w.Body)
-	}
-
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("Authorization", "Bearer "+testKey.Token())
-	w = httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
-	if w.Code != http.StatusOK || w.Body.String() != "root true" {
-		t.Errorf("with the root key: %d %q", w.Code, w.Body)
-	}
-
-	if p, ok := CallerFrom(context.Background()); ok {
-		t.Errorf("a request that nobody checked has the caller %+v", p)
-	}
 }

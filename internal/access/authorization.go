@@ -286,27 +286,6 @@ func queryClaim(query string) claim {
 	return found
 }
 
-// ClaimedScope is the service and the region that the request says it is signed
-// for, or false if it does not say. Nothing of it is proven: it tells which
-// protocol an error has to be told in.
-func ClaimedScope(r *http.Request) (service, region string, ok bool) {
-	var credential string
-	if value := r.Header.Get("Authorization"); value != "" {
-		value, ok = strings.CutPrefix(value, algorithm+" ")
-		if _, value, ok = strings.Cut(value, "Credential="); !ok {
-			return "", "", false
-		}
-		credential, _, _ = strings.Cut(value, ",")
-	} else if queryClaim(r.URL.RawQuery) == claimV4 {
-		credential = r.URL.Query().Get("X-Amz-Credential")
-	}
-	var auth authorization
-	if len(credential) > maxAuthorization || auth.parseCredential(strings.TrimSpace(credential)) != nil {
-		return "", "", false
-	}
-	return auth.scope.service, auth.scope.region, true
-}
-
 func lowerHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' }
 
 func credentialChar(c byte) bool { return alphanumeric(c) || c == '-' || c == '_' || c == '.' }

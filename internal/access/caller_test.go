@@ -115,28 +115,6 @@ func TestBearerOfASession(t *testing.T) {
 	}
 }
 
-func TestClaimedScope(t *testing.T) {
-	signed := newRequest(t, nil)
-	newSigner().sign(signed, nil)
-	s := newSigner()
-	s.service = "s3"
-	presigned, err := http.NewRequest("GET", "http://h/b", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.presign(presigned, unsignedPayload, "60")
-	for want, r := range map[string]*http.Request{
-		"lambda us-east-1": signed,
-		"s3 us-east-1":     presigned,
-		" ":                httptest.NewRequest("GET", "/?X-Amz-Credential=a", nil),
-	} {
-		service, region, ok := ClaimedScope(r)
-		if got := service + " " + region; got != want || ok != (want != " ") {
-			t.Errorf("got %q, %v; want %q", got, ok, want)
-		}
-	}
-}
-
 // How long a comparison takes must not tell how much of a secret or a signature
 // is right. That is asserted of the code, since a measured time is never sure.
 func TestSecretsAreComparedInConstantTime(t *testing.T) {

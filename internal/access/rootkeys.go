@@ -8,7 +8,8 @@ import (
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
-// RootKeys are Keys that hold the root key and no other.
+// RootKeys are Keys that hold the root key and no other, for tests of what needs
+// no directory.
 type RootKeys struct{ root *Credential }
 
 // NewRootKeys makes Keys of the root key of a node at place.

@@ -28,7 +28,7 @@ type signingKey [sha256.Size]byte
 // depends on what is proven, so all that can be read comes first, then the
 // signature, and its clock, region and body after.
 func (a *Authenticator) verify(r *http.Request, auth *authorization) (*Caller, error) {
-	payload, err := claimedPayload(r, auth)
+	body, err := claimedPayload(r, auth)
 	if err != nil {
 		return nil, err
 	}
@@ -50,23 +50,21 @@ func (a *Authenticator) verify(r *http.Request, auth *authorization) (*Caller, e
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case payload.form == wholeBody:
+	if body.form == wholeBody {
 		sum, err := readBody(r, a.maxBody, false)
 		if err != nil {
 			return nil, err
 		}
 		*buf = hex.AppendEncode(*buf, sum[:])
-	default:
-		*buf = append(*buf, payload.text...)
+	} else {
+		*buf = append(*buf, body.text...)
 	}
 
 	key, kept := a.cache.find(credential, auth.scope)
 	request := sha256.Sum256(*buf)
-	text := appendScope(append((*buf)[:0], algorithm+"\n"...), auth)
-	text = hex.AppendEncode(text, request[:])
-	*buf = text
-	want := mac(key[:], text)
+	*buf = appendScope(append((*buf)[:0], algorithm+"\n"...), auth)
+	*buf = hex.AppendEncode(*buf, request[:])
+	want := mac(key[:], *buf)
 	if subtle.ConstantTimeCompare(want[:], auth.signature[:]) != 1 {
 		return nil, &Error{Invalid, "the signature does not match the request"}
 	}
@@ -82,17 +80,17 @@ func (a *Authenticator) verify(r *http.Request, auth *authorization) (*Caller, e
 	if !kept {
 		a.cache.keep(credential, auth.scope, key)
 	}
-	switch payload.form {
+	switch body.form {
 	case hashedBody:
 		sum, err := readBody(r, a.maxBody, true)
 		if err != nil {
 			return nil, err
 		}
-		if hex.EncodeToString(sum[:]) != payload.text {
+		if hex.EncodeToString(sum[:]) != body.text {
 			return nil, &Error{BodyMismatch, "the body's SHA-256 is not the one that x-amz-content-sha256 names"}
 		}
 	case chunkedBody:
-		if err := a.openChunks(r, auth, payload, key); err != nil {
+		if err := a.openChunks(r, auth, body, key); err != nil {
 			return nil, err
 		}
 	}
@@ -105,23 +103,21 @@ func (a *Authenticator) verify(r *http.Request, auth *authorization) (*Caller, e
 
 // inScope checks what a right signature is for.
 func (a *Authenticator) inScope(auth *authorization, now time.Time) error {
-	late := MaxSkew
-	if auth.query {
-		late = auth.expires
-	}
 	age := now.Sub(auth.stamp)
-	if auth.query && age > late {
+	if auth.query && age > auth.expires {
 		return &Error{Expired, fmt.Sprintf("the request was presigned at %s for %d seconds and the time here is %s: presign a new one",
 			auth.date, int64(auth.expires.Seconds()), now.UTC().Format(amzDate))}
 	}
-	if age > late || age < -MaxSkew {
+	if !auth.query && age > MaxSkew || age < -MaxSkew {
 		return &Error{Skewed, fmt.Sprintf("the request was signed at %s and the time here is %s: they may differ by %d minutes",
 			auth.date, now.UTC().Format(amzDate), int(MaxSkew.Minutes()))}
 	}
 	if date := auth.date[:len("20060102")]; auth.scope.date != date {
 		return &Error{Scope, fmt.Sprintf("the credential is scoped to the day %.16q and the request was signed on %q", auth.scope.date, date)}
 	}
-	if auth.scope.region != a.region {
+	// IAM has one region for all, and so has STS at its first address.
+	global := auth.scope.region == "us-east-1" && (auth.scope.service == "iam" || auth.scope.service == "sts")
+	if auth.scope.region != a.region && !global {
 		return &Error{Scope, fmt.Sprintf("the credential is scoped to the region %.64q: this node's region is %q", auth.scope.region, a.region)}
 	}
 	return nil

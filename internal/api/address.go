@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
 )
 
 // AddressFile is the name in the data folder of what says where its node
@@ -20,6 +21,26 @@ type Address struct {
 	API  string `json:"api"`  // host:port
 	HTTP string `json:"http"` // host:port
 	PID  int    `json:"pid"`
+	// Fingerprint is that of the certificate that the API shows, by which who
+	// reads this knows it; empty where the API is spoken without TLS.
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Bundle is a file that holds the certificate, for other clients, where the
+	// node made it.
+	Bundle string `json:"ca_bundle,omitempty"`
+}
+
+// Endpoint is the API's URL.
+func (a Address) Endpoint() string {
+	scheme := "http://"
+	if a.Fingerprint != "" {
+		scheme = "https://"
+	}
+	return scheme + Reachable(a.API)
+}
+
+// Client makes a client for the node.
+func (a Address) Client(key *access.Key) (*Client, error) {
+	return NewClient(a.Endpoint(), key, a.Fingerprint)
 }
 
 // WriteAddress puts the address into the data folder dir, whole or not at all.

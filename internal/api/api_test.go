@@ -90,7 +90,7 @@ func newFixture(t testing.TB) *fixture {
 	server := httptest.NewServer(f.handler)
 	t.Cleanup(server.Close)
 	f.as = func(name string) *Client {
-		c, err := NewClient(server.URL, f.keys.key(name))
+		c, err := NewClient(server.URL, f.keys.key(name), "")
 		must(err)
 		t.Cleanup(c.Close)
 		return c
@@ -484,7 +484,7 @@ func TestClientErrors(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		}))
 		t.Cleanup(server.Close)
-		c, err := NewClient(server.URL, key)
+		c, err := NewClient(server.URL, key, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -510,7 +510,7 @@ func TestClientErrors(t *testing.T) {
 
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	c, err := NewClient(gone.URL, key)
+	c, err := NewClient(gone.URL, key, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -531,7 +531,7 @@ func TestNewClient(t *testing.T) {
 		{"http://gust.example.com/v1", ""},
 		{"", ""},
 	} {
-		c, err := NewClient(tt.endpoint, nil)
+		c, err := NewClient(tt.endpoint, nil, "")
 		if got := ""; err == nil {
 			got = c.Endpoint
 			if got != tt.want {

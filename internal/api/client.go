@@ -38,10 +38,16 @@ type Client struct {
 	http *http.Client
 }
 
-// NewClient makes a client for the node at endpoint: a URL, or host:port.
-func NewClient(endpoint string, key *access.Key) (*Client, error) {
+// NewClient makes a client for the node at endpoint: a URL, or host:port. With
+// the fingerprint of its certificate the node is known by that alone; without,
+// https needs a certificate that the system trusts.
+func NewClient(endpoint string, key *access.Key, fingerprint string) (*Client, error) {
 	if !strings.Contains(endpoint, "://") {
-		endpoint = "http://" + Reachable(endpoint)
+		scheme := "http://"
+		if fingerprint != "" {
+			scheme = "https://"
+		}
+		endpoint = scheme + Reachable(endpoint)
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
@@ -52,6 +58,14 @@ func NewClient(endpoint string, key *access.Key) (*Client, error) {
 		t.Proxy = nil
 	}
 	t.DisableCompression = true
+	if fingerprint != "" {
+		if u.Scheme == "http" {
+			return nil, fmt.Errorf("a fingerprint is for https, and %s is without TLS: want https://%s", endpoint, u.Host)
+		}
+		if t.TLSClientConfig, err = trustFingerprint(fingerprint); err != nil {
+			return nil, err
+		}
+	}
 	return &Client{Endpoint: u.Scheme + "://" + u.Host, Key: key, http: &http.Client{Transport: t}}, nil
 }
 
@@ -359,7 +373,7 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader, 
 		if errors.As(err, &dial) && dial.Op == "dial" {
 			return nil, fmt.Errorf("%w at %s: %w", ErrNoNode, c.Endpoint, dial.Err)
 		}
-		return nil, fmt.Errorf("the node at %s broke off: %w", c.Endpoint, unwrapURL(err))
+		return nil, c.explainTLS(unwrapURL(err))
 	}
 	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 		return resp, nil
@@ -403,6 +417,8 @@ func readError(resp *http.Response) error {
 		e.Code, e.Message = "unauthorized", fmt.Sprintf("the node does not accept the key %s", keyID(resp.Request))
 	case resp.StatusCode == http.StatusNotFound:
 		e.Code, e.Message = "not_found", "not found"
+	case bytes.Contains(data, []byte("HTTP request to an HTTPS server")):
+		e.Code, e.Message = "unknown", fmt.Sprintf("the node speaks TLS: ask https://%s, with the fingerprint that `gust up` printed (--fingerprint) unless the system trusts its certificate", resp.Request.URL.Host)
 	default:
 		e.Code, e.Message = "unknown", "the node answered "+resp.Status
 	}

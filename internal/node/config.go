@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -25,6 +26,11 @@ type Config struct {
 	Data string `flag:"data" arg:"DIR" default:"~/.local/share/gust" help:"folder that holds everything the node keeps"`
 	HTTP string `flag:"http" arg:"ADDR" default:"127.0.0.1:8080" help:"address for users' traffic; port 0 takes a free one"`
 	API  string `flag:"api" arg:"ADDR" default:"127.0.0.1:4566" help:"address for the AWS APIs and Gust's own; port 0 takes a free one"`
+
+	TLS     string `flag:"tls" arg:"MODE" default:"auto" choices:"auto|off|self" help:"TLS of the API's address: self (with a certificate that gust makes), off, or auto (off where it is reached from this machine alone, else self)"`
+	TLSCert string `flag:"tls-cert" arg:"FILE" default:"" help:"certificate for the API's address (PEM, with its chain) in the place of one that gust makes; taken up anew when the file changes"`
+	TLSKey  string `flag:"tls-key" arg:"FILE" default:"" help:"key of --tls-cert (PEM)"`
+	TLSName string `flag:"tls-name" arg:"NAMES" default:"" help:"names and IP addresses that the certificate which gust makes is for, with commas between, beside this machine's own"`
 
 	Region  string `flag:"region" arg:"REGION" default:"us-east-1" help:"region in every ARN"`
 	Account string `flag:"account" arg:"ID" default:"000000000000" help:"account in every ARN, 12 digits"`
@@ -82,6 +88,19 @@ func (c *Config) Validate() error {
 	if !regexp.MustCompile(`^\d{12}$`).MatchString(c.Account) {
 		wrong("account", "%q is not an account; want 12 digits", c.Account)
 	}
+	switch {
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		wrong("tls-cert", "it and --tls-key belong together: give both or neither")
+	case c.TLSCert != "" && c.TLS != "auto":
+		wrong("tls", "%s and --tls-cert exclude each other: leave --tls out", c.TLS)
+	case c.TLSName != "" && (c.TLSCert != "" || c.TLS == "off"):
+		wrong("tls-name", "names are for the certificate that gust makes, and none is made: leave it out")
+	}
+	for _, name := range listOf(c.TLSName) {
+		if _, err := netip.ParseAddr(name); err != nil && !dnsName.MatchString(name) {
+			wrong("tls-name", "%q is neither a host's name nor an IP address", name)
+		}
+	}
 	if c.Concurrency < 1 || c.Concurrency > 100_000 {
 		wrong("concurrency", "%d is outside 1 to 100000", c.Concurrency)
 	}
@@ -107,6 +126,19 @@ func (c *Config) Validate() error {
 		wrong("audit-size", "%s is below 16MB", c.AuditSize)
 	}
 	return errors.Join(errs...)
+}
+
+// dnsName is a host's name, which may begin with a wildcard.
+var dnsName = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+// listOf splits a setting that has commas between its parts.
+func listOf(text string) (parts []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
 }
 
 func checkAddress(addr string) error {

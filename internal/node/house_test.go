@@ -220,7 +220,7 @@ func (h *house) tryStart(flags ...string) (*process, string) {
 	if p.key, _, err = access.OpenRootKey(h.data); err != nil {
 		h.t.Fatal(err)
 	}
-	if p.client, err = api.NewClient(p.api, p.key); err != nil {
+	if p.client, err = address.Client(p.key); err != nil {
 		h.t.Fatal(err)
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}

@@ -41,22 +41,23 @@ type Node struct {
 	logger  *slog.Logger
 	started time.Time
 
-	lock     *store.FolderLock
-	key      *access.Key
-	created  bool
-	seal     [32]byte
-	store    *store.Store
-	log      *logfile.Log
-	recorder *observe.Recorder
-	audit    *audit.Log
-	identity *identity.Directory
-	guard    *guard.Guard
-	catalog  *catalog.Catalog
-	code     *artifact.Cache
-	runtimes *runtimes.Roots
-	backend  sandbox.Backend
-	permits  func(gust.Network) error // says why the backend cannot give one
-	invoker  *invoke.Invoker
+	lock        *store.FolderLock
+	key         *access.Key
+	created     bool
+	seal        [32]byte
+	certificate *certificate // nil: the API is spoken without TLS
+	store       *store.Store
+	log         *logfile.Log
+	recorder    *observe.Recorder
+	audit       *audit.Log
+	identity    *identity.Directory
+	guard       *guard.Guard
+	catalog     *catalog.Catalog
+	code        *artifact.Cache
+	runtimes    *runtimes.Roots
+	backend     sandbox.Backend
+	permits     func(gust.Network) error // says why the backend cannot give one
+	invoker     *invoke.Invoker
 
 	backendWarnings     []string
 	users, apis         *http.Server
@@ -124,6 +125,9 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 	if n.seal, _, err = access.OpenSealKey(c.Data); err != nil {
 		return nil, err
 	}
+	if n.certificate, err = openCertificate(c, time.Now, logger); err != nil {
+		return nil, err
+	}
 	// What is kept.
 	if err := n.openState(ctx); err != nil {
 		return nil, err
@@ -158,7 +162,7 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 		return nil, err
 	}
 	n.onClose(n.drain)
-	if err := api.WriteAddress(c.Data, api.Address{API: n.apisAddr, HTTP: n.usersAddr, PID: os.Getpid()}); err != nil {
+	if err := api.WriteAddress(c.Data, n.Address()); err != nil {
 		return nil, err
 	}
 	n.onClose(func() error { return api.RemoveAddress(c.Data) })
@@ -312,6 +316,18 @@ func (n *Node) Fatal() <-chan error { return n.fatal }
 // HTTPAddr and APIAddr are where the node listens.
 func (n *Node) HTTPAddr() string { return n.usersAddr }
 func (n *Node) APIAddr() string  { return n.apisAddr }
+
+// Address is where the node listens, as its data folder says.
+func (n *Node) Address() api.Address {
+	a := api.Address{API: n.apisAddr, HTTP: n.usersAddr, PID: os.Getpid()}
+	if n.certificate != nil {
+		a.Fingerprint = n.certificate.fingerprint()
+		if n.certificate.own {
+			a.Bundle = n.certificate.cert
+		}
+	}
+	return a
+}
 
 // Key is the root key; KeyCreated tells that this start made it.
 func (n *Node) Key() *access.Key { return n.key }

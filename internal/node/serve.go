@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -40,12 +41,21 @@ func (n *Node) serve(users, apis net.Listener) (err error) {
 		MaxHeaderBytes:    64 * gust.KB,
 		ErrorLog:          serverLog(n.logger),
 	}
+	apisDoor := newDoor(apis, descriptors()/apisShare)
+	if n.certificate != nil {
+		n.apis.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: n.certificate.get}
+		n.wg.Go(n.followCertificate)
+	}
 	for _, s := range []struct {
 		server *http.Server
 		ln     net.Listener
-	}{{n.users, newDoor(users, descriptors()/usersShare)}, {n.apis, newDoor(apis, descriptors()/apisShare)}} {
+	}{{n.users, newDoor(users, descriptors()/usersShare)}, {n.apis, apisDoor}} {
 		n.wg.Go(func() {
-			if err := s.server.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+			serve := s.server.Serve
+			if s.server.TLSConfig != nil {
+				serve = func(ln net.Listener) error { return s.server.ServeTLS(ln, "", "") }
+			}
+			if err := serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
 				n.fail(fmt.Errorf("serve %s: %w", s.ln.Addr(), err))
 			}
 		})
@@ -193,6 +203,11 @@ func (n *Node) status() api.Status {
 	s.Warnings = append(s.Warnings, n.backendWarnings...)
 	if s.Durability == "interval" {
 		s.Warnings = append(s.Warnings, "writes are acknowledged before they are synced (--durability interval): a crash may lose the last 100 ms")
+	}
+	if n.certificate != nil {
+		if w := n.certificate.warning(); w != "" {
+			s.Warnings = append(s.Warnings, w)
+		}
 	}
 	if free, reserve := n.store.Free(); free < reserve {
 		s.Warnings = append(s.Warnings, "the disk is full: writes are refused")

@@ -43,7 +43,7 @@ func Start(ctx context.Context, c node.Config, build api.Build, logger *slog.Log
 	if err != nil {
 		return nil, fmt.Errorf("the node did not start: %w", err)
 	}
-	client, err := api.NewClient(n.APIAddr(), n.Key())
+	client, err := n.Address().Client(n.Key())
 	if err != nil {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
@@ -67,7 +67,7 @@ func (n *Node) Close(ctx context.Context) error {
 
 // Environ are the variables that AWS clients need to work with the node.
 func (n *Node) Environ() []string {
-	return []string{
+	variables := []string{
 		"AWS_ENDPOINT_URL=" + n.Client.Endpoint,
 		"AWS_ENDPOINT_URL_LAMBDA=" + n.Client.Endpoint,
 		"AWS_ACCESS_KEY_ID=" + n.Key().ID,
@@ -75,6 +75,10 @@ func (n *Node) Environ() []string {
 		"AWS_REGION=" + n.region,
 		"AWS_DEFAULT_REGION=" + n.region,
 	}
+	if bundle := n.Address().Bundle; bundle != "" {
+		variables = append(variables, "AWS_CA_BUNDLE="+bundle, "NODE_EXTRA_CA_CERTS="+bundle)
+	}
+	return variables
 }
 
 // Door is addr, or a free port's where somebody listens on addr.

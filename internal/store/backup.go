@@ -88,8 +88,8 @@ const (
 // Backup writes one cut through the store and its blobs to w while the store
 // runs: a stream that Restore reads. Everything that was acknowledged before the
 // call is in it, every blob included that its state names; what is deleted or
-// swept meanwhile disappears from the disk after it. Logs and the root key are
-// not in it.
+// swept meanwhile disappears from the disk after it. Logs and the folder's keys
+// are not in it.
 func Backup(ctx context.Context, s *Store, w io.Writer) (err error) {
 	if err := s.begin(ctx); err != nil {
 		return err

@@ -56,7 +56,7 @@ func writeFormat(fsys vfs.FS, dir string) error {
 
 // ours are the names that may stand in a folder that has no FORMAT yet: those
 // that a node, or an Open that did not finish, makes before it.
-var ours = []string{"lock", "reserve", "root.key", "seal.key", "node.json"}
+var ours = []string{"lock", "reserve", "root.key", "seal.key", "tls", "node.json"}
 
 // openFormat checks the folder's format, or makes it in a new folder.
 func openFormat(fsys vfs.FS, dir string) error {

@@ -78,7 +78,7 @@ func sessionRule(p *access.Principal, action string) *policy.Decision {
 	default:
 		return nil
 	}
-	return &policy.Decision{Denied: true, Layer: policy.LayerSession, Policy: "the rules of GetSessionToken", Statement: "no IAM, and of STS AssumeRole and GetCallerIdentity alone"}
+	return &policy.Decision{Denied: true, Layer: policy.LayerSession, Policy: "the rules for sessions of GetSessionToken", Statement: "no lasting credentials"}
 }
 
 // resource finds the policy of the resource that is asked for: its own, of an

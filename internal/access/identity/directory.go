@@ -96,7 +96,7 @@ type state struct {
 	policies  map[string]*ManagedPolicy    // the account's, by lower-case name
 	providers map[string]*IdentityProvider // by ARN
 	resources map[string]Document          // by ARN
-	revoked   map[string]time.Time         // by function
+	revoked   map[string]Revocation        // by function
 }
 
 // Open reads the directory from the store. A record that is damaged is a
@@ -148,7 +148,7 @@ func (d *Directory) load() (*state, error) {
 		account: d.place.Account, log: d.log,
 		entities: make(map[Ref]*Entity), byID: make(map[string]*Entity), keys: make(map[string]*accessKey),
 		policies: make(map[string]*ManagedPolicy), providers: make(map[string]*IdentityProvider),
-		resources: make(map[string]Document), revoked: make(map[string]time.Time),
+		resources: make(map[string]Document), revoked: make(map[string]Revocation),
 	}
 	var err error
 	if st.aws, err = readAWSPolicies(); err != nil {
@@ -242,11 +242,14 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		}
 		st.resources[rest] = p
 	case "revoked":
-		var at time.Time
-		if err := decode(value, &at); err != nil {
+		var r Revocation
+		if err := decode(value, &r); err != nil {
 			return err
 		}
-		st.revoked[rest] = at
+		if r.Count == 0 {
+			return errRecord
+		}
+		st.revoked[rest] = r
 	case "used":
 		u := new(Use)
 		if err := decode(value, u); err != nil {

@@ -243,7 +243,7 @@ func (d *Directory) Detach(ctx context.Context, r Ref, arn string) error {
 	})
 }
 
-// Revoke ends all sessions of a user or a role that have begun by now.
+// Revoke ends all sessions of a user or a role that there are.
 func (d *Directory) Revoke(ctx context.Context, r Ref) error {
 	if r.Kind == KindRole && isFunctionRole(r.Name) {
 		e, err := d.Entity(r)
@@ -251,15 +251,16 @@ func (d *Directory) Revoke(ctx context.Context, r Ref) error {
 			return err
 		}
 		return d.change(ctx, func(c *change) error {
-			c.revoked[e.Function] = c.now
-			return c.write("revoked/"+e.Function, c.now)
+			r := Revocation{c.revoked[e.Function].Count + 1, c.now}
+			c.revoked[e.Function] = r
+			return c.write("revoked/"+e.Function, r)
 		})
 	}
 	return d.edit(ctx, r, func(c *change, e *Entity) error {
 		if e.Kind == KindGroup {
 			return invalid("%s has no sessions: revoke those of its users", r)
 		}
-		e.Revoked = c.now
+		e.Revoked = Revocation{e.Revoked.Count + 1, c.now}
 		return nil
 	})
 }

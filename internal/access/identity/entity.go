@@ -62,8 +62,8 @@ type Entity struct {
 	Attached []string            `json:"attached,omitempty"`
 	// Boundary is the ARN of the managed policy that bounds a user or a role.
 	Boundary string `json:"boundary,omitempty"`
-	// Revoked ends the sessions of a user or a role that began by then.
-	Revoked time.Time `json:"revoked,omitzero"`
+	// Revoked is when the sessions of a user or a role were last ended.
+	Revoked Revocation `json:"revoked,omitzero"`
 
 	// Groups are the IDs of a user's groups.
 	Groups []string `json:"groups,omitempty"`

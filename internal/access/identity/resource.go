@@ -73,6 +73,12 @@ func (d *Directory) Sweep(ctx context.Context) error {
 				c.delete("resource/" + arn)
 			}
 		}
+		for name, r := range c.revoked {
+			if functions[name] == nil && c.now.Sub(r.At) > MaxFunctionToken { // what it revoked has expired
+				delete(c.revoked, name)
+				c.delete("revoked/" + name)
+			}
+		}
 		return nil
 	})
 }

@@ -11,9 +11,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/policy"
 )
+
+// Revocation ends all sessions that were made before. It is counted, since clocks
+// go back.
+type Revocation struct {
+	Count int       `json:"count"`
+	At    time.Time `json:"at"`
+}
 
 // Session is a session's credentials.
 type Session struct {
@@ -39,6 +47,7 @@ type claims struct {
 	Session  string `json:"s,omitempty"`
 	Issued   int64  `json:"i"` // microseconds
 	Expires  int64  `json:"e"`
+	Revoked  int    `json:"r,omitempty"` // how often its owner's sessions were revoked before
 
 	Limited    bool                `json:"l,omitempty"` // there are session policies
 	Policy     string              `json:"y,omitempty"`
@@ -55,8 +64,10 @@ const (
 	tokenVersion = 1
 	// MaxToken bounds a token's text, in characters.
 	MaxToken = 16 << 10
-	// maxOpened bounds the tokens that are kept open: twice as many at most.
-	maxOpened = 8192
+	// maxOpened bounds the tokens that are kept open, in characters of twice as
+	// many: some 12,000 of functions, and a thousand with large policies, which
+	// take twenty times as much when they are parsed.
+	maxOpened = 4 * gust.MB
 )
 
 var tokenEncoding = base64.RawURLEncoding.Strict()
@@ -77,13 +88,13 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 		return nil, &PackedError{packed, MaxPacked}
 	}
 	now := d.now().UTC().Truncate(time.Microsecond)
-	c.Key, c.Of = newID("ASIA"), e.ID
+	c.Key, c.Of, c.Revoked = newID("ASIA"), e.ID, d.state.Load().revocations(e)
 	c.Issued, c.Expires = now.UnixMicro(), now.Add(ttl).UnixMicro()
 	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
-	sealed := d.seal.token.Seal([]byte{tokenVersion}, nil, text, d.seal.bound())
+	sealed := d.seal.token.Seal([]byte{tokenVersion}, nil, text, d.seal.label())
 	token := tokenEncoding.EncodeToString(sealed)
 	if len(token) > MaxToken {
 		return nil, &PackedError{len(token), MaxToken}
@@ -102,9 +113,9 @@ func (d *Directory) sessionARN(role *Entity, session string) string {
 	return "arn:aws:sts::" + d.place.Account + ":assumed-role/" + role.Name + "/" + session
 }
 
-// bound is what a token is sealed together with: a token of another version or
+// label is what a token is sealed together with: a token of another version or
 // another account does not open.
-func (s *seal) bound() []byte { return append([]byte{tokenVersion}, s.place...) }
+func (s *seal) label() []byte { return append([]byte{tokenVersion}, s.place...) }
 
 // session is a token that was opened.
 type session struct {
@@ -126,7 +137,7 @@ func (s *seal) open(token string) (*session, error) {
 	if sealed[0] != tokenVersion {
 		return nil, fmt.Errorf("the session token is of version %d, and this version of Gust knows %d", sealed[0], tokenVersion)
 	}
-	text, err := s.token.Open(nil, nil, sealed[1:], s.bound())
+	text, err := s.token.Open(nil, nil, sealed[1:], s.label())
 	if err != nil {
 		return nil, errors.New("the session token was not made by this node, or was changed")
 	}
@@ -153,8 +164,8 @@ type opened struct {
 }
 
 type generation struct {
-	sessions sync.Map // token -> *session
-	count    atomic.Int64
+	sessions sync.Map     // token -> *session
+	size     atomic.Int64 // of all tokens, in characters
 }
 
 func (o *opened) find(token string) *session {
@@ -178,9 +189,9 @@ func (o *opened) find(token string) *session {
 // opened at the same time.
 func (o *opened) keep(token string, s *session) *session {
 	g := o.newer.Load()
-	if g == nil || g.count.Load() >= maxOpened {
+	if g == nil || g.size.Load() >= maxOpened {
 		o.mu.Lock()
-		if g = o.newer.Load(); g == nil || g.count.Load() >= maxOpened {
+		if g = o.newer.Load(); g == nil || g.size.Load() >= maxOpened {
 			o.last.Store(g)
 			g = new(generation)
 			o.newer.Store(g)
@@ -189,7 +200,7 @@ func (o *opened) keep(token string, s *session) *session {
 	}
 	v, there := g.sessions.LoadOrStore(strings.Clone(token), s) // token is a piece of a request
 	if !there {
-		g.count.Add(1)
+		g.size.Add(int64(len(token)))
 	}
 	return v.(*session)
 }
@@ -254,21 +265,16 @@ func (d *Directory) lookupSession(st *state, keyID, token string) (*access.Crede
 // its unique ID.
 func (d *Directory) owner(st *state, s *session) (*Entity, error) {
 	e := d.rootOnly
-	revoked := time.Time{}
 	switch {
 	case s.Function != "":
 		e = d.functionRole(s.Function)
-		revoked = st.revoked[s.Function]
 	case s.Of != e.ID:
 		e = st.byID[s.Of]
 	}
 	if e == nil || e.ID != s.Of {
 		return nil, refuse("the user, the role or the function of the session is not there any more")
 	}
-	if e.Revoked.After(revoked) {
-		revoked = e.Revoked
-	}
-	if s.Issued <= revoked.UnixMicro() && !revoked.IsZero() {
+	if s.Revoked != st.revocations(e) {
 		return nil, refuse("the session is revoked")
 	}
 	if s.Parent != "" && s.Parent != d.root.KeyID {
@@ -277,6 +283,14 @@ func (d *Directory) owner(st *state, s *session) (*Entity, error) {
 		}
 	}
 	return e, nil
+}
+
+// revocations counts how often sessions of e were revoked.
+func (st *state) revocations(e *Entity) int {
+	if e.Function != "" {
+		return st.revoked[e.Function].Count
+	}
+	return e.Revoked.Count
 }
 
 // still tells whether the session policies are those that b was made with.

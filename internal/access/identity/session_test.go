@@ -340,10 +340,9 @@ func TestSessionsEnd(t *testing.T) {
 	// Revoked: those that began by then, and no others.
 	s = assume()
 	caller(t, d, s.KeyID, s.Token)
-	at.now = at.now.Add(time.Millisecond)
+	at.now = at.now.Add(-time.Minute) // whatever the clock does meanwhile
 	must(t, d.Revoke(t.Context(), Role("worker")))
 	refused(t, d, "revoked", s.KeyID, s.Token)
-	at.now = at.now.Add(time.Millisecond)
 	s = assume()
 	caller(t, d, s.KeyID, s.Token)
 
@@ -579,9 +578,22 @@ func TestAFunctionsRoleIsTheNodesToAssume(t *testing.T) {
 		t.Error("a deploy changes nothing")
 	}
 	refused(t, d, "the function is gone", quiet.KeyID, quiet.Token)
-	at.now = at.now.Add(time.Second)
 	must(t, d.Revoke(t.Context(), Role("fn.api")))
 	refused(t, d, "revoked", s.KeyID, s.Token)
+	s, err = d.FunctionSession("api", "env-1", time.Hour)
+	must(t, err)
+	caller(t, d, s.KeyID, s.Token)
+	functions = nil
+	at.now = at.now.Add(time.Hour)
+	must(t, d.Sweep(t.Context()))
+	if len(d.state.Load().revoked) != 1 {
+		t.Error("a revocation is forgotten while what it revoked has not expired")
+	}
+	at.now = at.now.Add(MaxFunctionToken)
+	must(t, d.Sweep(t.Context()))
+	if len(d.state.Load().revoked) != 0 {
+		t.Error("a revocation is kept for ever")
+	}
 	functions = map[string]*gust.Function{"api": {Name: "api", App: "bank"}}
 	refused(t, d, "another app's function of the name", s.KeyID, s.Token)
 	if _, err := d.FunctionSession("gone", "env-1", time.Hour); !errors.Is(err, gust.ErrNotFound) {

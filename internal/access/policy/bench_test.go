@@ -60,6 +60,27 @@ func BenchmarkDecide(b *testing.B) {
 	b.Run("other service", func(b *testing.B) {
 		benchmarkDecide(b, l, "s3:GetObject", "arn:aws:s3:::b/k", false)
 	})
+	// Each request of somebody else, so that little of what is touched is in the
+	// processor's caches.
+	b.Run("of many principals", func(b *testing.B) {
+		many := make([]*policy.Rights, 200)
+		for i := range many {
+			many[i] = policy.Compile(policy.Layers{Identity: hundred(b, i)})
+		}
+		secure := []string{"true"}
+		req := &policy.Request{Action: "lambda:InvokeFunction", Subject: subjects["alice"], Value: func(string) []string { return secure }}
+		resources := make([]string, len(many))
+		for i := range many {
+			resources[i] = fmt.Sprintf("arn:aws:lambda:us-east-1:111122223333:function:f%d-5-5", i)
+		}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			req.Resource = resources[i%len(many)]
+			if d := many[i%len(many)].Decide(req, nil); !d.Allowed {
+				b.Fatal(d)
+			}
+		}
+	})
 	admin := policy.Layers{Identity: []policy.Attached{{Name: "admin", Document: parse(b, policy.Identity, map[string]any{
 		"Statement": map[string]any{"Effect": "Allow", "Action": "*", "Resource": "*"}})}}}
 	b.Run("admin", func(b *testing.B) {

@@ -35,6 +35,7 @@ func Compile(l Layers) *Rights {
 	if l.Limited {
 		add(LayerSession, l.Session...)
 	}
+	r.index.sort()
 	return r
 }
 

@@ -88,12 +88,22 @@ func CheckGrants(grants []gust.Grant) Problems {
 	}
 	sids := make(map[string]bool)
 	for i, g := range grants {
+		if len(ps) >= maxProblems { // each costs a look through all names
+			break
+		}
 		if g.Effect != gust.Allow && g.Effect != gust.Deny {
 			report(i, "", "want allow or deny, got %s", quote(string(g.Effect)))
 			continue
 		}
+		if n := max(len(g.Actions), len(g.Resources)); n > MaxValues {
+			report(i, "", "a list of %d is above the maximum of %d", n, MaxValues)
+			continue
+		}
 		before := len(ps)
 		for j, a := range g.Actions {
+			if len(ps) >= maxProblems {
+				break
+			}
 			if wrong := checkGrantAction(a); wrong != "" {
 				report(i, fmt.Sprintf(".%s[%d]", g.Effect, j), "%s", wrong)
 			}
@@ -118,10 +128,13 @@ func CheckGrants(grants []gust.Grant) Problems {
 			}
 		}
 	}
-	if size := len(shortDocument(gust.DefaultPlace, grants)); len(ps) == 0 && size > MaxDocument {
-		ps = append(ps, Problem{Text: fmt.Sprintf("the policy makes a document of %d bytes, above the maximum of %d", size, MaxDocument)})
+	if len(ps) > 0 {
+		return ps
 	}
-	return ps
+	if size := len(shortDocument(gust.DefaultPlace, grants)); size > MaxDocument {
+		return Problems{{Text: fmt.Sprintf("the policy makes a document of %d bytes, above the maximum of %d", size, MaxDocument)}}
+	}
+	return nil
 }
 
 var inStatement = regexp.MustCompile(`^Statement\[0\]\.?(Sid|Effect|Action|Resource|Condition)?(.*)$`)

@@ -68,7 +68,9 @@ func TestCheckGrants(t *testing.T) {
 	many := make([]gust.Grant, gust.MaxGrants+1)
 	twice := append(with(gust.Grant{Sid: "A"}), with(gust.Grant{Sid: "A"})...)
 	long := one(gust.Allow, "lambda:InvokeFunction", "*")
-	for range 1000 {
+	wide := one(gust.Allow, "lambda:InvokeFunction", "*")
+	wide[0].Actions = make([]string, 1001)
+	for range 900 {
 		long[0].Resources = append(long[0].Resources, "arn:aws:s3:::"+strings.Repeat("x", 80))
 	}
 	for _, test := range []struct {
@@ -94,6 +96,7 @@ func TestCheckGrants(t *testing.T) {
 		{[]gust.Grant{{Effect: gust.Allow, Actions: []string{"a:B"}}}, `[0].on: the list is empty`},
 		{many, "101 entries are above the maximum of 100"},
 		{long, "above the maximum of 65536"},
+		{wide, "[0]: a list of 1001 is above the maximum of 1000"},
 	} {
 		_, err := policy.FromGrants(gust.DefaultPlace, test.grants)
 		if !errors.Is(err, gust.ErrInvalid) || !strings.Contains(err.Error(), test.want) {

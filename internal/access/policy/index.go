@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"hash/maphash"
 	"math"
 	"slices"
@@ -41,6 +42,7 @@ type entry struct {
 // resources. One with more is in question for every resource.
 const maxPairs = 64
 
+// add puts a document's statements in; sort has to follow the last one.
 func (x *index) add(document int, statements []statement) {
 	if x.actions == nil {
 		*x = index{maphash.MakeSeed(), make(map[string][]entry), make(map[string][]entry), nil}
@@ -52,7 +54,11 @@ func (x *index) add(document int, statements []statement) {
 			entries = entries[:0]
 			for j := range s.resources {
 				r := &s.resources[j]
-				entries = append(entries, entry{at(document, i), x.hash(r.head), uint16(len(r.head)), r.isExact()})
+				e := entry{place: at(document, i), length: uint16(len(r.head)), whole: r.isExact()}
+				if e.length > 0 {
+					e.hash = x.hash(r.head)
+				}
+				entries = append(entries, e)
 			}
 		}
 		if s.notActions {
@@ -70,6 +76,17 @@ func (x *index) add(document int, statements []statement) {
 			default:
 				x.actions[action] = append(x.actions[action], entries...)
 			}
+		}
+	}
+}
+
+// sort puts each list in the order of lengths, and of hashes within a length.
+func (x *index) sort() {
+	order := func(a, b entry) int { return cmp.Or(cmp.Compare(a.length, b.length), cmp.Compare(a.hash, b.hash)) }
+	slices.SortFunc(x.anywhere, order)
+	for _, lists := range []map[string][]entry{x.services, x.actions} {
+		for _, list := range lists {
+			slices.SortFunc(list, order)
 		}
 	}
 }
@@ -96,15 +113,41 @@ type visitor struct {
 	n        int
 }
 
+// list goes from length to length: of those that a resource has, each needs one
+// hash, and one search among the entries of that length.
 func (v *visitor) list(entries []entry, each func(place)) {
-	for i := range entries {
-		e := &entries[i]
-		switch n := int(e.length); {
-		case n > len(v.resource), e.whole && n != len(v.resource):
-		case n == 0 || v.begins(e.length) == e.hash:
-			each(e.place)
+	for len(entries) > 0 && int(entries[0].length) <= len(v.resource) {
+		length := entries[0].length
+		end := search(entries, func(e *entry) bool { return e.length > length })
+		same := entries[:end]
+		entries = entries[end:]
+		hash := uint32(0) // as those have it that begin with nothing
+		if length > 0 {
+			hash = v.begins(length)
+		}
+		for _, e := range same[search(same, func(e *entry) bool { return e.hash >= hash }):] {
+			if e.hash != hash {
+				break
+			}
+			if !e.whole || int(length) == len(v.resource) {
+				each(e.place)
+			}
 		}
 	}
+}
+
+// search is the number of the first entry that is, of those that are sorted so
+// that all after it are too.
+func search(entries []entry, is func(*entry) bool) int {
+	low, high := 0, len(entries)
+	for low < high {
+		if middle := (low + high) / 2; is(&entries[middle]) {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	return low
 }
 
 func (v *visitor) begins(length uint16) uint32 {

@@ -114,6 +114,7 @@ func (p *parser) document(root *node) *Document {
 	}
 	if p.kind != Identity { // those are found by the index of the rights that they are part of
 		d.index.add(0, d.statements)
+		d.index.sort()
 	}
 	return d
 }

@@ -314,7 +314,7 @@ func TestREST(t *testing.T) {
 	h, _ := handler(t)
 	w := serve(h, request("PUT", "/depot/b%40x/a/b%2Fc//d?kind=x&kind=y&since=2026-01-02T03:04:05Z&limit=202&x-id=Fetch", "body",
 		"If-Match", "abc", "X-Meta-Colour", "red"))
-	want := http.Header{"Etag": {"abc"}, "Last-Modified": {"Fri, 02 Jan 2026 03:04:05 GMT"}, "X-Meta-Colour": {"red"}, "Content-Type": {"application/octet-stream"},
+	want := http.Header{"Etag": {"abc"}, "Last-Modified": {"Fri, 02 Jan 2026 03:04:05 GMT"}, "x-meta-colour": {"red"}, "Content-Type": {"application/octet-stream"},
 		"Content-Length": {"53"}, "X-Amzn-Requestid": w.Header()["X-Amzn-Requestid"]}
 	if got := w.Body.String(); w.Code != 202 || got != "b@x|a/b/c//d|[x y]|2026-01-02 03:04:05 +0000 UTC|body" || !reflect.DeepEqual(w.Header(), want) {
 		t.Errorf("%d %s\n%v\n%v", w.Code, got, w.Header(), want)

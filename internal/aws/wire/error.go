@@ -207,7 +207,7 @@ func (p Protocol) unauthenticated(e *access.Error) *Error {
 		return p.inWords(expired, e.Public())
 	case access.Skewed:
 		return p.inWords(skewed, e.Public())
-	case access.Scope, access.BodyMismatch:
+	case access.Scope, access.BodyMismatch, access.BadChunks, access.BadChecksum:
 		return p.inWords(mismatch, e.Public())
 	default:
 		return p.inWords(unknownKey, "The security token included in the request is invalid.")

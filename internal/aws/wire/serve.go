@@ -301,7 +301,11 @@ func (x *exchange) run(call *guard.Call) error {
 			action, resource = needs[0].Action, needs[0].Resource
 		}
 	}
-	end, err := call.Record(ctx, x.op.Level, action, resource)
+	var params []guard.Param
+	if x.op.Level != Data {
+		params = x.op.in.params(value)
+	}
+	end, err := call.Record(ctx, x.op.Level, action, resource, params...)
 	if err != nil {
 		return err
 	}

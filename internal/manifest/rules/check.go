@@ -162,6 +162,9 @@ func (c *checker) function(at, app, name string, f *gust.Function) {
 
 // policy checks what a function may do, and that what it refers to is there.
 func (c *checker) policy(at string, grants []gust.Grant, app *gust.App) {
+	if len(c.found) > maxReported { // nobody reads more, and names that were meant are looked for
+		return
+	}
 	for _, p := range policy.CheckGrants(grants) {
 		c.add(at+p.Path, p.Text)
 	}
