@@ -293,7 +293,10 @@ func (x *exchange) run(call *guard.Call) error {
 	ctx := call.Context(context.WithValue(x.r.Context(), exchangeKey{}, x))
 	action, resource := x.service.Name+":"+x.op.name, "*"
 	if run.needs != nil {
-		needs := run.needs(in)
+		needs, err := run.needs(ctx, in)
+		if err != nil {
+			return err
+		}
 		if err := call.Allow(ctx, needs...); err != nil {
 			return err
 		}
