@@ -312,7 +312,14 @@ func (x *exchange) run(call *guard.Call) error {
 	if err != nil {
 		return err
 	}
+	ended := false
+	defer func() {
+		if !ended { // it panics: the audit log must not say that it runs
+			_ = end(errUnfinished)
+		}
+	}()
 	out, err := run.run(ctx, in)
+	ended = true
 	if denied := (*guard.DeniedError)(nil); err != nil && !errors.As(err, &denied) {
 		err = x.describe(err) // before it is recorded, by its code
 	}
