@@ -263,6 +263,9 @@ func (h *Handler) serve(x *exchange) error {
 		}
 		return err
 	}
+	if call != nil && call.Caller.Service != "" && call.Caller.Service != x.service.Name { // what was told before was not proven
+		return problemf(unknown, "the request is signed for the service %s, and asks for %s", quoted(call.Caller.Service), quoted(x.service.Name))
+	}
 	if call == nil {
 		if !x.op.Open {
 			return &access.Error{Code: access.Missing, Detail: "no credential"}
