@@ -32,10 +32,10 @@ import (
 	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
-// TestJSON10 keeps and returns values of every type, in one another.
-func TestJSON10(t *testing.T) {
+// table is DynamoDB as far as the tests go: it keeps items by their id.
+func table(t *testing.T) aws.Config {
 	items := map[string]map[string]dynamodb.AttributeValue{}
-	client := awsdynamodb.NewFromConfig(serve(t, dynamodb.Model(),
+	return serve(t, dynamodb.Model(),
 		op("PutItem", func(_ context.Context, in *dynamodb.PutItemInput) (*dynamodb.PutItemOutput, error) {
 			if old := items[*in.Item["id"].S]; old != nil && in.ConditionExpression != nil {
 				return nil, &wire.Error{Name: "ConditionalCheckFailedException", Message: "The conditional request failed", Detail: &dynamodb.ConditionalCheckFailedException{Item: old}}
@@ -45,7 +45,12 @@ func TestJSON10(t *testing.T) {
 		}),
 		op("GetItem", func(_ context.Context, in *dynamodb.GetItemInput) (*dynamodb.GetItemOutput, error) {
 			return &dynamodb.GetItemOutput{Item: items[*in.Key["id"].S]}, nil
-		})))
+		}))
+}
+
+// TestJSON10 keeps and returns values of every type, in one another.
+func TestJSON10(t *testing.T) {
+	client := awsdynamodb.NewFromConfig(table(t))
 	deep := ddbtypes.AttributeValue(&ddbtypes.AttributeValueMemberS{Value: "deep"})
 	for range 31 { // as deep as DynamoDB has it
 		deep = &ddbtypes.AttributeValueMemberM{Value: map[string]ddbtypes.AttributeValue{"in": deep}}
@@ -214,10 +219,12 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-func TestEventStream(t *testing.T) {
-	arrived := time.Date(2026, 3, 1, 1, 2, 3, 456e6, time.UTC)
-	left := make(chan struct{})
-	client := awskinesis.NewFromConfig(serve(t, kinesis.Model(),
+var arrived = time.Date(2026, 3, 1, 1, 2, 3, 456e6, time.UTC)
+
+// shards is Kinesis as far as the tests go: it closes left when who reads the
+// shard "endless" has gone.
+func shards(t *testing.T, left chan struct{}) aws.Config {
+	return serve(t, kinesis.Model(),
 		op("SubscribeToShard", func(ctx context.Context, in *kinesis.SubscribeToShardInput) (*kinesis.SubscribeToShardOutput, error) {
 			if in.ShardId == "none" {
 				return nil, &wire.Error{Name: "ResourceNotFoundException", Message: "no shard"}
@@ -241,7 +248,12 @@ func TestEventStream(t *testing.T) {
 					yield(nil, errors.New("the disk is on fire"))
 				}
 			}}, nil
-		})))
+		}))
+}
+
+func TestEventStream(t *testing.T) {
+	left := make(chan struct{})
+	client := awskinesis.NewFromConfig(shards(t, left))
 	subscribe := func(shard string) (*awskinesis.SubscribeToShardEventStream, error) {
 		out, err := client.SubscribeToShard(t.Context(), &awskinesis.SubscribeToShardInput{ConsumerARN: aws.String("arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1"), ShardId: &shard,
 			StartingPosition: &kinesistypes.StartingPosition{Type: kinesistypes.ShardIteratorTypeLatest}})

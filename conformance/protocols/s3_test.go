@@ -3,6 +3,7 @@ package protocols
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (s *shelf) put(ctx context.Context, in *of.PutObjectRequest) (*of.PutObject
 	if in.ContentLength == nil || *in.ContentLength != int64(len(body)) {
 		return nil, fmt.Errorf("the length is %v, and %d bytes came", in.ContentLength, len(body))
 	}
-	etag := fmt.Sprintf("%q", "tag of "+in.Key)
+	etag := fmt.Sprintf("%q", fmt.Sprintf("%x", md5.Sum(body)))
 	size := int64(len(body))
 	checksum := in.ChecksumCRC32
 	if after := wire.RequestTrailer(ctx).Get("X-Amz-Checksum-Crc32"); after != "" {
@@ -112,9 +113,13 @@ func (s *shelf) remove(_ context.Context, in *of.DeleteObjectsRequest) (*of.Dele
 	return out, nil
 }
 
-func (s *shelf) service(t *testing.T) *s3.Client {
+func (s *shelf) client(t *testing.T) *s3.Client {
+	return s3.NewFromConfig(s.service(t), func(o *s3.Options) { o.UsePathStyle = true })
+}
+
+func (s *shelf) service(t *testing.T) aws.Config {
 	s.objects, s.bodies = map[string]*of.GetObjectOutput{}, map[string][]byte{}
-	return s3.NewFromConfig(serve(t, of.Model(), op("PutObject", s.put), op("GetObject", s.get), op("HeadObject", s.head), op("ListObjectsV2", s.list), op("DeleteObjects", s.remove),
+	return serve(t, of.Model(), op("PutObject", s.put), op("GetObject", s.get), op("HeadObject", s.head), op("ListObjectsV2", s.list), op("DeleteObjects", s.remove),
 		op("PutBucketAcl", func(_ context.Context, in *of.PutBucketAclRequest) (*struct{}, error) {
 			s.acl = in.AccessControlPolicy
 			return &struct{}{}, nil
@@ -122,7 +127,7 @@ func (s *shelf) service(t *testing.T) *s3.Client {
 		op("GetBucketAcl", func(_ context.Context, _ *of.GetBucketAclRequest) (*of.GetBucketAclOutput, error) {
 			return &of.GetBucketAclOutput{Owner: s.acl.Owner, Grants: s.acl.Grants}, nil
 		}),
-		op("SelectObjectContent", selectContent)), func(o *s3.Options) { o.UsePathStyle = true })
+		op("SelectObjectContent", selectContent))
 }
 
 func selectContent(_ context.Context, in *of.SelectObjectContentRequest) (*of.SelectObjectContentOutput, error) {
@@ -140,7 +145,7 @@ func selectContent(_ context.Context, in *of.SelectObjectContentRequest) (*of.Se
 
 func TestRESTXML(t *testing.T) {
 	var s shelf
-	client := s.service(t)
+	client := s.client(t)
 	keys := []string{"plain", "a/b c+d/\u00fc&<>\"'=?#%41", "d//double", "trailing/", "line\r\nbreak", "..", "%2e%2e/x"}
 	for _, key := range keys {
 		t.Run(key, func(t *testing.T) {
@@ -234,7 +239,7 @@ func TestRESTXML(t *testing.T) {
 
 func TestRESTXMLErrors(t *testing.T) {
 	var s shelf
-	client := s.service(t)
+	client := s.client(t)
 	get := &s3.GetObjectInput{Bucket: aws.String("shelf"), Key: aws.String("nobody")}
 	var missing *types.NoSuchKey
 	var response *awshttp.ResponseError
@@ -278,7 +283,7 @@ func TestRESTXMLErrors(t *testing.T) {
 // name.
 func TestBucketInHost(t *testing.T) {
 	var s shelf
-	client := s.service(t)
+	client := s.client(t)
 	to := strings.TrimPrefix(*client.Options().BaseEndpoint, "https://127.0.0.1")
 	for _, endpoint := range []string{"https://localhost", "https://s3.localhost", "https://s3.eu-west-1.gust.example"} {
 		client := s3.New(client.Options(), func(o *s3.Options) {

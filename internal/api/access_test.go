@@ -426,6 +426,19 @@ func TestFollowingEndsWithTheRight(t *testing.T) {
 	}
 }
 
+func TestARequestThatPanicsIsRecordedAsFailed(t *testing.T) {
+	f := newFixture(t)
+	f.warm = func(string) (*invoke.WarmUp, error) { panic("a defect") }
+	func() {
+		defer func() { _ = recover() }()
+		f.do("POST", "/v1/functions/api/warm", "")
+	}()
+	page, err := f.client.Audit(t.Context(), AuditQuery{})
+	if err != nil || len(page.Records) != 1 || page.Records[0].Result != audit.Failed || page.Records[0].Code != "internal" {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
+
 func TestWhoAmI(t *testing.T) {
 	f := newFixture(t)
 	f.keys.may("ann")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -200,14 +199,10 @@ func (d *delta) reach(snap *Snapshot) Reach {
 // widens reports whether grants may allow what others did not: there is one more
 // that allows, or one less that denies.
 func widens(had, has []gust.Grant) bool {
-	among := func(list []gust.Grant) func(gust.Grant) bool {
-		return func(g gust.Grant) bool {
-			return slices.ContainsFunc(list, func(h gust.Grant) bool { return reflect.DeepEqual(g, h) })
-		}
-	}
-	same, still := among(had), among(has)
-	return slices.ContainsFunc(has, func(g gust.Grant) bool { return g.Effect != gust.Deny && !same(g) }) ||
-		slices.ContainsFunc(had, func(g gust.Grant) bool { return g.Effect == gust.Deny && !still(g) })
+	new := func(g gust.Grant) bool { return !slices.ContainsFunc(had, g.Equal) }
+	gone := func(g gust.Grant) bool { return !slices.ContainsFunc(has, g.Equal) }
+	return slices.ContainsFunc(has, func(g gust.Grant) bool { return g.Effect != gust.Deny && new(g) }) ||
+		slices.ContainsFunc(had, func(g gust.Grant) bool { return g.Effect == gust.Deny && gone(g) })
 }
 
 // checkNetworks holds what is written against what the node can give. What was

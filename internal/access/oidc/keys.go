@@ -49,7 +49,7 @@ func (v *Verifier) keys(ctx context.Context, p Provider, kid, algorithm string) 
 	defer is.mu.Unlock()
 	now := v.now()
 	found := choose(is.keys, kid, algorithm)
-	if (len(found) == 0 || now.Sub(is.fetched) >= fresh) && now.Sub(is.asked) >= again {
+	if (len(found) == 0 || !within(now, is.fetched, fresh)) && !within(now, is.asked, again) {
 		// Who waits for the lock needs the answer too, though the first asker
 		// may leave.
 		keys, err := v.fetchKeys(context.WithoutCancel(ctx), p)
@@ -60,13 +60,20 @@ func (v *Verifier) keys(ctx context.Context, p Provider, kid, algorithm string) 
 		}
 	}
 	switch {
-	case len(found) > 0 && now.Sub(is.fetched) < stale:
+	case len(found) > 0 && within(now, is.fetched, stale):
 		return found, nil
 	case is.err != nil:
 		return nil, &Error{Kind: Unreachable, Err: is.err,
 			Reason: "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements"}
 	}
 	return nil, invalid("The token's key %.100q (%s) is not one of its issuer's", kid, algorithm)
+}
+
+// within tells whether it is less than d since at. A clock that went back tells
+// nothing.
+func within(now, at time.Time, d time.Duration) bool {
+	since := now.Sub(at)
+	return since >= 0 && since < d
 }
 
 // issuer is the entry of a provider. Another thumbprint is another entry: what

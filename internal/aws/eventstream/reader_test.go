@@ -168,3 +168,33 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkMessage(b *testing.B) {
+	headers := []Header{{":message-type", "event"}, {":event-type", "PayloadChunk"}, {":content-type", "application/octet-stream"}}
+	payload := make([]byte, 256)
+	message, err := Append(nil, headers, payload)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(message)))
+		for buf := []byte(nil); b.Loop(); {
+			if buf, err = Append(buf[:0], headers, payload); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(message)))
+		in := bytes.NewReader(message)
+		r := NewReader(in, 0)
+		for b.Loop() {
+			in.Reset(message)
+			if _, err := r.Next(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

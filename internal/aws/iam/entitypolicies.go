@@ -117,18 +117,18 @@ func (s *server) attached(e *identity.Entity, prefix string) []AttachedPolicy {
 			list = append(list, AttachedPolicy{PolicyName: &p.Name, PolicyArn: &p.ARN})
 		}
 	}
-	slices.SortFunc(list, func(a, b AttachedPolicy) int {
-		return strings.Compare(*a.PolicyName+" "+*a.PolicyArn, *b.PolicyName+" "+*b.PolicyArn)
-	})
+	slices.SortFunc(list, func(a, b AttachedPolicy) int { return strings.Compare(a.key(), b.key()) })
 	return list
 }
+
+func (p AttachedPolicy) key() string { return attachedKey(*p.PolicyName, *p.PolicyArn) }
 
 func (s *server) attachedPage(r identity.Ref, prefix, marker *string, limit *int32) ([]AttachedPolicy, *bool, *string, error) {
 	e, err := s.Directory.Entity(r)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return page(s.attached(e, or(prefix, "")), func(p AttachedPolicy) string { return *p.PolicyName + " " + *p.PolicyArn }, marker, limit)
+	return page(s.attached(e, or(prefix, "")), AttachedPolicy.key, marker, limit)
 }
 
 func (s *server) inlinePage(r identity.Ref, marker *string, limit *int32) ([]string, *bool, *string, error) {

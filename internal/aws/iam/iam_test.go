@@ -14,6 +14,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/audit"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/aws/awstest"
 	"github.com/gust-dev/gust/internal/aws/iam"
 )
@@ -382,6 +383,38 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestPagesOfLongNames: a marker is one that the API takes back, whatever the
+// longest names and paths are.
+func TestPagesOfLongNames(t *testing.T) {
+	d := awstest.Open(t)
+	d.User("alice", "")
+	path, long := "/"+strings.Repeat(strings.Repeat("p", 50)+"/", 10), strings.Repeat("n", 127)
+	for _, call := range [][]string{{"CreatePolicy", "PolicyName", long + "1"}, {"CreatePolicy", "PolicyName", long + "2"}, {"CreatePolicy", "PolicyName", "ReadOnlyAccess"}} {
+		a := d.Call(d.Root, "iam", call[0], append(call[1:], "Path", path, "PolicyDocument", listen)...)
+		if a = d.Call(d.Root, "iam", "AttachUserPolicy", "UserName", "alice", "PolicyArn", a.Text("Arn")); !a.Is("") {
+			t.Fatal(a.Body)
+		}
+	}
+	d.Call(d.Root, "iam", "AttachUserPolicy", "UserName", "alice", "PolicyArn", "arn:aws:iam::aws:policy/ReadOnlyAccess")
+	for _, list := range [][]string{{"ListAttachedUserPolicies", "UserName", "alice"}, {"ListPolicies", "OnlyAttached", "true"}} {
+		var names, marker []string
+		for range 10 {
+			a := d.Call(d.Root, "iam", list[0], slices.Concat(list[1:], []string{"MaxItems", "1"}, marker)...)
+			names = append(names, a.All("PolicyName")...)
+			if !a.Is("") || a.Text("Marker") == "" {
+				if !a.Is("") {
+					t.Error(a.Body)
+				}
+				break
+			}
+			marker = []string{"Marker", a.Text("Marker")}
+		}
+		if fmt.Sprint(names) != fmt.Sprint([]string{"ReadOnlyAccess", "ReadOnlyAccess", long + "1", long + "2"}) {
+			t.Errorf("%s: %v", list[0], names)
+		}
+	}
+}
+
 // TestHugePolicies: what is over a limit is refused by its name, and fast.
 func TestHugePolicies(t *testing.T) {
 	d := awstest.Open(t)
@@ -498,6 +531,9 @@ func TestEveryOperationAsksForItself(t *testing.T) {
 			continue
 		}
 		carried++
+		if wrong := policy.CheckGrants([]gust.Grant{{Effect: gust.Allow, Actions: []string{"iam:" + op.Name}, Resources: []string{"*"}}}); len(wrong) > 0 {
+			t.Errorf("the linter of policies does not know the action: %v", wrong)
+		}
 		var params []string
 		if strings.HasSuffix(op.Name, "AccessKeys") || op.Name == "CreateAccessKey" || strings.HasPrefix(op.Name, "GetLogin") {
 			params = []string{"UserName", "alice"}

@@ -137,8 +137,16 @@ func (s *server) listPolicies(_ context.Context, in *ListPoliciesRequest) (*List
 	})}, err
 }
 
-// policyKey is what Directory.Policies sorts by.
-func policyKey(p *identity.ManagedPolicy) string { return p.Name + "\x00" + p.ARN }
+// policyKey is the order of Directory.Policies, in fewer characters than a marker
+// may have: two of a name are one of the account's and one of AWS's.
+func policyKey(p *identity.ManagedPolicy) string { return attachedKey(p.Name, p.ARN) }
+
+func attachedKey(name, arn string) string {
+	if strings.HasPrefix(arn, "arn:aws:iam::aws:") {
+		return name + "\x00aws"
+	}
+	return name + "\x00"
+}
 
 func (s *server) createPolicyVersion(ctx context.Context, in *CreatePolicyVersionRequest) (*CreatePolicyVersionResponse, error) {
 	v, err := s.Directory.CreateVersion(ctx, in.PolicyArn, in.PolicyDocument, or(in.SetAsDefault, false))

@@ -271,6 +271,11 @@ func TestAttacks(t *testing.T) {
 		"Thing.Tags.member.0.Key=k":                    "has an index that is not 1, 2, 3",
 		"Thing.Tags.member.-1.Key=k":                   "has an index that is not 1, 2, 3",
 		"Thing.Tags.1.Key=k":                           "is not one of Thing.Tags.member.N",
+		"Thing.Tags.member=x":                          "has an index that is not 1, 2, 3",
+		"Thing.Attrs.entry=x":                          "has an index that is not 1, 2, 3",
+		"Thing.Attrs.entry.1=x":                        "is neither key nor value of an entry",
+		"Thing.Attrs=x":                                "is a map",
+		"Thing.Tags.member.1=x":                        "has members",
 		"Thing.Tags=x":                                 "is a list",
 		"Thing=x":                                      "has members",
 		"Name.x=1":                                     "has no members",
@@ -309,7 +314,7 @@ func TestREST(t *testing.T) {
 	h, _ := handler(t)
 	w := serve(h, request("PUT", "/depot/b%40x/a/b%2Fc//d?kind=x&kind=y&since=2026-01-02T03:04:05Z&limit=202&x-id=Fetch", "body",
 		"If-Match", "abc", "X-Meta-Colour", "red"))
-	want := http.Header{"Etag": {"abc"}, "Last-Modified": {"Fri, 02 Jan 2026 03:04:05 GMT"}, "X-Meta-Colour": {"red"}, "Content-Type": {"application/octet-stream"},
+	want := http.Header{"Etag": {"abc"}, "Last-Modified": {"Fri, 02 Jan 2026 03:04:05 GMT"}, "x-meta-colour": {"red"}, "Content-Type": {"application/octet-stream"},
 		"Content-Length": {"53"}, "X-Amzn-Requestid": w.Header()["X-Amzn-Requestid"]}
 	if got := w.Body.String(); w.Code != 202 || got != "b@x|a/b/c//d|[x y]|2026-01-02 03:04:05 +0000 UTC|body" || !reflect.DeepEqual(w.Header(), want) {
 		t.Errorf("%d %s\n%v\n%v", w.Code, got, w.Header(), want)

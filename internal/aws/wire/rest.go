@@ -372,7 +372,7 @@ func (x *exchange) answerHeaders(s *structure, v reflect.Value) {
 			}
 		case inHeaders:
 			for _, k := range given.MapKeys() {
-				h.Set(f.name+k.String(), given.MapIndex(k).String())
+				h[f.name+k.String()] = []string{given.MapIndex(k).String()} // SDKs give the rest of the name as it came
 			}
 		}
 	}

@@ -26,11 +26,11 @@ func (restXML) decode(x *exchange, in reflect.Value, found *findings) error {
 
 func (c restXML) encode(x *exchange, out reflect.Value) error {
 	return x.answerREST(c, out, func(p *field, s *structure, v reflect.Value) []byte {
-		declared := declare(s.prefix, s.space)
+		declared := s.declared(x.service.Namespace)
 		if p != nil && p.space != "" {
 			declared = declare(p.prefix, p.space)
 		}
-		return documentXML(or(s.root(p), x.op.name+"Response"), or(declared, declare("", x.service.Namespace)), s, v)
+		return documentXML(or(s.root(p), x.op.name+"Response"), declared, s, v)
 	})
 }
 
@@ -41,6 +41,15 @@ func (s *structure) root(p *field) string {
 		return p.root
 	}
 	return or(s.name, s.shape)
+}
+
+// declared declares the namespace of a document: the type's, if it has one without
+// a prefix, or usual. One with a prefix is for attributes.
+func (s *structure) declared(usual string) string {
+	if s.prefix == "" {
+		usual = or(s.space, usual)
+	}
+	return declare("", usual)
 }
 
 const declaration = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
@@ -56,7 +65,7 @@ func documentXML(root, declared string, s *structure, v reflect.Value) []byte {
 func (restXML) media() string { return mediaXML }
 
 func (restXML) document(s *structure, v reflect.Value) []byte {
-	return documentXML(or(s.root(nil), "Event"), declare(s.prefix, s.space), s, v)
+	return documentXML(or(s.root(nil), "Event"), s.declared(""), s, v)
 }
 
 func (restXML) fault(of *service, e *Error) []byte {

@@ -301,11 +301,22 @@ func (x *exchange) run(call *guard.Call) error {
 			action, resource = needs[0].Action, needs[0].Resource
 		}
 	}
-	end, err := call.Record(ctx, x.op.Level, action, resource)
+	var params []guard.Param
+	if x.op.Level != Data {
+		params = x.op.in.params(value)
+	}
+	end, err := call.Record(ctx, x.op.Level, action, resource, params...)
 	if err != nil {
 		return err
 	}
+	ended := false
+	defer func() {
+		if !ended { // it panics: the audit log must not say that it runs
+			_ = end(errUnfinished)
+		}
+	}()
 	out, err := run.run(ctx, in)
+	ended = true
 	if denied := (*guard.DeniedError)(nil); err != nil && !errors.As(err, &denied) {
 		err = x.describe(err) // before it is recorded, by its code
 	}

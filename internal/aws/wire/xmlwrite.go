@@ -79,12 +79,16 @@ func (w *xmlWriter) value(n *node, name string, v reflect.Value) {
 	w.close(name)
 }
 
-// attributes are the members of a struct that are attributes in its XML.
+// attributes are the members of a struct that are attributes in its XML, after
+// the declaration of the prefix that they have.
 func (s *structure) attributes(v reflect.Value) string {
-	if !s.hasAttributes {
+	if !s.hasAttributes && s.prefix == "" {
 		return ""
 	}
 	w := &xmlWriter{}
+	if s.prefix != "" {
+		w.buf = append(w.buf, declare(s.prefix, s.space)...)
+	}
 	for _, f := range s.fields {
 		given, ok := f.given(v)
 		if !f.attr || !ok {
