@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -50,20 +51,28 @@ type debugged interface {
 // prepare changes a spec for the debugger, and returns on which port it will
 // be.
 func (d *Debug) prepare(spec *sandbox.Spec) (port int, err error) {
-	// What is free on the host is free in a namespace where nothing runs, too.
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if port, err = quietPort(); err != nil {
 		return 0, fmt.Errorf("finding a port for the debugger: %w", err)
-	}
-	port = ln.Addr().(*net.TCPAddr).Port
-	if err := ln.Close(); err != nil {
-		return 0, err
 	}
 	spec.Boot = nil
 	if d.Command != nil {
 		spec.Command, spec.Env = d.Command(spec.Command, spec.Env, port)
 	}
 	return port, nil
+}
+
+// quietPort is a port that is free on the host, and so in a namespace where
+// nothing runs. It is below those that systems give out by themselves, or
+// somebody could get it before the debugger does.
+func quietPort() (port int, err error) {
+	for range 64 {
+		port = 16384 + rand.IntN(16384)
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, ln.Close()
+		}
+	}
+	return 0, err
 }
 
 // debugStarted makes the environment the one that debuggers reach.

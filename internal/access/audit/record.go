@@ -85,7 +85,7 @@ const (
 	Refused Result = "refused"
 )
 
-// Results are all that a record can have.
+// results are all that a record can have.
 var results = []Result{OK, Failed, Denied, CutOff, Running, Refused}
 
 // ParseResult reads a result's name.

@@ -17,7 +17,8 @@ import (
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
-// Directory tells what somebody may do: *identity.Directory.
+// Directory tells what somebody may do: *identity.Directory, or a test that
+// denies what it likes.
 type Directory interface {
 	Decide(c *access.Caller, n *access.Need) policy.Decision
 }

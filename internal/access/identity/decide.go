@@ -66,13 +66,18 @@ func (d *Directory) Decide(c *access.Caller, n *access.Need) policy.Decision {
 
 // sessionRule is what AWS refuses to sessions of a user's or the root's own keys
 // (GetSessionToken), whatever their policies say: without a second factor, which
-// Gust does not have, they make no lasting credentials.
+// Gust does not have, they make no lasting credentials. GetSessionToken is for
+// keys that last, so it is refused to roles' sessions, too.
 func sessionRule(p *access.Principal, action string) *policy.Decision {
-	if p.Issued.IsZero() || p.Kind == access.KindRole {
+	if p.Issued.IsZero() {
 		return nil
 	}
 	service, operation, _ := strings.Cut(action, ":")
 	switch {
+	case p.Kind == access.KindRole:
+		if !strings.EqualFold(action, "sts:GetSessionToken") {
+			return nil
+		}
 	case strings.EqualFold(service, "iam"):
 	case strings.EqualFold(service, "sts") && !strings.EqualFold(operation, "AssumeRole") && !strings.EqualFold(operation, "GetCallerIdentity"):
 	default:
@@ -203,8 +208,9 @@ func some(v string) []string {
 
 // Explain tells what decides whether somebody may do something with a resource:
 // a user, a role or root by ARN, "user/alice", "role/deploy" or a bare name
-// (first users, then roles). keys are condition keys in lower case; of those that
-// every request has, only what does not depend on a request is there.
+// (first users, then roles). keys are condition keys in lower case, and win over
+// what is known otherwise; of those that every request has, only what does not
+// depend on a request is there.
 func (d *Directory) Explain(who, action, resource string, keys map[string][]string) (policy.Explanation, error) {
 	c, err := d.callerOf(who)
 	if err != nil {
@@ -217,7 +223,14 @@ func (d *Directory) Explain(who, action, resource string, keys map[string][]stri
 	if err != nil {
 		return policy.Explanation{}, err
 	}
-	return c.Rights.Explain(&q.request, doc), nil
+	request := q.request
+	request.Value = func(key string) []string {
+		if v, ok := keys[key]; ok {
+			return v
+		}
+		return q.value(key)
+	}
+	return c.Rights.Explain(&request, doc), nil
 }
 
 // Subject is somebody as policies see them; who is as in Explain.

@@ -14,6 +14,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/audit"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/aws/awstest"
 	"github.com/gust-dev/gust/internal/aws/iam"
 )
@@ -531,6 +532,9 @@ func TestEveryOperationAsksForItself(t *testing.T) {
 			continue
 		}
 		carried++
+		if wrong := policy.CheckGrants([]gust.Grant{{Effect: gust.Allow, Actions: []string{"iam:" + op.Name}, Resources: []string{"*"}}}); len(wrong) > 0 {
+			t.Errorf("the linter of policies does not know the action: %v", wrong)
+		}
 		var params []string
 		if strings.HasSuffix(op.Name, "AccessKeys") || op.Name == "CreateAccessKey" || strings.HasPrefix(op.Name, "GetLogin") {
 			params = []string{"UserName", "alice"}

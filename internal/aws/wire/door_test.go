@@ -271,6 +271,11 @@ func TestAttacks(t *testing.T) {
 		"Thing.Tags.member.0.Key=k":                    "has an index that is not 1, 2, 3",
 		"Thing.Tags.member.-1.Key=k":                   "has an index that is not 1, 2, 3",
 		"Thing.Tags.1.Key=k":                           "is not one of Thing.Tags.member.N",
+		"Thing.Tags.member=x":                          "has an index that is not 1, 2, 3",
+		"Thing.Attrs.entry=x":                          "has an index that is not 1, 2, 3",
+		"Thing.Attrs.entry.1=x":                        "is neither key nor value of an entry",
+		"Thing.Attrs=x":                                "is a map",
+		"Thing.Tags.member.1=x":                        "has members",
 		"Thing.Tags=x":                                 "is a list",
 		"Thing=x":                                      "has members",
 		"Name.x=1":                                     "has no members",
@@ -360,6 +365,25 @@ func TestTables(t *testing.T) {
 		change(s)
 		if _, err := New(Options{Services: []*Service{s}}); err == nil || !strings.Contains(err.Error(), "the AWS service shop: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// TestScope: a service is what the credential names, and nothing else that has
+// the name of one in it.
+func TestScope(t *testing.T) {
+	const credential = "AKIA%2F20260101%2Fus-east-1%2Fshop%2Faws4_request"
+	other := strings.Replace(credential, "shop", "other", 1)
+	for query, want := range map[string]string{
+		"X-Amz-Credential=" + credential:                                    "shop",
+		"a=b&X-Amz-Credential=" + credential + "&c=d":                       "shop",
+		"Not-X-Amz-Credential=" + other + "&X-Amz-Credential=" + credential: "shop",
+		"a=X-Amz-Credential=" + other + "&X-Amz-Credential=" + credential:   "shop",
+		"Not-X-Amz-Credential=" + other + "&a=X-Amz-Credential=" + other:    "",
+		"X-Amz-Credential=AKIA%2Fus-east-1%2Fshop%2Faws4_request":           "",
+	} {
+		if got := scope(request("GET", "/?"+query, "", "Authorization", "")); got != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
 		}
 	}
 }

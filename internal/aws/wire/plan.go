@@ -3,7 +3,6 @@ package wire
 import (
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -182,9 +181,6 @@ func (p *planner) node(t reflect.Type, shape string) (*node, error) {
 	}
 	return n, err
 }
-
-// Events is what a member of an event stream looks like.
-type Events[T any] = iter.Seq2[*T, error]
 
 func or(s, usual string) string {
 	if s == "" {

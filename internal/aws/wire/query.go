@@ -52,7 +52,11 @@ type queryDecoder struct {
 // group is the parameters of one value: form[:n], all with the same next part
 // of the name, after prefix.
 func (d *queryDecoder) group(prefix string) (part string, n int) {
-	part, _, _ = strings.Cut(d.form[0].name[len(prefix):], ".")
+	rest, ok := strings.CutPrefix(d.form[0].name, prefix)
+	if !ok { // it ends before the dot
+		return "", 1
+	}
+	part, _, _ = strings.Cut(rest, ".")
 	whole := prefix + part
 	for n < len(d.form) {
 		rest, ok := strings.CutPrefix(d.form[n].name, whole)

@@ -1,12 +1,15 @@
 package wire
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/gust-dev/gust/internal/access/guard"
 )
+
+var errUnfinished = errors.New("the call was not carried out to its end")
 
 // naming are the ends of the names of members that name things. Documents,
 // tokens, descriptions and secrets end otherwise.

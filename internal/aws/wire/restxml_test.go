@@ -161,7 +161,7 @@ const parcelDoc = `<Parcel xmlns="urn:parcel" xmlns:xsi="urn:xsi" xsi:type="box"
 func TestRESTXML(t *testing.T) {
 	h := yardHandler(t, yard(nil))
 	w := askYard(h, "PUT", "/north/a/b%20c/?parcel", parcelDoc, "x-sender", `me, "you, there"`, "x-sent", "Thu, 01 Jan 2026 00:00:00 GMT", "X-Note-Colour", "blue")
-	if w.Code != 201 || w.Body.String() != declaration+parcelDoc || w.Header().Get("Content-Type") != "application/xml" || !reflect.DeepEqual(w.Header()["x-note-colour"], []string{"blue"}) ||
+	if w.Code != 201 || w.Body.String() != declaration+parcelDoc || w.Header().Get("Content-Type") != "application/xml" || !reflect.DeepEqual(map[string][]string(w.Header())["x-note-colour"], []string{"blue"}) ||
 		w.Header().Get("ETag") != "north a/b c/ me|you, there 2026-01-01T00:00:00Z" || len(w.Header().Get("X-Amz-Request-Id")) != 36 {
 		t.Errorf("%d %v\n got %s\nwant %s", w.Code, w.Header(), w.Body, declaration+parcelDoc)
 	}

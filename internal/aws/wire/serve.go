@@ -263,6 +263,9 @@ func (h *Handler) serve(x *exchange) error {
 		}
 		return err
 	}
+	if call != nil && call.Caller.Service != "" && call.Caller.Service != x.service.Name { // what was told before was not proven
+		return problemf(unknown, "the request is signed for the service %s, and asks for %s", quoted(call.Caller.Service), quoted(x.service.Name))
+	}
 	if call == nil {
 		if !x.op.Open {
 			return &access.Error{Code: access.Missing, Detail: "no credential"}
@@ -293,7 +296,10 @@ func (x *exchange) run(call *guard.Call) error {
 	ctx := call.Context(context.WithValue(x.r.Context(), exchangeKey{}, x))
 	action, resource := x.service.Name+":"+x.op.name, "*"
 	if run.needs != nil {
-		needs := run.needs(in)
+		needs, err := run.needs(ctx, in)
+		if err != nil {
+			return err
+		}
 		if err := call.Allow(ctx, needs...); err != nil {
 			return err
 		}
@@ -309,7 +315,14 @@ func (x *exchange) run(call *guard.Call) error {
 	if err != nil {
 		return err
 	}
+	ended := false
+	defer func() {
+		if !ended { // it panics: the audit log must not say that it runs
+			_ = end(errUnfinished)
+		}
+	}()
 	out, err := run.run(ctx, in)
+	ended = true
 	if denied := (*guard.DeniedError)(nil); err != nil && !errors.As(err, &denied) {
 		err = x.describe(err) // before it is recorded, by its code
 	}
