@@ -382,17 +382,19 @@ func (x *exchange) unpack(limit int64) error {
 
 // receive reads the body, or a byte more than the limit of it.
 func (x *exchange) receive(limit int64) error {
-	// The deadline is taken back after the body, not at the end: net/http
-	// watches the connection for the client's leaving from then on.
 	control := http.NewResponseController(x.w)
-	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
-		defer control.SetReadDeadline(time.Time{}) //nolint:errcheck // what failed is the connection
-	}
+	limited := control.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil
 	var buf bytes.Buffer
 	if n := x.r.ContentLength; n > 0 {
 		buf.Grow(int(min(n, 64*gust.KB)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
+	// The deadline is taken back after the body, not at the end: net/http
+	// watches the connection for the client's leaving from then on. Of a body
+	// that has not come it stays, or net/http would wait for the rest.
+	if limited && err == nil && int64(buf.Len()) <= limit {
+		err = control.SetReadDeadline(time.Time{})
+	}
 	switch refused := (*access.Error)(nil); {
 	case errors.As(err, &refused): // it is read while it is verified
 		return err
