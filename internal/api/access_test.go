@@ -495,3 +495,15 @@ func TestActionsAreKnown(t *testing.T) {
 		}
 	}
 }
+
+// What has to be read before it is known whether its sender may anything is small.
+func TestWhoMayNothingSendsNoLargeDocument(t *testing.T) {
+	f := newFixture(t)
+	f.keys.may("nobody")
+	if w := f.doAs("nobody", "POST", "/v1/runtimes", `{"name":"node@0","from":"`+strings.Repeat("x", 20<<10)+`"}`); w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := f.doAs("nobody", "PUT", "/v1/apps/shop", `{"app":`+strings.Repeat("[", 20<<10)); w.Code != http.StatusForbidden {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
