@@ -34,6 +34,10 @@ import (
 // declare one.
 const MaxDocument = 32 * gust.MB
 
+// maxUnasked bounds a body that has to be read before it is known whether its
+// sender may anything at all.
+const maxUnasked = 16 * gust.KB
+
 // HeaderRequestID carries an id in every response, and in the log line about
 // one that failed.
 const HeaderRequestID = "Gust-Request-Id"

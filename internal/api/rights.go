@@ -33,7 +33,7 @@ type Explanation struct {
 
 func (s *server) explain(q *request) (answer, error) {
 	var in Question
-	if err := decode(q, &in); err != nil {
+	if err := decode(q, &in, maxUnasked); err != nil {
 		return answer{}, err
 	}
 	kind, _, _ := strings.Cut(in.Principal, "/")

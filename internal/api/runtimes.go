@@ -10,10 +10,6 @@ import (
 	"github.com/gust-dev/gust/internal/runtimes"
 )
 
-// maxAddRuntime bounds the body of an addition: a name and a path. It has to be
-// read before it is known whether its sender may anything at all.
-const maxAddRuntime = 16 * gust.KB
-
 // AddRuntime is the body of an addition.
 type AddRuntime struct {
 	// Name is node@MAJOR or python@3.MINOR.
@@ -50,7 +46,7 @@ func (s *server) addRuntime(q *request) (answer, error) {
 		return answer{}, err
 	}
 	var req AddRuntime
-	if err := decode(q, &req, maxAddRuntime); err != nil {
+	if err := decode(q, &req, maxUnasked); err != nil {
 		return answer{}, err
 	}
 	if err := q.allow(s.Place.ARN("runtime", req.Name), named("from", req.From)...); err != nil {
