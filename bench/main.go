@@ -47,13 +47,13 @@ var measurements = []struct {
 	f    func(*run) ([]row, error)
 }{
 	{"warm", warm}, {"cold", cold}, {"boots", boots}, {"networks", networks}, {"freeze", freeze}, {"burst", burst},
-	{"interpreters", interpreters}, {"durable", durable}, {"ready", ready}, {"memory", memory}, {"day", day}, {"saved", saved},
+	{"interpreters", interpreters}, {"door", door}, {"durable", durable}, {"ready", ready}, {"memory", memory}, {"day", day}, {"saved", saved},
 }
 
 func main() {
 	bin := flag.String("gust", "bin/gust", "the gust `binary`")
 	out := flag.String("out", "", "write the table to this `file` too")
-	only := flag.String("only", "", "measure only these, by `names` with commas: warm, cold, boots, networks, freeze, burst, interpreters, durable, ready, memory, day, saved")
+	only := flag.String("only", "", "measure only these, by `names` with commas: warm, cold, boots, networks, freeze, burst, interpreters, door, durable, ready, memory, day, saved")
 	short := flag.Bool("short", false, "measure briefly: shows that it works, not how fast it is")
 	sandbox := flag.String("sandbox", "process", "what functions run in")
 	fill := flag.String("fill", "", "internal: fill the store in this `folder` and wait to be killed")

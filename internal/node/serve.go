@@ -166,14 +166,14 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	}
 	// What is signed for an AWS service is for that, whatever its path, which is
 	// left as it was sent.
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return timely(bodyPatience, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" || apis.Serves(r) {
 			apis.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("X-Amzn-Requestid", uuid.NewString()) // the API puts its own in its place
 		mux.ServeHTTP(w, r)
-	}), nil
+	})), nil
 }
 
 // refuse says nothing to who has no credential. Who has proven to hold one is

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,6 +112,9 @@ type Param struct{ Name, Value string }
 // not run. Otherwise end is called once, with the call's error or nil, before it
 // is answered, and returns the error to answer with: the call's, or why what came
 // of it could not be recorded.
+//
+// Of the anonymous those calls are recorded that succeed, whose answer has to
+// wait for it; the others are counted, like requests without a credential.
 func (c *Call) Record(ctx context.Context, level Level, action, resource string, params ...Param) (end func(error) error, err error) {
 	if level == Data {
 		return func(failed error) error { return failed }, nil
@@ -119,6 +123,16 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	r.Resources = slices.Clone(c.resources)
 	if resource != "" && resource != "*" && !slices.Contains(r.Resources, resource) {
 		r.Resources = append(r.Resources, resource)
+	}
+	if c.Caller.Principal.Kind == access.KindAnonymous {
+		return func(failed error) error {
+			r.Result, r.Code = result(failed)
+			if failed != nil {
+				c.guard.log.Refuse(c.Caller.Source, c.Caller.Environment, cmp.Or(r.Code, string(r.Result)))
+				return failed
+			}
+			return c.guard.log.Add(ctx, r)
+		}, nil
 	}
 	if level == Read {
 		return func(failed error) error {

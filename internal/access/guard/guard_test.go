@@ -169,6 +169,36 @@ func TestCallsAreRecordedByTheirLevel(t *testing.T) {
 	}
 }
 
+// Nobody without a credential writes records by calling what needs none: what
+// fails is counted, and what succeeds is recorded before it is answered.
+func TestTheAnonymousAreCounted(t *testing.T) {
+	f := newFixture(t, nil)
+	for i := range 100 {
+		c := f.guard.Anonymous(request(""), "id-1")
+		end, err := c.Record(t.Context(), Write, "sts:AssumeRoleWithWebIdentity", "*", Param{"RoleArn", "arn:one"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := error(coded{})
+		if i == 50 {
+			failed = nil
+		}
+		if err := end(failed); err != failed {
+			t.Fatal(err)
+		}
+	}
+	list := f.records(t)
+	if len(list) != 1 || list[0].Result != audit.OK || list[0].Principal != "anonymous" || list[0].Parameters["RoleArn"] != "arn:one" {
+		t.Errorf("%+v", list)
+	}
+	if err := f.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if list = f.records(t); len(list) != 2 || list[1].Count != 99 || list[1].Source != "192.0.2.9" || list[1].Parameters["Own"] != "99" {
+		t.Errorf("%+v", list)
+	}
+}
+
 type coded struct{}
 
 func (coded) Error() string     { return "x" }
@@ -178,7 +208,9 @@ func (coded) ErrorCode() string { return "Own" }
 func TestWithoutACredential(t *testing.T) {
 	f := newFixture(t, nil)
 	served := false
-	h := f.guard.Require(func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), 401) },
+	h := f.guard.Require(func(w http.ResponseWriter, _ *http.Request, err error) {
+		http.Error(w, err.Error(), http.StatusUnauthorized)
+	},
 		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			c := CallFrom(r.Context())
 			served = c.Caller.Principal.ARN == alice && len(c.RequestID) == 36

@@ -66,13 +66,18 @@ func (d *Directory) Decide(c *access.Caller, n *access.Need) policy.Decision {
 
 // sessionRule is what AWS refuses to sessions of a user's or the root's own keys
 // (GetSessionToken), whatever their policies say: without a second factor, which
-// Gust does not have, they make no lasting credentials.
+// Gust does not have, they make no lasting credentials. GetSessionToken is for
+// keys that last, so it is refused to roles' sessions, too.
 func sessionRule(p *access.Principal, action string) *policy.Decision {
-	if p.Issued.IsZero() || p.Kind == access.KindRole {
+	if p.Issued.IsZero() {
 		return nil
 	}
 	service, operation, _ := strings.Cut(action, ":")
 	switch {
+	case p.Kind == access.KindRole:
+		if !strings.EqualFold(action, "sts:GetSessionToken") {
+			return nil
+		}
 	case strings.EqualFold(service, "iam"):
 	case strings.EqualFold(service, "sts") && !strings.EqualFold(operation, "AssumeRole") && !strings.EqualFold(operation, "GetCallerIdentity"):
 	default:

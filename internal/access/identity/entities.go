@@ -399,7 +399,7 @@ func (c *change) setTrust(e *Entity, document string) (err error) {
 	if e.Trust, err = newDocument(policy.Trust, what, document, MaxTrust); err != nil {
 		return err
 	}
-	return c.bind(what, e.Trust)
+	return c.bind(what, e.Trust, Document{})
 }
 
 func (c *change) setBoundary(e *Entity, arn string) error {

@@ -1,12 +1,15 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
@@ -21,15 +24,16 @@ func (d *Directory) ResourcePolicy(arn string) (Document, error) {
 
 // ChangeResourcePolicy makes what fn returns the policy of a resource; fn gets
 // the one that there is, or nothing, and nobody else changes it meanwhile. An
-// empty document removes it.
+// empty document removes it. Statements that stay mean whom they meant, also if
+// somebody else has got the name.
 func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn func(was string) (document string, err error)) error {
 	if !strings.HasPrefix(arn, "arn:") || len(arn) > 2048 || strings.ContainsAny(arn, "*?\x00") {
 		return invalid("the resource %q is not named by an ARN without wildcards", cut(arn))
 	}
 	return d.change(ctx, func(c *change) error {
-		was := ""
-		if p, ok := c.resources[arn]; ok {
-			was = p.text
+		was, before := "", c.resources[arn]
+		if !before.IsZero() {
+			was = before.text
 		}
 		text, err := fn(was)
 		if err != nil {
@@ -50,7 +54,7 @@ func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn fun
 		if was == "" && len(c.resources) >= MaxResources {
 			return &LimitError{"resources with policies", MaxResources}
 		}
-		if err := c.bind(what, p); err != nil {
+		if err := c.bind(what, p, before); err != nil {
 			return err
 		}
 		c.resources[arn] = p
@@ -85,24 +89,44 @@ func (d *Directory) Sweep(ctx context.Context) error {
 
 // bind finds the unique IDs of the users and roles whom a new document names as
 // its principals: they are meant, and not who gets their names when they are
-// gone. A name of nobody is refused, as AWS does.
-func (c *change) bind(what string, d Document) error {
-	var doc struct{ Statement statements }
-	if err := json.Unmarshal(d.JSON(), &doc); err != nil {
+// gone. A name of nobody is refused, as AWS does. Statements that the document
+// before had, too, go on to mean whom they meant.
+func (c *change) bind(what string, d, before Document) error {
+	list, err := d.statements()
+	if err != nil {
 		return &MalformedPolicyError{what, err}
 	}
-	d.bound = make(map[string]string)
-	for _, s := range doc.Statement {
-		for _, arn := range append(s.Principal.AWS, s.NotPrincipal.AWS...) {
-			id, err := c.idOf(arn)
-			if err != nil {
-				return &MalformedPolicyError{what, err}
-			}
-			if id != "" {
-				d.bound[arn] = id
-			}
+	meant := map[string]bool{}
+	if !before.IsZero() {
+		old, err := before.statements()
+		if err != nil {
+			return fmt.Errorf("%w: the %s: %w", gust.ErrCorrupt, what, err)
+		}
+		for _, s := range old {
+			meant[s.text] = true
 		}
 	}
+	d.bound = make(map[string]string)
+	ids := make(map[string]string) // the name of each
+	for _, s := range list {
+		for _, arn := range append(s.Principal.AWS, s.NotPrincipal.AWS...) {
+			id := ""
+			if meant[s.text] {
+				id = before.bound[arn]
+			} else if id, err = c.idOf(arn); err != nil {
+				return &MalformedPolicyError{what, err}
+			}
+			// A document has one meaning for a name, and one name for whom it means.
+			if other, ok := d.bound[arn]; ok && other != id {
+				return &MalformedPolicyError{what, invalid("an earlier statement names by %q who had that name before: remove it first", cut(arn))}
+			}
+			if other, ok := ids[id]; ok && id != "" && other != arn {
+				return &MalformedPolicyError{what, invalid("it names by %q and by %q one and the same, who was renamed: remove the statements with one of them first", cut(other), cut(arn))}
+			}
+			d.bound[arn], ids[id] = id, arn
+		}
+	}
+	maps.DeleteFunc(d.bound, func(_, id string) bool { return id == "" })
 	return nil
 }
 
@@ -142,8 +166,37 @@ func (d *Directory) byARN(st *state, arn string) *Entity {
 	return e
 }
 
-// statements and names read what policy documents may have one of, or a list.
-type statements []struct{ Principal, NotPrincipal principal }
+// named and names read what policy documents may have one of, or a list.
+type named struct {
+	Principal, NotPrincipal principal
+	text                    string // in one form, however it was written
+}
+
+// statements are those of a resource's or a trust policy.
+func (d *document) statements() ([]named, error) {
+	var doc struct{ Statement json.RawMessage }
+	if err := json.Unmarshal(d.JSON(), &doc); err != nil {
+		return nil, err
+	}
+	texts := []json.RawMessage{doc.Statement}
+	if len(doc.Statement) > 0 && doc.Statement[0] == '[' {
+		if err := json.Unmarshal(doc.Statement, &texts); err != nil {
+			return nil, err
+		}
+	}
+	list := make([]named, len(texts))
+	for i, text := range texts {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, text); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, &list[i]); err != nil {
+			return nil, err
+		}
+		list[i].text = compact.String()
+	}
+	return list, nil
+}
 
 type principal struct{ AWS names }
 
@@ -153,14 +206,6 @@ func (p *principal) UnmarshalJSON(data []byte) error {
 	}
 	type object principal
 	return json.Unmarshal(data, (*object)(p))
-}
-
-func (s *statements) UnmarshalJSON(data []byte) error {
-	type list statements
-	if len(data) > 0 && data[0] == '{' {
-		data = append(append([]byte{'['}, data...), ']')
-	}
-	return json.Unmarshal(data, (*list)(s))
 }
 
 type names []string

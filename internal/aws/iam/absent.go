@@ -14,25 +14,25 @@ func (s *server) absent() []wire.Operation {
 	const note = "there are none"
 	no := false
 	ops := []wire.Operation{
-		{Name: "GetLoginProfile", Level: wire.Read, Run: wire.Do(func(ctx context.Context, in *GetLoginProfileRequest) (*GetLoginProfileResponse, error) {
-			return nil, s.noLoginProfile(ctx, "iam:GetLoginProfile", in.UserName)
-		}, nil)},
-		{Name: "DeleteLoginProfile", Level: wire.Write, Run: wire.Do(func(ctx context.Context, in *DeleteLoginProfileRequest) (*none, error) {
-			return nil, s.noLoginProfile(ctx, "iam:DeleteLoginProfile", in.UserName)
-		}, nil)},
-		{Name: "ListMFADevices", Level: wire.Read, Run: wire.Do(func(ctx context.Context, in *ListMFADevicesRequest) (*ListMFADevicesResponse, error) {
-			return &ListMFADevicesResponse{MFADevices: []MFADevice{}, IsTruncated: &no}, s.exists(ctx, "iam:ListMFADevices", in.UserName)
-		}, nil)},
-		{Name: "ListSSHPublicKeys", Level: wire.Read, Run: wire.Do(func(ctx context.Context, in *ListSSHPublicKeysRequest) (*ListSSHPublicKeysResponse, error) {
-			return &ListSSHPublicKeysResponse{SSHPublicKeys: []SSHPublicKeyMetadata{}, IsTruncated: &no}, s.exists(ctx, "iam:ListSSHPublicKeys", in.UserName)
-		}, nil)},
-		{Name: "ListSigningCertificates", Level: wire.Read, Run: wire.Do(func(ctx context.Context, in *ListSigningCertificatesRequest) (*ListSigningCertificatesResponse, error) {
-			return &ListSigningCertificatesResponse{Certificates: []SigningCertificate{}, IsTruncated: &no}, s.exists(ctx, "iam:ListSigningCertificates", in.UserName)
-		}, nil)},
-		{Name: "ListServiceSpecificCredentials", Level: wire.Read, Run: wire.Do(func(ctx context.Context, in *ListServiceSpecificCredentialsRequest) (*ListServiceSpecificCredentialsResponse, error) {
+		operation(s, wire.Read, "GetLoginProfile", ofSelf, func(ctx context.Context, in *GetLoginProfileRequest) (*GetLoginProfileResponse, error) {
+			return nil, s.noLoginProfile(ctx, in.UserName)
+		}),
+		operation(s, wire.Write, "DeleteLoginProfile", ofSelf, func(ctx context.Context, in *DeleteLoginProfileRequest) (*none, error) {
+			return nil, s.noLoginProfile(ctx, in.UserName)
+		}),
+		operation(s, wire.Read, "ListMFADevices", ofSelf, func(ctx context.Context, in *ListMFADevicesRequest) (*ListMFADevicesResponse, error) {
+			return &ListMFADevicesResponse{MFADevices: []MFADevice{}, IsTruncated: &no}, s.exists(ctx, in.UserName)
+		}),
+		operation(s, wire.Read, "ListSSHPublicKeys", ofSelf, func(ctx context.Context, in *ListSSHPublicKeysRequest) (*ListSSHPublicKeysResponse, error) {
+			return &ListSSHPublicKeysResponse{SSHPublicKeys: []SSHPublicKeyMetadata{}, IsTruncated: &no}, s.exists(ctx, in.UserName)
+		}),
+		operation(s, wire.Read, "ListSigningCertificates", ofSelf, func(ctx context.Context, in *ListSigningCertificatesRequest) (*ListSigningCertificatesResponse, error) {
+			return &ListSigningCertificatesResponse{Certificates: []SigningCertificate{}, IsTruncated: &no}, s.exists(ctx, in.UserName)
+		}),
+		operation(s, wire.Read, "ListServiceSpecificCredentials", ofSelf, func(ctx context.Context, in *ListServiceSpecificCredentialsRequest) (*ListServiceSpecificCredentialsResponse, error) {
 			return &ListServiceSpecificCredentialsResponse{ServiceSpecificCredentials: []ServiceSpecificCredentialMetadata{}, IsTruncated: &no},
-				s.exists(ctx, "iam:ListServiceSpecificCredentials", in.UserName)
-		}, nil)},
+				s.exists(ctx, in.UserName)
+		}),
 		operation(s, wire.Read, "ListVirtualMFADevices", nothing, func(context.Context, *ListVirtualMFADevicesRequest) (*ListVirtualMFADevicesResponse, error) {
 			return &ListVirtualMFADevicesResponse{VirtualMFADevices: []VirtualMFADevice{}, IsTruncated: &no}, nil
 		}),
@@ -63,13 +63,13 @@ func (s *server) absent() []wire.Operation {
 }
 
 // exists tells whether a user is there who is, or may be, the one who asks.
-func (s *server) exists(ctx context.Context, action string, given *string) error {
-	_, err := s.self(ctx, action, given)
+func (s *server) exists(ctx context.Context, given *string) error {
+	_, err := s.self(ctx, given)
 	return err
 }
 
-func (s *server) noLoginProfile(ctx context.Context, action string, given *string) error {
-	user, err := s.self(ctx, action, given)
+func (s *server) noLoginProfile(ctx context.Context, given *string) error {
+	user, err := s.self(ctx, given)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 
 func (s *server) groups() []wire.Operation {
 	return []wire.Operation{
-		operation(s, wire.Write, "CreateGroup", subject{identity.KindGroup, "GroupName", true}, s.createGroup),
+		operation(s, wire.Write, "CreateGroup", subject{kind: identity.KindGroup, member: "GroupName", makes: true}, s.createGroup),
 		operation(s, wire.Read, "GetGroup", ofGroup, s.getGroup),
 		operation(s, wire.Read, "ListGroups", nothing, s.listGroups),
 		operation(s, wire.Write, "UpdateGroup", ofGroup, done(func(ctx context.Context, in *UpdateGroupRequest) error {

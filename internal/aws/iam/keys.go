@@ -10,14 +10,21 @@ import (
 
 func (s *server) keys() []wire.Operation {
 	const note = "without a name it is about the user who asks; root's only key is the file root.key"
-	return []wire.Operation{
-		{Name: "CreateAccessKey", Level: wire.Write, Note: note, Run: wire.Do(s.createAccessKey, nil)},
-		{Name: "ListAccessKeys", Level: wire.Read, Note: note, Run: wire.Do(s.listAccessKeys, nil)},
-		{Name: "UpdateAccessKey", Level: wire.Write, Note: note + "; a key that is Inactive, and all sessions that were begun with it, are out with the next request",
-			Run: wire.Do(done(s.updateAccessKey), nil)},
-		{Name: "DeleteAccessKey", Level: wire.Write, Note: note, Run: wire.Do(done(s.deleteAccessKey), nil)},
-		{Name: "GetAccessKeyLastUsed", Level: wire.Read, Note: "exact to the second, and kept each minute", Run: wire.Do(s.getAccessKeyLastUsed, s.needsLastUsed)},
+	ops := []wire.Operation{
+		operation(s, wire.Write, "CreateAccessKey", ofSelf, s.createAccessKey),
+		operation(s, wire.Read, "ListAccessKeys", ofSelf, s.listAccessKeys),
+		operation(s, wire.Write, "UpdateAccessKey", ofSelf, done(s.updateAccessKey)),
+		operation(s, wire.Write, "DeleteAccessKey", ofSelf, done(s.deleteAccessKey)),
 	}
+	for i := range ops {
+		ops[i].Note = note
+		if ops[i].Name == "UpdateAccessKey" {
+			ops[i].Note += "; a key that is Inactive, and all sessions that were begun with it, are out with the next request"
+		}
+	}
+	return append(ops, wire.Operation{
+		Name: "GetAccessKeyLastUsed", Level: wire.Read, Note: "exact to the second, and kept each minute", Run: wire.Do(s.getAccessKeyLastUsed, s.needsLastUsed),
+	})
 }
 
 // status is how the API calls a key that is let in, or kept out.
@@ -29,7 +36,7 @@ func status(active bool) string {
 }
 
 func (s *server) createAccessKey(ctx context.Context, in *CreateAccessKeyRequest) (*CreateAccessKeyResponse, error) {
-	user, err := s.self(ctx, "iam:CreateAccessKey", in.UserName)
+	user, err := s.self(ctx, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +48,7 @@ func (s *server) createAccessKey(ctx context.Context, in *CreateAccessKeyRequest
 }
 
 func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) (*ListAccessKeysResponse, error) {
-	user, err := s.self(ctx, "iam:ListAccessKeys", in.UserName)
+	user, err := s.self(ctx, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +63,7 @@ func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) 
 }
 
 func (s *server) updateAccessKey(ctx context.Context, in *UpdateAccessKeyRequest) error {
-	user, err := s.self(ctx, "iam:UpdateAccessKey", in.UserName)
+	user, err := s.self(ctx, in.UserName)
 	if err != nil {
 		return err
 	}
@@ -67,7 +74,7 @@ func (s *server) updateAccessKey(ctx context.Context, in *UpdateAccessKeyRequest
 }
 
 func (s *server) deleteAccessKey(ctx context.Context, in *DeleteAccessKeyRequest) error {
-	user, err := s.self(ctx, "iam:DeleteAccessKey", in.UserName)
+	user, err := s.self(ctx, in.UserName)
 	if err != nil {
 		return err
 	}

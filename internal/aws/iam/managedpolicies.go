@@ -12,7 +12,7 @@ import (
 
 func (s *server) managedPolicies() []wire.Operation {
 	return []wire.Operation{
-		operation(s, wire.Write, "CreatePolicy", subject{identity.KindPolicy, "PolicyName", true}, s.createPolicy),
+		operation(s, wire.Write, "CreatePolicy", subject{kind: identity.KindPolicy, member: "PolicyName", makes: true}, s.createPolicy),
 		operation(s, wire.Read, "GetPolicy", ofPolicy, s.getPolicy),
 		operation(s, wire.Read, "ListPolicies", nothing, s.listPolicies),
 		operation(s, wire.Write, "DeletePolicy", ofPolicy, done(func(ctx context.Context, in *DeletePolicyRequest) error {

@@ -18,11 +18,13 @@ type subject struct {
 	kind   identity.Kind
 	member string
 	makes  bool // it is made by the operation
+	self   bool // it is who asks, if the member is left out
 }
 
 var (
 	nothing    = subject{} // the resource is "*"
 	ofUser     = subject{kind: identity.KindUser, member: "UserName"}
+	ofSelf     = subject{kind: identity.KindUser, member: "UserName", self: true}
 	ofGroup    = subject{kind: identity.KindGroup, member: "GroupName"}
 	ofRole     = subject{kind: identity.KindRole, member: "RoleName"}
 	ofPolicy   = subject{kind: identity.KindPolicy, member: "PolicyArn"}
@@ -32,29 +34,24 @@ var (
 // operation makes a row of the table.
 func operation[In, Out any](s *server, level wire.Level, name string, about subject, f func(context.Context, *In) (*Out, error)) wire.Operation {
 	members := membersOf[In]()
-	return wire.Operation{Name: name, Level: level, Run: wire.Do(f, func(in *In) []access.Need {
-		return s.needs("iam:"+name, about, members, reflect.ValueOf(in).Elem())
+	return wire.Operation{Name: name, Level: level, Run: wire.DoFor(f, func(ctx context.Context, in *In) ([]access.Need, error) {
+		return s.needs(ctx, "iam:"+name, about, members, reflect.ValueOf(in).Elem())
 	})}
 }
 
-// self is the user whom an operation is about that may leave the name out: it is
-// then the caller. Who that is, is known once the request was let in, so it is
-// asked here whether they may. It returns an error if there is no such user.
-func (s *server) self(ctx context.Context, action string, given *string) (*identity.Entity, error) {
-	call := guard.CallFrom(ctx)
+// self is the user whom an operation is about that may leave the name out.
+func (s *server) self(ctx context.Context, given *string) (*identity.Entity, error) {
 	name := or(given, "")
 	if name == "" {
-		if name = call.Caller.Principal.Name; call.Caller.Principal.Kind != access.KindUser {
-			return nil, invalid("Must specify userName when calling with non-User credentials")
+		p := guard.CallFrom(ctx).Caller.Principal
+		if name = p.Name; p.Kind != access.KindUser {
+			return nil, errNoUser
 		}
-	}
-	n := access.Need{Action: action, Keys: map[string][]string{}}
-	n.Resource = s.present(identity.KindUser, name, n.Keys)
-	if err := call.Allow(ctx, n); err != nil {
-		return nil, err
 	}
 	return s.Directory.Entity(identity.User(name))
 }
+
+var errNoUser = invalid("Must specify userName when calling with non-User credentials")
 
 // members are where a request type has its members.
 type members map[string]int
@@ -86,9 +83,18 @@ func (m members) text(v reflect.Value, name string) string {
 // needs says what has to be allowed: the action on what the request is about.
 // The condition keys are of what is there already (its tags and its boundary)
 // and of what the request brings.
-func (s *server) needs(action string, about subject, m members, v reflect.Value) []access.Need {
+func (s *server) needs(ctx context.Context, action string, about subject, m members, v reflect.Value) ([]access.Need, error) {
 	n := access.Need{Action: action, Resource: "*", Keys: map[string][]string{}}
-	switch {
+	switch p := guard.CallFrom(ctx).Caller.Principal; {
+	case about.self && m.text(v, about.member) == "":
+		switch p.Kind {
+		case access.KindUser:
+			n.Resource = s.present(about.kind, p.Name, n.Keys)
+		case access.KindRoot:
+			n.Resource = p.ARN
+		default:
+			return nil, errNoUser
+		}
 	case about.makes:
 		n.Resource = s.future(about.kind, m.text(v, "Path"), m.text(v, about.member))
 	case about.kind != "":
@@ -129,7 +135,7 @@ func (s *server) needs(action string, about subject, m members, v reflect.Value)
 		also.Resource = s.future(about.kind, path, name)
 		needs = append(needs, also)
 	}
-	return needs
+	return needs, nil
 }
 
 // future is the ARN of what is not there yet.

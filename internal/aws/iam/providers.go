@@ -11,7 +11,7 @@ import (
 
 func (s *server) providers() []wire.Operation {
 	ops := []wire.Operation{
-		operation(s, wire.Write, "CreateOpenIDConnectProvider", subject{identity.KindProvider, "Url", true}, s.createProvider),
+		operation(s, wire.Write, "CreateOpenIDConnectProvider", subject{kind: identity.KindProvider, member: "Url", makes: true}, s.createProvider),
 		operation(s, wire.Read, "GetOpenIDConnectProvider", ofProvider, s.getProvider),
 		operation(s, wire.Read, "ListOpenIDConnectProviders", nothing, s.listProviders),
 		operation(s, wire.Write, "DeleteOpenIDConnectProvider", ofProvider, done(func(ctx context.Context, in *DeleteOpenIDConnectProviderRequest) error {

@@ -12,7 +12,7 @@ import (
 
 func (s *server) roles() []wire.Operation {
 	ops := []wire.Operation{
-		operation(s, wire.Write, "CreateRole", subject{identity.KindRole, "RoleName", true}, s.createRole),
+		operation(s, wire.Write, "CreateRole", subject{kind: identity.KindRole, member: "RoleName", makes: true}, s.createRole),
 		operation(s, wire.Read, "GetRole", ofRole, s.getRole),
 		operation(s, wire.Read, "ListRoles", nothing, s.listRoles),
 		operation(s, wire.Write, "UpdateRole", ofRole, s.updateRole),

@@ -11,8 +11,8 @@ import (
 
 func (s *server) users() []wire.Operation {
 	return []wire.Operation{
-		operation(s, wire.Write, "CreateUser", subject{identity.KindUser, "UserName", true}, s.createUser),
-		{Name: "GetUser", Level: wire.Read, Run: wire.Do(s.getUser, nil)},
+		operation(s, wire.Write, "CreateUser", subject{kind: identity.KindUser, member: "UserName", makes: true}, s.createUser),
+		operation(s, wire.Read, "GetUser", ofSelf, s.getUser),
 		operation(s, wire.Read, "ListUsers", nothing, s.listUsers),
 		operation(s, wire.Write, "UpdateUser", ofUser, done(func(ctx context.Context, in *UpdateUserRequest) error {
 			return s.Directory.Rename(ctx, identity.User(in.UserName), or(in.NewUserName, ""), or(in.NewPath, ""))
@@ -64,7 +64,7 @@ func (s *server) getUser(ctx context.Context, in *GetUserRequest) (*GetUserRespo
 	if p := guard.CallFrom(ctx).Caller.Principal; in.UserName == nil && p.Kind == access.KindRoot {
 		return &GetUserResponse{User: User{Path: "/", UserName: p.Name, UserId: p.ID, Arn: p.ARN, CreateDate: second(s.Since)}}, nil
 	}
-	e, err := s.self(ctx, "iam:GetUser", in.UserName)
+	e, err := s.self(ctx, in.UserName)
 	if err != nil {
 		return nil, err
 	}

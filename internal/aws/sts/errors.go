@@ -37,10 +37,7 @@ func describe(err error) *wire.Error {
 	}
 	if e := (*identity.DeniedError)(nil); errors.As(err, &e) {
 		text := e.Error()
-		switch {
-		case e.Action == "sts:GetSessionToken":
-			text = "Cannot call GetSessionToken with session credentials"
-		case e.Principal == "", strings.HasSuffix(e.Action, "WithWebIdentity"): // a role that is not there looks the same
+		if e.Principal == "" || strings.HasSuffix(e.Action, "WithWebIdentity") { // a role that is not there looks the same
 			text = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
 		}
 		return &wire.Error{Name: "AccessDenied", Status: http.StatusForbidden, Message: text}

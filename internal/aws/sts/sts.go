@@ -38,12 +38,12 @@ func New(o Options) *wire.Service {
 		s.Logger = slog.Default()
 	}
 	return &wire.Service{Model: &model, Errors: describe, Operations: slices.Concat([]wire.Operation{
-		{Name: "GetCallerIdentity", Level: wire.Read, Note: "takes no right, as in AWS", Run: wire.Do(s.getCallerIdentity, nil)},
+		{Name: "GetCallerIdentity", Level: wire.Data, Note: "takes no right, as in AWS", Run: wire.Do(s.getCallerIdentity, nil)},
 		{Name: "AssumeRole", Level: wire.Write, Note: "with session policies, tags and a source identity; functions' own roles, fn.NAME, are the functions' alone",
-			Run: wire.Do(s.assumeRole, nil)},
+			Run: wire.DoFor(s.assumeRole, s.needsAssumeRole)},
 		{Name: "AssumeRoleWithWebIdentity", Level: wire.Write, Open: true, Note: "tokens of any OpenID Connect issuer that is a provider (iam CreateOpenIDConnectProvider)",
 			Run: wire.Do(s.assumeRoleWithWebIdentity, nil)},
-		{Name: "GetSessionToken", Level: wire.Write, Note: "takes no right, as in AWS; without a second factor such a session makes no calls to iam", Run: wire.Do(s.getSessionToken, nil)},
+		{Name: "GetSessionToken", Level: wire.Write, Note: "takes no right, as in AWS; without a second factor such a session makes no calls to iam", Run: wire.DoFor(s.getSessionToken, needsSessionToken)},
 		{Name: "GetAccessKeyInfo", Level: wire.Read, Note: "for access keys of this account", Run: wire.Do(s.getAccessKeyInfo, func(*GetAccessKeyInfoRequest) []access.Need {
 			return []access.Need{{Action: "sts:GetAccessKeyInfo", Resource: "*"}}
 		})},
@@ -63,6 +63,28 @@ func (s *server) getCallerIdentity(ctx context.Context, _ *GetCallerIdentityRequ
 }
 
 func (s *server) assumeRole(ctx context.Context, in *AssumeRoleRequest) (*AssumeRoleResponse, error) {
+	ask, err := asked(in)
+	if err != nil {
+		return nil, err
+	}
+	session, err := s.Directory.AssumeRole(guard.CallFrom(ctx).Caller, *ask)
+	if err != nil {
+		return nil, err
+	}
+	return &AssumeRoleResponse{Credentials: credentials(session), AssumedRoleUser: assumed(session), PackedPolicySize: packed(session, ask.Limits),
+		SourceIdentity: some(session.SourceIdentity)}, nil
+}
+
+// needsAssumeRole says what the directory asks again.
+func (s *server) needsAssumeRole(ctx context.Context, in *AssumeRoleRequest) ([]access.Need, error) {
+	ask, err := asked(in)
+	if err != nil {
+		return nil, err
+	}
+	return ask.Needs(guard.CallFrom(ctx).Caller), nil
+}
+
+func asked(in *AssumeRoleRequest) (*identity.AssumeRole, error) {
 	for _, m := range []struct {
 		given           bool
 		member, instead string
@@ -80,21 +102,10 @@ func (s *server) assumeRole(ctx context.Context, in *AssumeRoleRequest) (*Assume
 	if err != nil {
 		return nil, err
 	}
-	ask := identity.AssumeRole{RoleARN: in.RoleArn, SessionName: in.RoleSessionName, ExternalID: or(in.ExternalId), Limits: identity.Limits{
+	return &identity.AssumeRole{RoleARN: in.RoleArn, SessionName: in.RoleSessionName, ExternalID: or(in.ExternalId), Limits: identity.Limits{
 		Duration: seconds(in.DurationSeconds), Policy: or(in.Policy), PolicyARNs: arns(in.PolicyArns), Tags: tags, Transitive: in.TransitiveTagKeys,
 		SourceIdentity: or(in.SourceIdentity),
-	}}
-	// The directory asks again; here it is for the audit log.
-	call := guard.CallFrom(ctx)
-	if err := call.Allow(ctx, ask.Needs(call.Caller)...); err != nil {
-		return nil, err
-	}
-	session, err := s.Directory.AssumeRole(call.Caller, ask)
-	if err != nil {
-		return nil, err
-	}
-	return &AssumeRoleResponse{Credentials: credentials(session), AssumedRoleUser: assumed(session), PackedPolicySize: packed(session, ask.Limits),
-		SourceIdentity: some(session.SourceIdentity)}, nil
+	}}, nil
 }
 
 func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWithWebIdentityRequest) (*AssumeRoleWithWebIdentityResponse, error) {
@@ -130,6 +141,15 @@ func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWi
 	return &AssumeRoleWithWebIdentityResponse{Credentials: credentials(session), AssumedRoleUser: assumed(session), PackedPolicySize: packed(session, ask.Limits),
 		SourceIdentity: some(session.SourceIdentity), SubjectFromWebIdentityToken: &session.Subject, Audience: &session.Audience,
 		Provider: &session.Provider}, nil
+}
+
+// needsSessionToken: it takes no right, but a key that lasts. Sessions are denied
+// it, whatever their policies say.
+func needsSessionToken(ctx context.Context, _ *GetSessionTokenRequest) ([]access.Need, error) {
+	if guard.CallFrom(ctx).Caller.Principal.Issued.IsZero() {
+		return nil, nil
+	}
+	return []access.Need{{Action: "sts:GetSessionToken", Resource: "*"}}, nil
 }
 
 func (s *server) getSessionToken(ctx context.Context, in *GetSessionTokenRequest) (*GetSessionTokenResponse, error) {

@@ -200,7 +200,7 @@ func TestSessionToken(t *testing.T) {
 	if me := d.Call(s, "sts", "GetCallerIdentity"); me.Text("Arn") != arn+"user/alice" {
 		t.Error(me.Body)
 	}
-	if a := d.Call(s, "sts", "GetSessionToken"); !a.Is("AccessDenied") || a.Message != "Cannot call GetSessionToken with session credentials" {
+	if a := d.Call(s, "sts", "GetSessionToken"); !a.Is("AccessDenied") || !strings.Contains(a.Message, "the rules for sessions of GetSessionToken") {
 		t.Error(a.Body)
 	}
 	if a := d.Call(s, "iam", "CreateAccessKey"); !a.Is("AccessDenied") {
@@ -385,5 +385,47 @@ func TestUnreachableIssuer(t *testing.T) {
 	a := d.Call("", "sts", "AssumeRoleWithWebIdentity", "RoleArn", arn+"role/ci", "RoleSessionName", "build", "WebIdentityToken", token)
 	if !a.Is("IDPCommunicationError") || strings.Contains(a.Body, "refused") || strings.Contains(a.Body, "127.0.0.1") {
 		t.Error(a.Body)
+	}
+}
+
+// Who may nothing writes only as many records as there are for denials.
+func TestWhoMayNothingFillsNoLog(t *testing.T) {
+	d := awstest.Open(t, &gust.Function{App: "shop", Name: "api"})
+	s, err := d.Directory.FunctionSession("api", "env-1", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := s.KeyID + "." + s.Secret + "." + s.Token
+	for range 30 {
+		for _, call := range []struct {
+			service, operation, code string
+			params                   []string
+		}{
+			{"sts", "GetCallerIdentity", "", nil},
+			{"sts", "GetSessionToken", "AccessDenied", nil},
+			{"sts", "AssumeRole", "AccessDenied", []string{"RoleArn", arn + "role/none", "RoleSessionName", "work"}},
+			{"iam", "CreateAccessKey", "AccessDenied", []string{"UserName", "alice"}},
+			{"iam", "GetUser", "AccessDenied", []string{"UserName", "alice"}},
+			{"iam", "DeleteLoginProfile", "AccessDenied", []string{"UserName", "alice"}},
+		} {
+			if a := d.Call(who, call.service, call.operation, call.params...); !a.Is(call.code) {
+				t.Fatal(call.operation, a.Body)
+			}
+		}
+		if a := d.Call("", "sts", "AssumeRoleWithWebIdentity", "RoleArn", arn+"role/none", "RoleSessionName", "work", "WebIdentityToken", "eyJ.eyJ.e30"); !a.Is("InvalidIdentityToken") {
+			t.Fatal(a.Body)
+		}
+	}
+	n := 0
+	for r, err := range d.Log.Read(t.Context(), audit.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; r.Result != audit.Denied {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n > 20 {
+		t.Errorf("%d records, 20 of a principal in a minute are right", n)
 	}
 }

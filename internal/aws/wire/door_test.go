@@ -368,3 +368,22 @@ func TestTables(t *testing.T) {
 		}
 	}
 }
+
+// TestScope: a service is what the credential names, and nothing else that has
+// the name of one in it.
+func TestScope(t *testing.T) {
+	const credential = "AKIA%2F20260101%2Fus-east-1%2Fshop%2Faws4_request"
+	other := strings.Replace(credential, "shop", "other", 1)
+	for query, want := range map[string]string{
+		"X-Amz-Credential=" + credential:                                    "shop",
+		"a=b&X-Amz-Credential=" + credential + "&c=d":                       "shop",
+		"Not-X-Amz-Credential=" + other + "&X-Amz-Credential=" + credential: "shop",
+		"a=X-Amz-Credential=" + other + "&X-Amz-Credential=" + credential:   "shop",
+		"Not-X-Amz-Credential=" + other + "&a=X-Amz-Credential=" + other:    "",
+		"X-Amz-Credential=AKIA%2Fus-east-1%2Fshop%2Faws4_request":           "",
+	} {
+		if got := scope(request("GET", "/?"+query, "", "Authorization", "")); got != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+}

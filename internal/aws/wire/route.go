@@ -15,14 +15,18 @@ func carriesCredential(r *http.Request) bool {
 }
 
 // scope is the service that a request's signature names, unproven; "" is one
-// that names none.
+// that names none. What it is in truth the guard tells later (serve).
 func scope(r *http.Request) string {
 	credential := ""
-	if values := r.Header["Authorization"]; len(values) > 0 {
+	if values := r.Header["Authorization"]; len(values) > 0 && values[0] != "" {
 		_, credential, _ = strings.Cut(values[0], "Credential=")
-	} else if _, after, ok := strings.Cut(r.URL.RawQuery, "X-Amz-Credential="); ok {
-		value, _, _ := strings.Cut(after, "&")
-		credential, _ = url.QueryUnescape(value)
+	} else {
+		for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+			if value, ok := strings.CutPrefix(pair, "X-Amz-Credential="); ok {
+				credential, _ = url.QueryUnescape(value)
+				break
+			}
+		}
 	}
 	credential, _, _ = strings.Cut(credential, ",")
 	parts := strings.Split(strings.TrimSpace(credential), "/")

@@ -263,6 +263,9 @@ func (h *Handler) serve(x *exchange) error {
 		}
 		return err
 	}
+	if call != nil && call.Caller.Service != "" && call.Caller.Service != x.service.Name { // what was told before was not proven
+		return problemf(unknown, "the request is signed for the service %s, and asks for %s", quoted(call.Caller.Service), quoted(x.service.Name))
+	}
 	if call == nil {
 		if !x.op.Open {
 			return &access.Error{Code: access.Missing, Detail: "no credential"}
@@ -293,7 +296,10 @@ func (x *exchange) run(call *guard.Call) error {
 	ctx := call.Context(context.WithValue(x.r.Context(), exchangeKey{}, x))
 	action, resource := x.service.Name+":"+x.op.name, "*"
 	if run.needs != nil {
-		needs := run.needs(in)
+		needs, err := run.needs(ctx, in)
+		if err != nil {
+			return err
+		}
 		if err := call.Allow(ctx, needs...); err != nil {
 			return err
 		}
@@ -376,17 +382,19 @@ func (x *exchange) unpack(limit int64) error {
 
 // receive reads the body, or a byte more than the limit of it.
 func (x *exchange) receive(limit int64) error {
-	// The deadline is taken back after the body, not at the end: net/http
-	// watches the connection for the client's leaving from then on.
 	control := http.NewResponseController(x.w)
-	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
-		defer control.SetReadDeadline(time.Time{}) //nolint:errcheck // what failed is the connection
-	}
+	limited := control.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil
 	var buf bytes.Buffer
 	if n := x.r.ContentLength; n > 0 {
 		buf.Grow(int(min(n, 64*gust.KB)) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
+	// The deadline is taken back after the body, not at the end: net/http
+	// watches the connection for the client's leaving from then on. Of a body
+	// that has not come it stays, or net/http would wait for the rest.
+	if limited && err == nil && int64(buf.Len()) <= limit {
+		err = control.SetReadDeadline(time.Time{})
+	}
 	switch refused := (*access.Error)(nil); {
 	case errors.As(err, &refused): // it is read while it is verified
 		return err

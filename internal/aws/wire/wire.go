@@ -154,7 +154,7 @@ func Refuse(note string, names ...string) []Operation {
 type Runner struct {
 	in, out reflect.Type
 	alloc   func() any
-	needs   func(in any) []access.Need
+	needs   func(ctx context.Context, in any) ([]access.Need, error)
 	run     func(ctx context.Context, in any) (any, error)
 }
 
@@ -162,6 +162,17 @@ type Runner struct {
 // for an operation that has none. needs says what has to be allowed before f
 // runs; nil is nothing.
 func Do[In, Out any](f func(context.Context, *In) (*Out, error), needs func(*In) []access.Need) Runner {
+	if needs == nil {
+		return DoFor(f, nil)
+	}
+	return DoFor(f, func(_ context.Context, in *In) ([]access.Need, error) { return needs(in), nil })
+}
+
+// DoFor is Do for what needs other rights by who asks, which guard.CallFrom
+// tells. Its error refuses the request. Whatever takes a right has to say so
+// here, and not ask within f: a call is on record once f runs, and who may
+// nothing would write as many records as they like.
+func DoFor[In, Out any](f func(context.Context, *In) (*Out, error), needs func(context.Context, *In) ([]access.Need, error)) Runner {
 	r := Runner{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), alloc: func() any { return new(In) },
 		run: func(ctx context.Context, in any) (any, error) {
 			out, err := f(ctx, in.(*In))
@@ -171,7 +182,7 @@ func Do[In, Out any](f func(context.Context, *In) (*Out, error), needs func(*In)
 			return out, nil
 		}}
 	if needs != nil {
-		r.needs = func(in any) []access.Need { return needs(in.(*In)) }
+		r.needs = func(ctx context.Context, in any) ([]access.Need, error) { return needs(ctx, in.(*In)) }
 	}
 	return r
 }

@@ -1,0 +1,74 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// A statement of a resource's policy goes on to mean whom it meant when others
+// come and go beside it, whoever has the name by then.
+func TestStatementsThatStayMeanWhomTheyMeant(t *testing.T) {
+	d, _ := open(t, options())
+	const queue = "arn:aws:sqs:us-east-1:123456789012:orders"
+	st := func(effect, user string) string {
+		return fmt.Sprintf(`{"Effect":%q,"Principal":{"AWS":"%suser/%s"},"Action":"sqs:SendMessage","Resource":%q}`, effect, account, user, queue)
+	}
+	put := func(statements ...string) error {
+		return d.ChangeResourcePolicy(t.Context(), queue, func(string) (string, error) {
+			if len(statements) == 0 {
+				return "", nil
+			}
+			return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",\n") + `]}`, nil
+		})
+	}
+	sends := func(key string) bool { t.Helper(); return may(t, d, key, "", "sqs:SendMessage", queue) }
+	leave := func(name, key string) {
+		t.Helper()
+		must(t, d.DeleteKey(t.Context(), name, key))
+		must(t, d.Delete(t.Context(), User(name)))
+	}
+
+	_, first := user(t, d, "alice", "")
+	_, bob := user(t, d, "bob", "")
+	must(t, put(st("Allow", "alice")))
+	if !sends(first.ID) || sends(bob.ID) {
+		t.Fatal("the policy does not do what it says")
+	}
+	leave("alice", first.ID)
+	_, second := user(t, d, "alice", "")
+	must(t, put(st("Allow", "alice"), st("Allow", "bob"))) // bob's comes to it
+	if sends(second.ID) || !sends(bob.ID) {
+		t.Errorf("the second alice may: %v, bob may: %v", sends(second.ID), sends(bob.ID))
+	}
+	leave("alice", second.ID)
+	must(t, put(st("Allow", "alice"))) // bob's goes, while there is no alice
+	if sends(bob.ID) {
+		t.Error("bob may still")
+	}
+
+	// Who has the name now is meant by what is written now, after what meant
+	// another is gone.
+	_, third := user(t, d, "alice", "")
+	again := strings.Replace(st("Allow", "alice"), "SendMessage", "*", 1)
+	if err := put(st("Allow", "alice"), again); !errors.As(err, new(*MalformedPolicyError)) || !strings.Contains(err.Error(), "remove it first") {
+		t.Errorf("one name for two: %v", err)
+	}
+	must(t, put(again))
+	if !sends(third.ID) {
+		t.Error("the third alice may not")
+	}
+
+	// Who is renamed stays meant, and has one name in a document.
+	must(t, put(st("Deny", "bob")))
+	must(t, d.Rename(t.Context(), User("bob"), "rob", ""))
+	if err := put(st("Deny", "bob"), st("Allow", "rob")); !errors.As(err, new(*MalformedPolicyError)) || !strings.Contains(err.Error(), "renamed") {
+		t.Errorf("two names for one: %v", err)
+	}
+	must(t, put(st("Deny", "bob"), st("Allow", "alice")))
+	must(t, d.PutInline(t.Context(), User("rob"), "all", allow("sqs:*", "*")))
+	if sends(bob.ID) || !sends(third.ID) {
+		t.Errorf("rob may: %v, alice may: %v", sends(bob.ID), sends(third.ID))
+	}
+}
