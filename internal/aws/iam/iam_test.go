@@ -573,3 +573,35 @@ func decoded(t *testing.T, text string) string {
 	}
 	return string(b)
 }
+
+// TestDenialsDoNotTellWhatIsThere: who may not is answered alike, whether there is
+// somebody of the name or not, at whichever path, and however the name is written.
+func TestDenialsDoNotTellWhatIsThere(t *testing.T) {
+	d := awstest.Open(t)
+	nobody := d.User("nobody", "")
+	for _, call := range [][]string{
+		{"CreateUser", "UserName", "there", "Path", "/team/"}, {"CreateGroup", "GroupName", "there", "Path", "/team/"},
+		{"CreateRole", "RoleName", "there", "Path", "/team/", "AssumeRolePolicyDocument", trust},
+	} {
+		if a := d.Call(d.Root, "iam", call[0], call[1:]...); !a.Is("") {
+			t.Fatal(a.Body)
+		}
+	}
+	key := d.Call(d.Root, "iam", "CreateAccessKey", "UserName", "there").Text("AccessKeyId")
+	for _, call := range [][]string{
+		{"GetUser", "UserName"}, {"DeleteUser", "UserName"}, {"CreateAccessKey", "UserName"}, {"GetGroup", "GroupName"}, {"GetRole", "RoleName"},
+		{"UpdateUser", "UserName"}, {"GetAccessKeyLastUsed", "AccessKeyId"},
+	} {
+		told := func(name string) string {
+			a := d.Call(nobody, "iam", call[0], call[1], name)
+			return fmt.Sprint(a.Status, a.Code, strings.ReplaceAll(a.Message, name, "NAME"))
+		}
+		there, missing := "THERE", "NOBODYS"
+		if call[1] == "AccessKeyId" {
+			there, missing = key, "AKIAAAAAAAAAAAAAAAAA"
+		}
+		if a, b := told(there), told(missing); a != b || !strings.Contains(a, "AccessDenied") {
+			t.Errorf("%s tells what is there: %s, and of what is not: %s", call[0], a, b)
+		}
+	}
+}

@@ -247,8 +247,12 @@ func (h *Handler) serve(x *exchange) error {
 	var call *guard.Call
 	var err error
 	if signed := carriesCredential(x.r); signed {
-		if call, err = h.guard.Admit(x.r, x.id); err != nil {
+		switch call, err = h.guard.Admit(x.r, x.id); {
+		case err == nil:
+		case errors.As(err, new(*access.Error)), errors.Is(err, gust.ErrTooLarge):
 			return err
+		default: // the guard's only other one
+			return brokenOff(err)
 		}
 	}
 	if asked != nil {
@@ -395,18 +399,24 @@ func (x *exchange) receive(limit int64) error {
 	if limited && err == nil && int64(buf.Len()) <= limit {
 		err = control.SetReadDeadline(time.Time{})
 	}
-	switch refused := (*access.Error)(nil); {
-	case errors.As(err, &refused): // it is read while it is verified
+	switch {
+	case errors.As(err, new(*access.Error)): // it is read while it is verified
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problemf(slow, "the body of the request did not come within %v", bodyTimeout)
 	case err != nil:
-		return problemf(malformed, "the body of the request broke off: %v", err)
+		return brokenOff(err)
 	}
 	if x.body = buf.Bytes(); x.body == nil {
 		x.body = []byte{}
 	}
 	return nil
+}
+
+// brokenOff is a body that did not come, which is not the node's failure.
+func brokenOff(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return problemf(slow, "the body of the request did not come within %v", bodyTimeout)
+	}
+	return problemf(malformed, "the body of the request broke off: %v", err)
 }
 
 // headerBytes is the size of a request's headers.
