@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -166,15 +167,22 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	}
 	// What is signed for an AWS service is for that, whatever its path, which is
 	// left as it was sent.
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return access.NewBodies(max(machineMemory()/bodiesShare, leastBodies)).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" || apis.Serves(r) {
 			apis.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("X-Amzn-Requestid", uuid.NewString()) // the API puts its own in its place
 		mux.ServeHTTP(w, r)
-	}), nil
+	})), nil
 }
+
+// What the bodies of requests to the API may take in memory together: a share of
+// the machine's, and enough for the largest there are.
+const (
+	bodiesShare = 16 // a sixteenth
+	leastBodies = 64 * gust.MB
+)
 
 // refuse says nothing to who has no credential. Who has proven to hold one is
 // told what else was wrong: a clock, a region, a body.
@@ -183,6 +191,11 @@ func refuse(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case errors.Is(err, gust.ErrTooLarge):
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+	case errors.Is(err, access.ErrBusy):
+		w.Header().Set("Retry-After", strconv.Itoa(int(access.BusyRetry.Seconds())))
+		http.Error(w, err.Error(), http.StatusTooManyRequests)
+	case errors.Is(err, access.ErrSlow):
+		http.Error(w, err.Error(), http.StatusRequestTimeout)
 	case !errors.As(err, &e): // the client broke off
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case slices.Contains([]access.Code{access.Expired, access.Skewed, access.Scope, access.BodyMismatch, access.BadChunks, access.BadChecksum, access.Unsupported}, e.Code):

@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -40,9 +38,6 @@ const (
 	// MaxParameters bounds the parameters of a query.
 	MaxParameters = 4000
 )
-
-// bodyTimeout is how long the whole body of a request may take.
-const bodyTimeout = time.Minute
 
 // Options are what a Handler works with.
 type Options struct {
@@ -258,7 +253,7 @@ func (h *Handler) serve(x *exchange) error {
 		return asked
 	}
 	if err := x.find(h); err != nil {
-		if call == nil && !isFault(err, tooLarge, slow) {
+		if call == nil && !isFault(err, tooLarge) && !ours(err) {
 			return &access.Error{Code: access.Missing, Detail: "no credential"}
 		}
 		return err
@@ -348,7 +343,11 @@ func (x *exchange) readBody() error {
 		x.body = body
 	} else if x.r.Body == nil || x.r.Body == http.NoBody {
 		x.body = []byte{}
-	} else if err := x.receive(limit); err != nil {
+	} else if body, err := access.Hold(x.r, x.r.Body, x.r.ContentLength, limit); err == nil {
+		x.body = body
+	} else if !ours(err) {
+		return problemf(malformed, "the body of the request broke off: %v", err)
+	} else {
 		return err
 	}
 	if int64(len(x.body)) > limit {
@@ -369,9 +368,11 @@ func (x *exchange) unpack(limit int64) error {
 	}
 	r, err := gzip.NewReader(bytes.NewReader(x.body))
 	if err == nil {
-		x.body, err = io.ReadAll(io.LimitReader(r, limit+1))
+		x.body, err = access.Hold(x.r, r, -1, limit)
 	}
 	switch {
+	case errors.Is(err, access.ErrBusy):
+		return err
 	case err != nil:
 		return problemf(malformed, "the request's body is not in gzip: %v", err)
 	case int64(len(x.body)) > limit:
@@ -380,31 +381,10 @@ func (x *exchange) unpack(limit int64) error {
 	return nil
 }
 
-// receive reads the body, or a byte more than the limit of it.
-func (x *exchange) receive(limit int64) error {
-	// The deadline is taken back after the body, not at the end: net/http
-	// watches the connection for the client's leaving from then on.
-	control := http.NewResponseController(x.w)
-	if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
-		defer control.SetReadDeadline(time.Time{}) //nolint:errcheck // what failed is the connection
-	}
-	var buf bytes.Buffer
-	if n := x.r.ContentLength; n > 0 {
-		buf.Grow(int(min(n, 64*gust.KB)) + bytes.MinRead)
-	}
-	_, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
-	switch refused := (*access.Error)(nil); {
-	case errors.As(err, &refused): // it is read while it is verified
-		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problemf(slow, "the body of the request did not come within %v", bodyTimeout)
-	case err != nil:
-		return problemf(malformed, "the body of the request broke off: %v", err)
-	}
-	if x.body = buf.Bytes(); x.body == nil {
-		x.body = []byte{}
-	}
-	return nil
+// ours tells whether an error of reading a body says by itself what is wrong.
+func ours(err error) bool {
+	refused := (*access.Error)(nil) // it is read while it is verified
+	return errors.As(err, &refused) || errors.Is(err, access.ErrBusy) || errors.Is(err, access.ErrSlow) || errors.Is(err, gust.ErrTooLarge)
 }
 
 // headerBytes is the size of a request's headers.
