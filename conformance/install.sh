@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the conformance tests need, at pinned versions, into the
-# checkout's cache folder: the AWS command line and boto3, and the runtime client
-# for Python. Compilers (gcc, cargo, a JDK with Maven), curl, Node.js and Python
+# checkout's cache folder: the AWS command line, boto3, the SDKs for JavaScript and
+# Rust, and the runtime client for Python. Compilers (gcc, cargo, a JDK with Maven), curl, Node.js and Python
 # itself come from the machine; on Debian and Ubuntu, as root, what is missing is
 # installed.
 set -euo pipefail
@@ -40,7 +40,7 @@ if [[ $(printf '%s\n' "$rust" 1.85.0 | sort -V | head -1) != 1.85.0 ]]; then
   exit 1
 fi
 
-# What the apps' packages ask for.
+# What the apps' packages and AWS's SDK ask for.
 node=$(node --version)
 if [[ $(printf '%s\n' "${node#v}" 20.9.0 | sort -V | head -1) != 20.9.0 ]]; then
   echo "conformance needs Node.js 20.9 or newer, and here is $node; https://nodejs.org has it" >&2
@@ -76,6 +76,15 @@ if ! cmp -s "$runtime" "$cache/python/installed.txt"; then
   cp "$runtime" "$cache/python/installed.txt"
 fi
 
+# The SDK for JavaScript.
+if ! cmp -s testdata/identities/node/package-lock.json "$cache/identities/installed.json"; then
+  rm -rf "$cache/identities"
+  mkdir "$cache/identities"
+  cp testdata/identities/node/package*.json "$cache/identities"
+  (cd "$cache/identities" && npm ci --no-audit --no-fund --loglevel=error </dev/null)
+  cp "$cache/identities/package-lock.json" "$cache/identities/installed.json"
+fi
+
 # The runtime client for Node.js. Its native part is built from source, which
 # takes minutes and may fail: then what needs it is skipped, and says so.
 runtime=$PWD/testdata/vendor/node/package.json
@@ -90,8 +99,10 @@ if have npm && ! cmp -s "$runtime" "$cache/node/package.json"; then
     { echo "aws-lambda-ric does not build here: it is not compared with" >&2; rm -rf "$cache/node/node_modules"; }
 fi
 
-# Crates are fetched once, so that the tests themselves build from the cache.
+# Crates are fetched once, so that the tests themselves build from the cache. The
+# SDK for Rust is built here: that takes minutes, which are no test's.
 (cd testdata/rust && CARGO_TARGET_DIR="$cache/rust" cargo fetch --locked --quiet)
+(cd testdata/identities/rust && CARGO_TARGET_DIR="$cache/rust-sdk" cargo build --locked --quiet)
 
 # Maven keeps what it fetches below the home folder.
 (cd ../examples/java && mvn --quiet --batch-mode package)

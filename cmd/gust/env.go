@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/api"
 )
 
@@ -26,48 +27,75 @@ says: keep them to yourself.`,
 		Example: `  eval "$(gust env)"
   gust env --shell fish | source`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			line, ok := shells[shell]
-			if !ok {
-				return usageError{fmt.Errorf("--shell %q is unknown; want sh or fish", shell), cmd.CommandPath()}
+			if err := checkShell(cmd, shell); err != nil {
+				return err
 			}
 			return c.withClient(func(client *api.Client) error {
 				who, err := client.WhoAmI(cmd.Context())
 				if err != nil {
 					return err
 				}
-				vars := [][2]string{
-					{"AWS_ENDPOINT_URL", client.Endpoint},
-					{"AWS_ACCESS_KEY_ID", client.Key.ID},
-					{"AWS_SECRET_ACCESS_KEY", client.Key.Secret},
-					{"AWS_REGION", who.Region},
-					{"AWS_DEFAULT_REGION", who.Region},
-				}
-				if client.Key.Session != "" {
-					vars = append(vars, [2]string{"AWS_SESSION_TOKEN", client.Key.Session})
-				}
-				if bundle, err := c.bundle(); err != nil {
+				vars, err := c.variables(client, client.Key, who.Region)
+				if err != nil {
 					return err
-				} else if bundle != "" {
-					vars = append(vars, [2]string{"AWS_CA_BUNDLE", bundle}, [2]string{"NODE_EXTRA_CA_CERTS", bundle})
 				}
 				if asJSON {
-					object := make(map[string]string)
-					for _, v := range vars {
-						object[v[0]] = v[1]
-					}
-					return c.printJSON(object)
+					return c.printJSON(variableObject(vars))
 				}
-				for _, v := range vars {
-					fmt.Fprintln(c.out, line(v[0], v[1]))
-				}
+				c.printVariables(vars, shell)
 				return nil
 			})
 		},
 	}
-	cmd.Flags().StringVar(&shell, "shell", "sh", "shell to print for: sh (also bash, zsh) or fish")
-	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions([]string{"sh", "fish"}, cobra.ShellCompDirectiveNoFileComp))
+	shellFlag(cmd, &shell)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead")
 	return cmd
+}
+
+// variables are those by which AWS clients work with the node as whose key it is.
+func (c *command) variables(client *api.Client, key *access.Key, region string) ([][2]string, error) {
+	vars := [][2]string{
+		{"AWS_ENDPOINT_URL", client.Endpoint},
+		{"AWS_ACCESS_KEY_ID", key.ID},
+		{"AWS_SECRET_ACCESS_KEY", key.Secret},
+		{"AWS_REGION", region},
+		{"AWS_DEFAULT_REGION", region},
+	}
+	if key.Session != "" {
+		vars = append(vars, [2]string{"AWS_SESSION_TOKEN", key.Session})
+	}
+	bundle, err := c.bundle()
+	if err == nil && bundle != "" {
+		vars = append(vars, [2]string{"AWS_CA_BUNDLE", bundle}, [2]string{"NODE_EXTRA_CA_CERTS", bundle})
+	}
+	return vars, err
+}
+
+// printVariables prints lines for a shell, which checkShell knows.
+func (c *command) printVariables(vars [][2]string, shell string) {
+	for _, v := range vars {
+		fmt.Fprintln(c.out, shells[shell](v[0], v[1]))
+	}
+}
+
+func variableObject(vars [][2]string) map[string]string {
+	object := make(map[string]string)
+	for _, v := range vars {
+		object[v[0]] = v[1]
+	}
+	return object
+}
+
+func shellFlag(cmd *cobra.Command, shell *string) {
+	cmd.Flags().StringVar(shell, "shell", "sh", "shell to print for: sh (also bash, zsh) or fish")
+	_ = cmd.RegisterFlagCompletionFunc("shell", cobra.FixedCompletions([]string{"sh", "fish"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func checkShell(cmd *cobra.Command, shell string) error {
+	if shells[shell] == nil {
+		return usageError{fmt.Errorf("--shell %q is unknown; want sh or fish", shell), cmd.CommandPath()}
+	}
+	return nil
 }
 
 // bundle is the file that has the certificate of a node on this machine, if it

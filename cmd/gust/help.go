@@ -100,6 +100,27 @@ func optional(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// atLeast wants an argument for each word of usage, and as many more as like if
+// the last has dots behind it.
+func atLeast(cmd *cobra.Command, args []string) error {
+	words := strings.Fields(cmd.Use)[1:]
+	if len(args) < len(words) {
+		return usageError{fmt.Errorf("%s is missing", strings.TrimSuffix(words[len(args)], "...")), cmd.CommandPath()}
+	}
+	if len(args) > len(words) && !strings.HasSuffix(words[len(words)-1], "...") {
+		return usageError{fmt.Errorf("it takes %s, and was given %q besides", strings.Join(words, " "), args[len(words)]), cmd.CommandPath()}
+	}
+	return nil
+}
+
+// completeEach completes each argument by its own names, the last one's for all
+// that follow.
+func (c *command) completeEach(names ...func(*cobra.Command, *api.Client) ([]string, error)) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return c.nodeNames(cmd, names[min(len(args), len(names)-1)])
+	}
+}
+
 // completeNames completes the first argument by what the node has.
 func (c *command) completeNames(names func(*cobra.Command, *api.Client) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

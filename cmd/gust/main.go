@@ -26,7 +26,8 @@ var (
 const (
 	exitOK          = 0
 	exitFailed      = 1
-	exitWouldChange = 2   // gust plan alone
+	exitWouldChange = 2   // gust plan
+	exitDenied      = 2   // gust policy explain
 	exitUsage       = 64  // EX_USAGE of sysexits.h
 	exitInterrupted = 130 // 128 + SIGINT, as shells say it
 )

@@ -33,8 +33,9 @@ take the one in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 To work with a node elsewhere, give --api (or GUST_API) as well, and where it
 shows a certificate that it made itself, --fingerprint (or GUST_FINGERPRINT).
 
-Exit status: 0 done, 1 failed, 2 (gust plan alone) the plan would change
-something, 64 the command line is wrong, 130 interrupted.`
+Exit status: 0 done, 1 failed, 2 the answer is no (gust plan: something would
+change, gust policy explain: it is denied), 64 the command line is wrong, 130
+interrupted.`
 
 // newRoot builds the whole command tree.
 func newRoot(c *command) *cobra.Command {
@@ -61,6 +62,7 @@ func newRoot(c *command) *cobra.Command {
 		&cobra.Group{ID: "dev", Title: "Develop an app:"},
 		&cobra.Group{ID: "run", Title: "Run a node:"},
 		&cobra.Group{ID: "app", Title: "Work with apps and functions:"},
+		&cobra.Group{ID: "access", Title: "Say who may do what:"},
 		&cobra.Group{ID: "keep", Title: "Look after a data folder:"},
 	)
 	for _, s := range c.config.Settings() {
@@ -73,6 +75,7 @@ func newRoot(c *command) *cobra.Command {
 		c.init(), c.dev(), c.test(),
 		c.up(), c.env(), c.runtime(),
 		c.deploy(), c.plan(), c.invoke(), c.logs(), c.ls(), c.rm(), c.schema(),
+		c.whoami(), c.user(), c.group(), c.role(), c.key(), c.policy(), c.audit(),
 		c.backup(), c.restore(), c.check(),
 		c.version(), c.completion(),
 	)

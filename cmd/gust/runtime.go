@@ -13,7 +13,7 @@ import (
 )
 
 func (c *command) runtime() *cobra.Command {
-	cmd := &cobra.Command{
+	return family(&cobra.Command{
 		Use:     "runtime COMMAND",
 		GroupID: "run",
 		Short:   "List, add and remove what functions run in",
@@ -22,16 +22,7 @@ the digest of all that is in it. A version of a function is pinned to one when
 it is deployed, so that an upgrade of the machine changes nothing that runs.
 
 A node adds what its system has by itself, soon after its start.`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return usageError{unknownCommand(cmd, args[0]), cmd.CommandPath()}
-		},
-	}
-	cmd.AddCommand(c.runtimeLs(), c.runtimeAdd(), c.runtimeRm())
-	return cmd
+	}, c.runtimeLs(), c.runtimeAdd(), c.runtimeRm())
 }
 
 func (c *command) runtimeLs() *cobra.Command {

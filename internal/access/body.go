@@ -129,5 +129,8 @@ func readError(err error) error {
 	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
 		return tooLarge("body", over.Limit)
 	}
+	if errors.Is(err, ErrBusy) || errors.Is(err, ErrSlow) { // they say it all
+		return err
+	}
 	return fmt.Errorf("reading the body to verify its signature: %w", err)
 }

@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -119,12 +119,12 @@ func TestBearerOfASession(t *testing.T) {
 // is right. That is asserted of the code, since a measured time is never sure.
 func TestSecretsAreComparedInConstantTime(t *testing.T) {
 	secret := regexp.MustCompile(`(?i)secret|signature|want|\bkey\b|before|sum`)
-	files, err := parser.ParseDir(token.NewFileSet(), ".", func(f os.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	constant := 0
-	ast.Inspect(files["access"], func(n ast.Node) bool {
+	look := func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.BinaryExpr:
 			if n.Op != token.EQL && n.Op != token.NEQ {
@@ -151,7 +151,17 @@ func TestSecretsAreComparedInConstantTime(t *testing.T) {
 			}
 		}
 		return true
-	})
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, look)
+	}
 	if constant != 4 { // a signature, a chunk's, a bearer token, a kept secret
 		t.Errorf("subtle.ConstantTimeCompare is called at %d places; want 4", constant)
 	}

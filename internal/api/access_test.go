@@ -96,6 +96,8 @@ func TestEveryRouteAsksWhoItIs(t *testing.T) {
 		"POST /v1/runtimes": "arn:aws:gust:us-east-1:000000000000:runtime/node@0", "DELETE /v1/runtimes/{name}": "arn:aws:gust:us-east-1:000000000000:runtime/api",
 		"HEAD /v1/artifacts/{sha256}": "arn:aws:gust:us-east-1:000000000000:artifact/" + digest,
 		"PUT /v1/artifacts/{sha256}":  "arn:aws:gust:us-east-1:000000000000:artifact/" + digest, "GET /v1/logs": fnAPI,
+		"POST /v1/explain": "arn:aws:iam::000000000000:user/eve", "POST /v1/roles/{name}/revoke": "arn:aws:iam::000000000000:role/api",
+		"POST /v1/users/{name}/revoke": "arn:aws:iam::000000000000:user/api",
 	}
 	page, err := os.ReadFile("../../docs/API.md")
 	if err != nil {
@@ -110,10 +112,7 @@ func TestEveryRouteAsksWhoItIs(t *testing.T) {
 		}
 		ask := func(user, named string) (int, Error) {
 			path := strings.NewReplacer("{app}", named, "{name}", strings.Replace(named, "shop", "api", 1), "{sha256}", digest).Replace(r.path)
-			body := ""
-			if r.method == "POST" && r.path == "/v1/runtimes" {
-				body = `{"name":"node@0"}`
-			}
+			body := map[string]string{"POST /v1/runtimes": `{"name":"node@0"}`, "POST /v1/explain": `{"principal":"user/eve"}`}[name]
 			w := f.doAs(user, r.method, path, body)
 			var got struct{ Error Error }
 			if w.Body.Len() > 0 && r.method != "HEAD" && w.Code >= 400 {

@@ -25,6 +25,7 @@ import (
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/audit"
 	"github.com/gust-dev/gust/internal/access/guard"
+	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/observe"
@@ -47,6 +48,7 @@ type Options struct {
 	Store        *store.Store
 	Recorder     *observe.Recorder
 	Audit        *audit.Log
+	Directory    *identity.Directory
 	Place        gust.Place
 	Environments func() []invoke.Environment
 	// Warm is Invoker.Warm.
@@ -117,6 +119,9 @@ var routes = []route{
 	{"HEAD", "/v1/artifacts/{sha256}", "gust:PutArtifact", guard.Data, (*server).hasArtifact},
 	{"PUT", "/v1/artifacts/{sha256}", "gust:PutArtifact", guard.Write, (*server).putArtifact},
 	{"GET", "/v1/logs", "gust:ReadLogs", guard.Read, (*server).logs},
+	{"POST", "/v1/explain", "gust:ExplainAccess", guard.Read, (*server).explain},
+	{"POST", "/v1/roles/{name}/revoke", "gust:RevokeSessions", guard.Write, revoke(identity.KindRole)},
+	{"POST", "/v1/users/{name}/revoke", "gust:RevokeSessions", guard.Write, revoke(identity.KindUser)},
 	{"GET", "/v1/audit", "gust:ReadAudit", guard.Read, (*server).audit},
 	{"GET", "/v1/audit/verify", "gust:ReadAudit", guard.Read, (*server).verifyAudit},
 	{"POST", "/v1/backup", "gust:Backup", guard.Write, (*server).backup},

@@ -20,6 +20,7 @@ import (
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/audit"
 	"github.com/gust-dev/gust/internal/access/guard"
+	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/catalog"
 	"github.com/gust-dev/gust/internal/invoke"
 	"github.com/gust-dev/gust/internal/logfile"
@@ -30,18 +31,19 @@ import (
 
 // fixture is the API over a real store, catalog and log.
 type fixture struct {
-	store    *store.Store
-	catalog  *catalog.Catalog
-	recorder *observe.Recorder
-	handler  http.Handler
-	client   *Client
-	audit    *audit.Log
-	keys     *testKeys
-	drain    context.CancelFunc
-	forgot   int
-	envs     []invoke.Environment
-	warm     func(string) (*invoke.WarmUp, error)
-	as       func(user string) *Client
+	store     *store.Store
+	catalog   *catalog.Catalog
+	recorder  *observe.Recorder
+	handler   http.Handler
+	client    *Client
+	audit     *audit.Log
+	directory *identity.Directory
+	keys      *testKeys
+	drain     context.CancelFunc
+	forgot    int
+	envs      []invoke.Environment
+	warm      func(string) (*invoke.WarmUp, error)
+	as        func(user string) *Client
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -75,11 +77,14 @@ func newFixture(t testing.TB) *fixture {
 	log2, err := audit.Open(t.Context(), s, audit.Options{})
 	must(err)
 	t.Cleanup(func() { must(log2.Close()) })
-	f := &fixture{store: s, catalog: c, recorder: recorder, audit: log2, keys: newTestKeys(), drain: drain}
+	directory, err := identity.Open(t.Context(), s, identity.Options{Place: gust.DefaultPlace, Root: &access.Key{ID: "AKIAROOT", Secret: "secret"}})
+	must(err)
+	t.Cleanup(func() { must(directory.Close()) })
+	f := &fixture{directory: directory, store: s, catalog: c, recorder: recorder, audit: log2, keys: newTestKeys(), drain: drain}
 	f.handler = guard.New(access.New(f.keys, access.Options{}), f.keys, log2, nil).Require(func(w http.ResponseWriter, _ *http.Request, _ error) {
 		w.WriteHeader(http.StatusUnauthorized)
 	}, New(Options{
-		Catalog: c, Runtimes: library, Store: s, Recorder: recorder, Audit: log2, Place: gust.DefaultPlace,
+		Catalog: c, Runtimes: library, Store: s, Recorder: recorder, Audit: log2, Directory: directory, Place: gust.DefaultPlace,
 		Environments: func() []invoke.Environment { return f.envs },
 		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
 		Status:       func() Status { return Status{State: "ready", Sandbox: "none"} },

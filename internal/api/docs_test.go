@@ -41,14 +41,17 @@ var documents = map[string][]func() any{
 	"GET /v1/runtimes": {doc[struct {
 		Runtimes []runtimes.Listed `json:"runtimes"`
 	}]},
-	"POST /v1/runtimes":           {doc[AddRuntime], doc[runtimes.Runtime]},
-	"DELETE /v1/runtimes/{name}":  nil,
-	"HEAD /v1/artifacts/{sha256}": nil,
-	"PUT /v1/artifacts/{sha256}":  {doc[Artifact]},
-	"GET /v1/logs":                {doc[observe.Record]},
-	"GET /v1/audit":               {doc[AuditPage]},
-	"GET /v1/audit/verify":        {doc[audit.Summary]},
-	"POST /v1/backup":             nil,
+	"POST /v1/runtimes":            {doc[AddRuntime], doc[runtimes.Runtime]},
+	"DELETE /v1/runtimes/{name}":   nil,
+	"HEAD /v1/artifacts/{sha256}":  nil,
+	"PUT /v1/artifacts/{sha256}":   {doc[Artifact]},
+	"GET /v1/logs":                 {doc[observe.Record]},
+	"POST /v1/explain":             {doc[Question], doc[Explanation]},
+	"POST /v1/roles/{name}/revoke": nil,
+	"POST /v1/users/{name}/revoke": nil,
+	"GET /v1/audit":                {doc[AuditPage]},
+	"GET /v1/audit/verify":         {doc[audit.Summary]},
+	"POST /v1/backup":              nil,
 }
 
 func doc[T any]() any { return new(T) }

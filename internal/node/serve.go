@@ -141,7 +141,7 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	}
 	mine := http.NewServeMux()
 	mine.Handle("/v1/", api.New(api.Options{
-		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder, Audit: n.audit, Place: place,
+		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder, Audit: n.audit, Directory: n.identity, Place: place,
 		Environments: n.invoker.Environments, Warm: n.invoker.Warm, Status: n.status, Forget: n.identity.Sweep, Build: n.build,
 		Draining: n.follow, Logger: n.logger,
 	}))
@@ -167,7 +167,7 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	}
 	// What is signed for an AWS service is for that, whatever its path, which is
 	// left as it was sent.
-	return access.NewBodies(max(machineMemory()/bodiesShare, leastBodies)).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return access.NewBodies(bodiesMemory()).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" || apis.Serves(r) {
 			apis.ServeHTTP(w, r)
 			return
@@ -177,12 +177,10 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	})), nil
 }
 
-// What the bodies of requests to the API may take in memory together: a share of
-// the machine's, and enough for the largest there are.
-const (
-	bodiesShare = 16 // a sixteenth
-	leastBodies = 64 * gust.MB
-)
+// bodiesMemory is what the bodies of requests to the API may take together: a
+// sixteenth of the machine's memory, enough for the largest that there are, and
+// no more than many of those.
+func bodiesMemory() int64 { return min(max(machineMemory()/16, 64*gust.MB), gust.GB) }
 
 // refuse says nothing to who has no credential. Who has proven to hold one is
 // told what else was wrong: a clock, a region, a body.

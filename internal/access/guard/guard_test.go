@@ -208,7 +208,9 @@ func (coded) ErrorCode() string { return "Own" }
 func TestWithoutACredential(t *testing.T) {
 	f := newFixture(t, nil)
 	served := false
-	h := f.guard.Require(func(w http.ResponseWriter, _ *http.Request, err error) { http.Error(w, err.Error(), 401) },
+	h := f.guard.Require(func(w http.ResponseWriter, _ *http.Request, err error) {
+		http.Error(w, err.Error(), http.StatusUnauthorized)
+	},
 		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			c := CallFrom(r.Context())
 			served = c.Caller.Principal.ARN == alice && len(c.RequestID) == 36

@@ -208,8 +208,9 @@ func some(v string) []string {
 
 // Explain tells what decides whether somebody may do something with a resource:
 // a user, a role or root by ARN, "user/alice", "role/deploy" or a bare name
-// (first users, then roles). keys are condition keys in lower case; of those that
-// every request has, only what does not depend on a request is there.
+// (first users, then roles). keys are condition keys in lower case, and win over
+// what is known otherwise; of those that every request has, only what does not
+// depend on a request is there.
 func (d *Directory) Explain(who, action, resource string, keys map[string][]string) (policy.Explanation, error) {
 	c, err := d.callerOf(who)
 	if err != nil {
@@ -222,7 +223,14 @@ func (d *Directory) Explain(who, action, resource string, keys map[string][]stri
 	if err != nil {
 		return policy.Explanation{}, err
 	}
-	return c.Rights.Explain(&q.request, doc), nil
+	request := q.request
+	request.Value = func(key string) []string {
+		if v, ok := keys[key]; ok {
+			return v
+		}
+		return q.value(key)
+	}
+	return c.Rights.Explain(&request, doc), nil
 }
 
 // Subject is somebody as policies see them; who is as in Explain.

@@ -12,29 +12,29 @@ import (
 type Explanation struct {
 	Decision
 	// Statements are all that there are, in the order of the layers.
-	Statements []Considered
+	Statements []Considered `json:"statements"`
 }
 
 // Considered is a statement as it bears on one request.
 type Considered struct {
-	Layer  Layer
-	Policy string // as in Decision
+	Layer  Layer  `json:"layer"`
+	Policy string `json:"policy"` // as in Decision
 	// Statement is its Sid, or "#2"; Line is where it begins.
-	Statement string
-	Line      int
-	Effect    gust.Effect
-	Matched   bool
+	Statement string      `json:"statement"`
+	Line      int         `json:"line"`
+	Effect    gust.Effect `json:"effect"`
+	Matched   bool        `json:"matched"`
 	// Deciding tells that the decision follows from this one.
-	Deciding bool
+	Deciding bool `json:"deciding"`
 	// Why is the first thing that does not match: "the action
 	// lambda:InvokeFunction is none of sqs:*".
-	Why string
+	Why string `json:"why,omitempty"`
 }
 
 // Explain decides as Decide does, and tells of every statement what came of it.
 func (r *Rights) Explain(req *Request, resource *Document) Explanation {
 	d, deciding, document := r.decide(req, resource)
-	e := Explanation{Decision: d}
+	e := Explanation{Decision: d, Statements: []Considered{}}
 	documents := r.documents
 	if resource != nil {
 		documents = append(slices.Clip(documents), layered{Attached{resourcePolicy, resource}, LayerResource})

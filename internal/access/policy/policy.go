@@ -82,15 +82,16 @@ const (
 
 // Decision is what came of it.
 type Decision struct {
-	Allowed bool
+	Allowed bool `json:"allowed"`
 	// Denied tells that a statement denied it; otherwise none allowed it.
-	Denied bool
+	Denied bool `json:"denied"`
 	// Layer is where it was decided: of the statement, or that which did not
 	// allow it.
-	Layer Layer
+	Layer Layer `json:"layer"`
 	// Policy and Statement are the deciding statement: the document's name, and
 	// the statement's Sid, or "#2" for the second one.
-	Policy, Statement string
+	Policy    string `json:"policy,omitempty"`
+	Statement string `json:"statement,omitempty"`
 }
 
 // Reason says why a request was refused, in the words that AWS uses: "because no

@@ -95,7 +95,9 @@ func (s *server) getAccountAuthorizationDetails(_ context.Context, in *GetAccoun
 	if err != nil {
 		return nil, err
 	}
-	out := &GetAccountAuthorizationDetailsResponse{IsTruncated: more, Marker: marker}
+	// All four are in every page, as in AWS: programs add them up.
+	out := &GetAccountAuthorizationDetailsResponse{IsTruncated: more, Marker: marker, UserDetailList: []UserDetail{}, GroupDetailList: []GroupDetail{},
+		RoleDetailList: []RoleDetail{}, Policies: []ManagedPolicyDetail{}}
 	u := s.uses()
 	for _, d := range list {
 		e := d.entity

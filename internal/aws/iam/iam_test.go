@@ -161,6 +161,7 @@ func TestLifeOfEverything(t *testing.T) {
 		{"GetAccountSummary", "", "<key>Users</key><value>1</value>"},
 		{"GetAccountPasswordPolicy", "NoSuchEntity", "The Password Policy with domain name " + awstest.Account + " cannot be found."},
 		{"GetAccountAuthorizationDetails Filter.member.1=User", "", "<GroupList><member>builders</member></GroupList>"},
+		{"GetAccountAuthorizationDetails Filter.member.1=User", "", "<RoleDetailList></RoleDetailList>"},
 		{"DeleteLoginProfile UserName=alice", "NoSuchEntity", "Login Profile for User alice cannot be found."},
 		{"CreateLoginProfile UserName=alice Password=x", "InvalidAction", "CreateLoginProfile is not carried out by Gust: nobody signs in with a password"},
 		{"CreateServiceLinkedRole AWSServiceName=x", "InvalidAction", "CreateServiceLinkedRole is not carried out"},

@@ -339,16 +339,18 @@ func (x *exchange) readBody() error {
 	if x.r.ContentLength > limit {
 		return problemf(tooLarge, "the request's body has %d bytes, over the limit of %d", x.r.ContentLength, limit)
 	}
-	if body, ok := access.Body(x.r); ok {
-		x.body = body
-	} else if x.r.Body == nil || x.r.Body == http.NoBody {
+	body, verified := access.Body(x.r)
+	if !verified && x.r.Body != nil {
+		var err error
+		if body, err = access.Hold(x.r, x.r.Body, x.r.ContentLength, limit); err != nil {
+			if ours(err) {
+				return err
+			}
+			return problemf(malformed, "the body of the request broke off: %v", err)
+		}
+	}
+	if x.body = body; body == nil {
 		x.body = []byte{}
-	} else if body, err := access.Hold(x.r, x.r.Body, x.r.ContentLength, limit); err == nil {
-		x.body = body
-	} else if !ours(err) {
-		return problemf(malformed, "the body of the request broke off: %v", err)
-	} else {
-		return err
 	}
 	if int64(len(x.body)) > limit {
 		return problemf(tooLarge, "the request's body is over the limit of %d bytes", limit)

@@ -1,0 +1,528 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gust-dev/gust/internal/access/policy"
+	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/suggest"
+
+	gust "github.com/gust-dev/gust"
+)
+
+// family makes a command that has nothing but subcommands.
+func family(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return usageError{unknownCommand(cmd, args[0]), cmd.CommandPath()}
+	}
+	cmd.AddCommand(subs...)
+	return cmd
+}
+
+// directory is IAM on a node, where the ARNs are made of place.
+type directory struct {
+	*api.Client
+	ctx   context.Context
+	me    *api.Identity
+	place gust.Place
+}
+
+// withDirectory runs f with the node's directory.
+func (c *command) withDirectory(cmd *cobra.Command, f func(*directory) error) error {
+	return c.withClient(func(client *api.Client) error {
+		d, err := newDirectory(cmd, client)
+		if err != nil {
+			return err
+		}
+		return f(d)
+	})
+}
+
+func newDirectory(cmd *cobra.Command, client *api.Client) (*directory, error) {
+	me, err := client.WhoAmI(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	return &directory{client, cmd.Context(), me, gust.Place{Account: me.Account, Region: me.Region}}, nil
+}
+
+// iam asks IAM for an operation that has no answer.
+func (d *directory) iam(operation string, in api.Params) error {
+	return d.AWS(d.ctx, "iam", operation, in, nil)
+}
+
+// holder is who has policies: a user, a group or a role, by the kind that IAM's
+// operations are named for.
+type holder struct{ kind, name string }
+
+func user(name string) holder  { return holder{"User", name} }
+func group(name string) holder { return holder{"Group", name} }
+func role(name string) holder  { return holder{"Role", name} }
+
+func (h holder) String() string { return strings.ToLower(h.kind) + " " + h.name }
+
+// with are the parameters of an operation on the holder.
+func (h holder) with(pairs ...any) api.Params {
+	p := api.Params{h.kind + "Name": h.name}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		p[pairs[i].(string)] = pairs[i+1]
+	}
+	return p
+}
+
+// detail is a user, a group or a role as IAM tells of it.
+type detail struct {
+	UserName, GroupName, RoleName                   string
+	UserPolicyList, GroupPolicyList, RolePolicyList []inlineDetail
+	Arn                                             string
+	CreateDate                                      api.Epoch
+	Description, AssumeRolePolicyDocument           string
+	MaxSessionDuration                              int
+	GroupList                                       []string
+	AttachedManagedPolicies                         []attachedDetail
+	PermissionsBoundary                             *struct{ PermissionsBoundaryArn string }
+	Tags                                            []struct{ Key, Value string }
+	RoleLastUsed                                    *struct{ LastUsedDate *api.Epoch }
+}
+
+type inlineDetail struct{ PolicyName, PolicyDocument string }
+
+type attachedDetail struct{ PolicyName, PolicyArn string }
+
+// entry is a user, a group or a role, as --json prints it.
+type entry struct {
+	Name        string    `json:"name"`
+	ARN         string    `json:"arn"`
+	Created     time.Time `json:"created"`
+	Description string    `json:"description,omitempty"`
+	// Policies are the ARNs of those that are attached, Inline its own.
+	Policies []string                   `json:"policies"`
+	Inline   map[string]json.RawMessage `json:"inline_policies,omitempty"`
+	Boundary string                     `json:"boundary,omitempty"`
+	Tags     map[string]string          `json:"tags,omitempty"`
+	// Groups and Keys are a user's, Users a group's, the others a role's.
+	Groups     []string        `json:"groups,omitempty"`
+	Users      []string        `json:"users,omitempty"`
+	Keys       []key           `json:"keys,omitempty"`
+	Trust      json.RawMessage `json:"trust,omitempty"`
+	MaxSession int             `json:"max_session_seconds,omitempty"`
+	LastUsed   *time.Time      `json:"last_used,omitempty"`
+}
+
+func (d *detail) entry() entry {
+	e := entry{
+		Name: cmp.Or(d.UserName, d.GroupName, d.RoleName), ARN: d.Arn, Created: d.CreateDate.Time, Description: d.Description,
+		Policies: []string{}, Inline: map[string]json.RawMessage{}, Groups: d.GroupList,
+		Trust: document(d.AssumeRolePolicyDocument), MaxSession: d.MaxSessionDuration, Tags: map[string]string{},
+	}
+	for _, a := range d.AttachedManagedPolicies {
+		e.Policies = append(e.Policies, a.PolicyArn)
+	}
+	for _, p := range slices.Concat(d.UserPolicyList, d.GroupPolicyList, d.RolePolicyList) {
+		e.Inline[p.PolicyName] = document(p.PolicyDocument)
+	}
+	if d.PermissionsBoundary != nil {
+		e.Boundary = d.PermissionsBoundary.PermissionsBoundaryArn
+	}
+	for _, t := range d.Tags {
+		e.Tags[t.Key] = t.Value
+	}
+	if d.RoleLastUsed != nil && d.RoleLastUsed.LastUsedDate != nil {
+		e.LastUsed = &d.RoleLastUsed.LastUsedDate.Time
+	}
+	return e
+}
+
+// document is a policy as IAM gives it out.
+func document(escaped string) json.RawMessage {
+	text, err := url.PathUnescape(escaped)
+	if err != nil || !json.Valid([]byte(text)) {
+		return nil
+	}
+	return json.RawMessage(strings.TrimSpace(text))
+}
+
+// rights are the names of all policies of an entry.
+func (e *entry) rights() string {
+	var names []string
+	for _, arn := range e.Policies {
+		names = append(names, arn[strings.LastIndexByte(arn, '/')+1:])
+	}
+	return cmp.Or(strings.Join(append(names, slices.Sorted(maps.Keys(e.Inline))...), ", "), "-")
+}
+
+// entries lists all of a kind with what they have, in one go.
+func (d *directory) entries(kind string) ([]entry, error) {
+	list, err := api.List[detail](d.ctx, d.Client, "GetAccountAuthorizationDetails", kind+"DetailList", api.Params{"Filter": []string{kind}})
+	all := make([]entry, len(list))
+	for i := range list {
+		all[i] = list[i].entry()
+	}
+	return all, err
+}
+
+// look finds one with what it has.
+func (d *directory) look(h holder) (*entry, error) {
+	var got struct{ User, Group, Role detail }
+	err := d.AWS(d.ctx, "iam", "Get"+h.kind, h.with(), &got)
+	if err != nil {
+		return nil, err
+	}
+	about := map[string]detail{"User": got.User, "Group": got.Group, "Role": got.Role}[h.kind]
+	if about.AttachedManagedPolicies, err = api.List[attachedDetail](d.ctx, d.Client, "ListAttached"+h.kind+"Policies", "AttachedPolicies", h.with()); err != nil {
+		return nil, err
+	}
+	inline, err := api.List[string](d.ctx, d.Client, "List"+h.kind+"Policies", "PolicyNames", h.with())
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range inline {
+		var p inlineDetail
+		if err := d.AWS(d.ctx, "iam", "Get"+h.kind+"Policy", h.with("PolicyName", name), &p); err != nil {
+			return nil, err
+		}
+		about.UserPolicyList = append(about.UserPolicyList, p)
+	}
+	e := about.entry()
+	return &e, nil
+}
+
+// remove removes one; with force all that it has goes first.
+func (d *directory) remove(h holder, force bool) error {
+	if force {
+		if err := d.strip(h); err != nil {
+			return err
+		}
+	}
+	err := d.iam("Delete"+h.kind, h.with())
+	if e := (*api.Error)(nil); errors.As(err, &e) && e.Code == "DeleteConflictException" {
+		return fmt.Errorf("%s is not removed: %w; --force removes what it has, too", h, err)
+	}
+	return err
+}
+
+// strip takes everything from a user, a group or a role that keeps it from being
+// removed.
+func (d *directory) strip(h holder) error {
+	attached, err := api.List[attachedDetail](d.ctx, d.Client, "ListAttached"+h.kind+"Policies", "AttachedPolicies", h.with())
+	if err != nil {
+		return err
+	}
+	inline, err := api.List[string](d.ctx, d.Client, "List"+h.kind+"Policies", "PolicyNames", h.with())
+	if err != nil {
+		return err
+	}
+	var steps []func() error
+	step := func(operation string, in api.Params) {
+		steps = append(steps, func() error { return d.iam(operation, in) })
+	}
+	switch h.kind {
+	case "User": // the keys first: nobody goes on meanwhile
+		keys, err := d.keys(h.name)
+		if err != nil {
+			return err
+		}
+		groups, err := d.groupsOf(h.name)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			step("DeleteAccessKey", h.with("AccessKeyId", k.ID))
+		}
+		for _, g := range groups {
+			step("RemoveUserFromGroup", h.with("GroupName", g))
+		}
+	case "Group":
+		users, err := d.usersOf(h.name)
+		if err != nil {
+			return err
+		}
+		for _, u := range users {
+			step("RemoveUserFromGroup", h.with("UserName", u))
+		}
+	}
+	for _, a := range attached {
+		step("Detach"+h.kind+"Policy", h.with("PolicyArn", a.PolicyArn))
+	}
+	for _, name := range inline {
+		step("Delete"+h.kind+"Policy", h.with("PolicyName", name))
+	}
+	for _, s := range steps {
+		if err := s(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *directory) groupsOf(user string) ([]string, error) {
+	list, err := api.List[detail](d.ctx, d.Client, "ListGroupsForUser", "Groups", api.Params{"UserName": user})
+	return names(list), err
+}
+
+func (d *directory) usersOf(group string) ([]string, error) {
+	list, err := api.List[detail](d.ctx, d.Client, "GetGroup", "Users", api.Params{"GroupName": group})
+	return names(list), err
+}
+
+func names(list []detail) []string {
+	all := []string{}
+	for _, e := range list {
+		all = append(all, cmp.Or(e.UserName, e.GroupName, e.RoleName))
+	}
+	return all
+}
+
+// make makes a user, a group or a role, and gives it what it is to have: all of
+// it, or it is removed again.
+func (d *directory) make(h holder, in api.Params, steps ...func() error) error {
+	if err := d.iam("Create"+h.kind, in); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if err := s(); err != nil {
+			if undo := d.remove(h, true); undo != nil {
+				return fmt.Errorf("%s is made, and does not have all that it was to have: %w; nor could it be removed again: %w", h, err, undo)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// grant are the flags that say what somebody may do.
+type grant struct {
+	policies, allow, on []string
+	file, boundary      string
+}
+
+func (g *grant) flags(c *command, cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&g.policies, "policy", nil, "attach the managed `POLICY`, one of AWS's or one of your own, by name or ARN; can be repeated")
+	f.StringSliceVar(&g.allow, "allow", nil, "allow this `ACTION`, with --on; can be repeated")
+	f.StringSliceVar(&g.on, "on", nil, "what --allow is about, such as function:api, an ARN, or *; can be repeated")
+	f.StringVar(&g.file, "policy-file", "", "give it the policy document in this `FILE`, of its own")
+	_ = cmd.RegisterFlagCompletionFunc("policy", c.completeFlag(policyNames))
+}
+
+// inlineName is the inline policy that --allow makes.
+const inlineName = "allow"
+
+// steps checks what the flags say, and returns what has to be done for it.
+func (g *grant) steps(d *directory, h holder) (steps []func() error, err error) {
+	if len(g.allow) == 0 != (len(g.on) == 0) {
+		return nil, errors.New("--allow and --on belong together: what is allowed, and on what")
+	}
+	for _, name := range g.policies {
+		arn, err := d.policyARN(name)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, func() error { return d.iam("Attach"+h.kind+"Policy", h.with("PolicyArn", arn)) })
+	}
+	put := func(name, text string) {
+		steps = append(steps, func() error {
+			return d.iam("Put"+h.kind+"Policy", h.with("PolicyName", name, "PolicyDocument", text))
+		})
+	}
+	if len(g.allow) > 0 {
+		doc, err := g.document(d.place)
+		if err != nil {
+			return nil, err
+		}
+		put(inlineName, doc)
+	}
+	if g.file != "" {
+		data, err := os.ReadFile(g.file)
+		if err != nil {
+			return nil, err
+		}
+		put(strings.TrimSuffix(filepath.Base(g.file), filepath.Ext(g.file)), string(data))
+	}
+	return steps, nil
+}
+
+// document is the policy of --allow and --on.
+func (g *grant) document(place gust.Place) (string, error) {
+	one := gust.Grant{Effect: gust.Allow, Actions: g.allow}
+	for _, r := range g.on {
+		if _, ok := policy.Function(r); !ok { // which the policy knows itself, with versions
+			arn, err := resourceARN(place, r)
+			if err != nil {
+				return "", fmt.Errorf("--on: %w", err)
+			}
+			r = arn
+		}
+		one.Resources = append(one.Resources, r)
+	}
+	doc, err := policy.FromGrants(place, []gust.Grant{one})
+	var problems policy.Problems
+	if errors.As(err, &problems) && len(problems) > 0 {
+		p := problems[0]
+		flag := "--allow"
+		if strings.Contains(p.Path, ".on") {
+			flag = "--on"
+		}
+		return "", fmt.Errorf("%s: %s", flag, p.Text)
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(doc.JSON()), nil
+}
+
+var shortForm = regexp.MustCompile(`^([a-z]+):([^:]+)$`)
+
+// resourceARN is what a resource in short means in a place: function:NAME,
+// app:NAME, user:NAME, group:NAME, role:NAME, policy:NAME. ARNs and * are what
+// they are.
+func resourceARN(place gust.Place, r string) (string, error) {
+	if r == "*" || strings.HasPrefix(r, "arn:") {
+		return r, nil
+	}
+	if m := shortForm.FindStringSubmatch(r); m != nil {
+		switch kind, name := m[1], m[2]; kind {
+		case "function":
+			return place.FunctionARN(name), nil
+		case "app", "runtime":
+			return place.ARN(kind, name), nil
+		case "user", "group", "role", "policy":
+			return "arn:aws:iam::" + place.Account + ":" + kind + "/" + name, nil
+		}
+	}
+	return "", fmt.Errorf(`%q is no resource; want function:NAME, app:NAME, user:NAME, group:NAME, role:NAME, policy:NAME, an ARN, or "*"`, r)
+}
+
+// managed is a managed policy.
+type managed struct {
+	PolicyName, Arn, Description, DefaultVersionId string
+	AttachmentCount                                int
+	UpdateDate                                     api.Epoch
+}
+
+// policies lists the account's managed policies, and with all AWS's.
+func (d *directory) policies(all bool) ([]managed, error) {
+	scope := "Local"
+	if all {
+		scope = "All"
+	}
+	return api.List[managed](d.ctx, d.Client, "ListPolicies", "Policies", api.Params{"Scope": scope})
+}
+
+// policyARN finds a managed policy by its name, the account's before AWS's.
+func (d *directory) policyARN(name string) (string, error) {
+	if strings.HasPrefix(name, "arn:") {
+		return name, nil
+	}
+	list, err := d.policies(true)
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	var known []string
+	for _, p := range list {
+		known = append(known, p.PolicyName)
+		if p.PolicyName == name && (found == "" || !strings.HasPrefix(p.Arn, "arn:aws:iam::aws:")) {
+			found = p.Arn
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("there is no managed policy %q%s; `gust policy ls --aws` lists them", name, suggest.Word(name, slices.Values(known)))
+	}
+	return found, nil
+}
+
+// parseHolder reads user:NAME, group:NAME or role:NAME.
+func parseHolder(s string) (holder, error) {
+	if m := shortForm.FindStringSubmatch(s); m != nil {
+		switch m[1] {
+		case "user":
+			return user(m[2]), nil
+		case "group":
+			return group(m[2]), nil
+		case "role":
+			return role(m[2]), nil
+		}
+	}
+	return holder{}, fmt.Errorf("%q has no policies attached; want user:NAME, group:NAME or role:NAME", s)
+}
+
+// tagList reads KEY=VALUE.
+func tagList(list []string) ([]map[string]string, error) {
+	tags := []map[string]string{}
+	for _, t := range list {
+		k, v, ok := strings.Cut(t, "=")
+		if !ok || k == "" {
+			return nil, fmt.Errorf("--tag %q is none; want KEY=VALUE", t)
+		}
+		tags = append(tags, map[string]string{"Key": k, "Value": v})
+	}
+	return tags, nil
+}
+
+// printRights prints the part of an entry that all kinds have in common.
+func (c *command) printRights(e *entry, rows [][]string) error {
+	rows = append([][]string{{"arn", e.ARN}}, rows...)
+	if e.Description != "" {
+		rows = append(rows, []string{"description", printable(e.Description)})
+	}
+	if e.Boundary != "" {
+		rows = append(rows, []string{"boundary", e.Boundary})
+	}
+	for _, k := range slices.Sorted(maps.Keys(e.Tags)) {
+		rows = append(rows, []string{"tag", printable(k + "=" + e.Tags[k])})
+	}
+	for _, arn := range e.Policies {
+		rows = append(rows, []string{"policy", arn})
+	}
+	rows = append(rows, []string{"created", e.Created.Local().Format("2006-01-02 15:04:05")})
+	if err := c.out.columns(rows); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Inline)) {
+		fmt.Fprintf(c.out, "\npolicy of its own, %s:\n%s\n", name, e.Inline[name])
+	}
+	return nil
+}
+
+// nameOf is one argument's completion by what IAM lists.
+func listed(operation, member string) func(*cobra.Command, *api.Client) ([]string, error) {
+	return func(cmd *cobra.Command, client *api.Client) ([]string, error) {
+		list, err := api.List[detail](cmd.Context(), client, operation, member, nil)
+		return names(list), err
+	}
+}
+
+var (
+	userNames  = listed("ListUsers", "Users")
+	groupNames = listed("ListGroups", "Groups")
+	roleNames  = listed("ListRoles", "Roles")
+)
+
+func policyNames(cmd *cobra.Command, client *api.Client) ([]string, error) {
+	d := &directory{Client: client, ctx: cmd.Context()}
+	list, err := d.policies(true)
+	var names []string
+	for _, p := range list {
+		names = append(names, p.PolicyName)
+	}
+	return names, err
+}
