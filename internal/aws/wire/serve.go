@@ -231,6 +231,9 @@ func (x *exchange) operationName() string {
 // serve carries a request out. An error means that nothing has been written.
 func (h *Handler) serve(x *exchange) error {
 	asked := h.tell(x)
+	if path := x.r.URL.EscapedPath(); asked == nil && !x.service.S3 && crooked(path) {
+		asked = problemf(malformed, "the path %s has a segment that is empty, \".\" or \"..\": send it without", quoted(path))
+	}
 	if x.protocol == RESTXML {
 		x.w.Header().Set("x-amz-request-id", x.id)
 	} else {
