@@ -99,6 +99,9 @@ type Need struct {
 	Action string
 	// Resource is an ARN, or "*" for an action that has none.
 	Resource string
+	// Shown is what a denial calls the resource, if not that: who may not must
+	// not learn what is there, and as what, from how it is named.
+	Shown string
 	// Keys are condition keys in lower case beside those that every request
 	// has.
 	Keys map[string][]string

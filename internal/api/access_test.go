@@ -494,3 +494,17 @@ func TestActionsAreKnown(t *testing.T) {
 		}
 	}
 }
+
+// What has to be read before it is known whether its sender may anything is small.
+func TestWhoMayNothingSendsNoLargeDocument(t *testing.T) {
+	f := newFixture(t)
+	f.keys.may("nobody")
+	for path, body := range map[string]string{"/v1/runtimes": `{"name":"node@0","from":"`, "/v1/explain": `{"principal":"root","action":"`} {
+		if w := f.doAs("nobody", "POST", path, body+strings.Repeat("x", 20<<10)+`"}`); w.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	if w := f.doAs("nobody", "PUT", "/v1/apps/shop", `{"app":`+strings.Repeat("[", 20<<10)); w.Code != http.StatusForbidden {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

@@ -37,6 +37,10 @@ import (
 // declare one.
 const MaxDocument = 32 * gust.MB
 
+// maxUnasked bounds a body that has to be read before it is known whether its
+// sender may anything at all.
+const maxUnasked = 16 * gust.KB
+
 // HeaderRequestID carries an id in every response, and in the log line about
 // one that failed.
 const HeaderRequestID = "Gust-Request-Id"
@@ -211,9 +215,9 @@ func noRoute(_ *server, q *request) (answer, error) {
 }
 
 // decode reads the request's body, one JSON document with no unknown field and
-// nothing after it, of at most MaxDocument bytes.
-func decode(q *request, v any) error {
-	data, err := access.Hold(q.Request, http.MaxBytesReader(q.w, q.Body, MaxDocument), q.ContentLength, MaxDocument)
+// nothing after it, of at most limit bytes.
+func decode(q *request, v any, limit int64) error {
+	data, err := access.Hold(q.Request, http.MaxBytesReader(q.w, q.Body, limit), q.ContentLength, limit)
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err == nil {
@@ -231,7 +235,11 @@ func decode(q *request, v any) error {
 	case errors.Is(err, access.ErrBusy), errors.Is(err, access.ErrSlow):
 		return err
 	case errors.As(err, &tooLarge):
-		return fmt.Errorf("the request's document is over %d MB: %w", MaxDocument/gust.MB, gust.ErrTooLarge)
+		size := fmt.Sprintf("%d MB", limit/gust.MB)
+		if limit < gust.MB {
+			size = fmt.Sprintf("%d KB", limit/gust.KB)
+		}
+		return fmt.Errorf("the request's document is over %s: %w", size, gust.ErrTooLarge)
 	case err == io.EOF:
 		return badRequest("the request has no body; want a JSON document")
 	default:

@@ -198,7 +198,7 @@ func applyRequest(q *request) (*ApplyRequest, error) {
 		return nil, err
 	}
 	var req ApplyRequest
-	if err := decode(q, &req); err != nil {
+	if err := decode(q, &req, MaxDocument); err != nil {
 		return nil, err
 	}
 	if req.App == nil {

@@ -40,7 +40,12 @@ const everything = "*"
 // allow refuses the request unless its caller may do the route's action with the
 // resource, and records it as the route's level asks for.
 func (q *request) allow(resource string, params ...guard.Param) error {
-	err := q.call.Allow(q.Context(), access.Need{Action: q.route.action, Resource: resource})
+	return q.allowShown(resource, "", params...)
+}
+
+// allowShown is allow, and a denial calls the resource what is shown.
+func (q *request) allowShown(resource, shown string, params ...guard.Param) error {
+	err := q.call.Allow(q.Context(), access.Need{Action: q.route.action, Resource: resource, Shown: shown})
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type Explanation struct {
 
 func (s *server) explain(q *request) (answer, error) {
 	var in Question
-	if err := decode(q, &in); err != nil {
+	if err := decode(q, &in, maxUnasked); err != nil {
 		return answer{}, err
 	}
 	kind, _, _ := strings.Cut(in.Principal, "/")
@@ -44,6 +44,7 @@ func (s *server) explain(q *request) (answer, error) {
 	if strings.HasPrefix(who, "arn:") {
 		about = who
 	}
+	shown := about
 	subject, unknown := s.Directory.Subject(who)
 	if unknown == nil {
 		who, about = subject.ARN, subject.ARN
@@ -51,7 +52,7 @@ func (s *server) explain(q *request) (answer, error) {
 			about = subject.RoleARN
 		}
 	}
-	if err := q.allow(about, named("action", in.Action, "resource", in.Resource)...); err != nil {
+	if err := q.allowShown(about, shown, named("action", in.Action, "resource", in.Resource)...); err != nil {
 		return answer{}, err
 	}
 	if unknown != nil {
@@ -95,11 +96,12 @@ func revoke(kind identity.Kind) handler {
 		}
 		name := q.PathValue("name")
 		about := "arn:aws:iam::" + s.Place.Account + ":" + string(kind) + "/" + name
+		shown := about
 		e, err := s.Directory.Entity(identity.Ref{Kind: kind, Name: name})
 		if err == nil {
 			about = e.ARN
 		}
-		if err := q.allow(about); err != nil {
+		if err := q.allowShown(about, shown); err != nil {
 			return answer{}, err
 		}
 		if err != nil {

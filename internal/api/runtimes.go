@@ -46,7 +46,7 @@ func (s *server) addRuntime(q *request) (answer, error) {
 		return answer{}, err
 	}
 	var req AddRuntime
-	if err := decode(q, &req); err != nil {
+	if err := decode(q, &req, maxUnasked); err != nil {
 		return answer{}, err
 	}
 	if err := q.allow(s.Place.ARN("runtime", req.Name), named("from", req.From)...); err != nil {

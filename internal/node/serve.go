@@ -82,6 +82,10 @@ func (n *Node) newInside() *inside.Server {
 			}
 			return inside.Credentials{KeyID: s.KeyID, Secret: s.Secret, Token: s.Token, RoleARN: n.place().FunctionRoleARN(function), Expires: s.Expires}, nil
 		},
+		Good: func(c inside.Credentials) bool {
+			_, err := n.identity.Lookup(c.KeyID, c.Token)
+			return err == nil
+		},
 		Refused: func(environment string) {
 			n.audit.Refuse(netip.Addr{}, environment, string(access.Invalid))
 		},

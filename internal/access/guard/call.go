@@ -56,7 +56,7 @@ func (c *Call) Decide(n access.Need) policy.Decision { return c.guard.dir.Decide
 
 func (c *Call) deny(ctx context.Context, n *access.Need, d policy.Decision) error {
 	err := &DeniedError{
-		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: n.Resource,
+		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: cmp.Or(n.Shown, n.Resource),
 		Reason: d.Reason(n.Action), Explicit: d.Denied, Layer: d.Layer,
 	}
 	if d.Denied {

@@ -5,6 +5,7 @@ package guard
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -56,7 +57,7 @@ func (g *Guard) Admit(r *http.Request, requestID string) (*Call, error) {
 		peer := g.auth.Anonymous(r)
 		g.log.Refuse(peer.Source, peer.Environment, string(e.Code))
 		g.logger.Info("a request to the API was not let in", "from", r.RemoteAddr, "environment", peer.Environment,
-			"method", r.Method, "path", r.URL.Path, "request_id", requestID, "reason", e)
+			"method", fmt.Sprintf("%.20s", r.Method), "path", fmt.Sprintf("%.200s", r.URL.Path), "request_id", requestID, "reason", e)
 	}
 	return nil, err
 }

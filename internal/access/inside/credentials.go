@@ -99,7 +99,7 @@ func (d *door) isAt(host string) bool {
 func (d *door) current() (Credentials, error) {
 	d.minting.Lock()
 	defer d.minting.Unlock()
-	if d.credentials.Expires.Sub(d.server.Now()) > renewAt {
+	if d.credentials.Expires.Sub(d.server.Now()) > renewAt && d.server.Good(d.credentials) {
 		return d.credentials, nil
 	}
 	c, err := d.server.Session(d.function, d.environment, sessionTime)

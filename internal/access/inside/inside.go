@@ -34,6 +34,8 @@ type Options struct {
 	// Session makes credentials of a function's role, for one of its
 	// environments, that are good for so long.
 	Session func(function, environment string, ttl time.Duration) (Credentials, error)
+	// Good tells whether such credentials still are: sessions are revoked.
+	Good func(Credentials) bool
 	// Refused is told of who asks for credentials without an environment's token,
 	// through its door.
 	Refused func(environment string)

@@ -29,6 +29,7 @@ type bed struct {
 	mu   sync.Mutex
 	now  time.Time
 	made int   // sessions
+	good int   // is the number of the oldest that is not revoked
 	err  error // in the place of one
 
 	refused map[string]int // by environment
@@ -63,6 +64,13 @@ func newBed(t *testing.T, shared int) *bed {
 				KeyID: fmt.Sprintf("key %d of %s", b.made, environment), Secret: "secret", Token: "token",
 				RoleARN: "arn:aws:iam::000000000000:role/gust/fn." + function, Expires: b.now.Add(ttl),
 			}, b.err
+		},
+		Good: func(c Credentials) bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			number := 0
+			_, err := fmt.Sscanf(c.KeyID, "key %d", &number)
+			return err == nil && number >= b.good
 		},
 		Refused: func(environment string) {
 			b.mu.Lock()
@@ -162,6 +170,10 @@ func TestCredentials(t *testing.T) {
 	}
 	if got := key(other, "other"); got != "key 6 of other" {
 		t.Errorf("another environment's key is %q", got)
+	}
+	b.good = 7 // all before are revoked
+	if got, again := key(other, "other"), key(other, "other"); got != "key 7 of other" || again != got {
+		t.Errorf("after a revocation the key is %q, and then %q", got, again)
 	}
 
 	b.err = errors.New("the disk is on fire")

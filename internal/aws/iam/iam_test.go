@@ -126,7 +126,7 @@ func TestLifeOfEverything(t *testing.T) {
 		{"CreateRole RoleName=deploy AssumeRolePolicyDocument=TRUST", "EntityAlreadyExists", "Role with name deploy already exists."},
 		{"CreateRole RoleName=r2 AssumeRolePolicyDocument=LISTEN", "MalformedPolicyDocument", ""},
 		{"CreateRole RoleName=r2 AssumeRolePolicyDocument=TRUST MaxSigninSessionDuration=3600", "InvalidInput", "MaxSigninSessionDuration is not carried out by Gust"},
-		{"UpdateRole RoleName=deploy MaxSessionDuration=3600", "", ""},
+		{"UpdateRole RoleName=deploy MaxSessionDuration=3600", "", "<UpdateRoleResult></UpdateRoleResult>"},
 		{"UpdateRoleDescription RoleName=deploy Description=new", "", "<Description>new</Description>"},
 		{"UpdateAssumeRolePolicy RoleName=deploy PolicyDocument=TRUST", "", ""},
 		{"GetRole RoleName=deploy", "", "<RoleLastUsed></RoleLastUsed>"},
@@ -567,4 +567,36 @@ func decoded(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// TestDenialsDoNotTellWhatIsThere: who may not is answered alike, whether there is
+// somebody of the name or not, at whichever path, and however the name is written.
+func TestDenialsDoNotTellWhatIsThere(t *testing.T) {
+	d := awstest.Open(t)
+	nobody := d.User("nobody", "")
+	for _, call := range [][]string{
+		{"CreateUser", "UserName", "there", "Path", "/team/"}, {"CreateGroup", "GroupName", "there", "Path", "/team/"},
+		{"CreateRole", "RoleName", "there", "Path", "/team/", "AssumeRolePolicyDocument", trust},
+	} {
+		if a := d.Call(d.Root, "iam", call[0], call[1:]...); !a.Is("") {
+			t.Fatal(a.Body)
+		}
+	}
+	key := d.Call(d.Root, "iam", "CreateAccessKey", "UserName", "there").Text("AccessKeyId")
+	for _, call := range [][]string{
+		{"GetUser", "UserName"}, {"DeleteUser", "UserName"}, {"CreateAccessKey", "UserName"}, {"GetGroup", "GroupName"}, {"GetRole", "RoleName"},
+		{"UpdateUser", "UserName"}, {"GetAccessKeyLastUsed", "AccessKeyId"},
+	} {
+		told := func(name string) string {
+			a := d.Call(nobody, "iam", call[0], call[1], name)
+			return fmt.Sprint(a.Status, a.Code, strings.ReplaceAll(a.Message, name, "NAME"))
+		}
+		there, missing := "THERE", "NOBODYS"
+		if call[1] == "AccessKeyId" {
+			there, missing = key, "AKIAAAAAAAAAAAAAAAAA"
+		}
+		if a, b := told(there), told(missing); a != b || !strings.Contains(a, "AccessDenied") {
+			t.Errorf("%s tells what is there: %s, and of what is not: %s", call[0], a, b)
+		}
+	}
 }

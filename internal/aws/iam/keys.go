@@ -86,7 +86,8 @@ func (s *server) deleteAccessKey(ctx context.Context, in *DeleteAccessKeyRequest
 func (s *server) needsLastUsed(in *GetAccessKeyLastUsedRequest) []access.Need {
 	n := access.Need{Action: "iam:GetAccessKeyLastUsed", Resource: "*", Keys: map[string][]string{}}
 	if e, _, err := s.Directory.KeyOwner(in.AccessKeyId); err == nil {
-		n.Resource = s.present(identity.KindUser, e.Name, n.Keys)
+		s.present(&n, identity.KindUser, e.Name)
+		n.Shown = "*"
 	}
 	return []access.Need{n}
 }

@@ -89,7 +89,7 @@ func (s *server) needs(ctx context.Context, action string, about subject, m memb
 	case about.self && m.text(v, about.member) == "":
 		switch p.Kind {
 		case access.KindUser:
-			n.Resource = s.present(about.kind, p.Name, n.Keys)
+			s.present(&n, about.kind, p.Name)
 		case access.KindRoot:
 			n.Resource = p.ARN
 		default:
@@ -98,7 +98,7 @@ func (s *server) needs(ctx context.Context, action string, about subject, m memb
 	case about.makes:
 		n.Resource = s.future(about.kind, m.text(v, "Path"), m.text(v, about.member))
 	case about.kind != "":
-		n.Resource = s.present(about.kind, m.text(v, about.member), n.Keys)
+		s.present(&n, about.kind, m.text(v, about.member))
 	}
 	if i, ok := m["Tags"]; ok {
 		for _, t := range v.Field(i).Interface().([]Tag) {
@@ -132,7 +132,7 @@ func (s *server) needs(ctx context.Context, action string, about subject, m memb
 				path = was.Path
 			}
 		}
-		also.Resource = s.future(about.kind, path, name)
+		also.Resource, also.Shown = s.future(about.kind, path, name), ""
 		needs = append(needs, also)
 	}
 	return needs, nil
@@ -150,35 +150,38 @@ func (s *server) future(kind identity.Kind, path, name string) string {
 	return "arn:aws:iam::" + s.Place.Account + ":" + string(kind) + path + name
 }
 
-// present is the ARN of what is there, however its name was written, and adds
-// what conditions may ask about it. What is not there has the ARN that it would
-// have, so that nobody learns from a denial whether it is.
-func (s *server) present(kind identity.Kind, name string, keys map[string][]string) string {
+// present makes n about what is there, however its name was written, with what
+// conditions may ask about it. What is not there has the ARN that it would have,
+// and what is there is shown by that one, too, so that nobody learns from a denial
+// whether it is, and at which path.
+func (s *server) present(n *access.Need, kind identity.Kind, name string) {
 	tags := func(tags map[string]string) {
 		for k, v := range tags {
-			keys["aws:resourcetag/"+strings.ToLower(k)] = []string{v}
-			keys["iam:resourcetag/"+strings.ToLower(k)] = []string{v}
+			n.Keys["aws:resourcetag/"+strings.ToLower(k)] = []string{v}
+			n.Keys["iam:resourcetag/"+strings.ToLower(k)] = []string{v}
 		}
 	}
+	n.Resource = name
 	switch kind {
 	case identity.KindPolicy:
 		if p, err := s.Directory.Policy(name); err == nil {
 			tags(p.Tags)
 		}
-		return name
+		return
 	case identity.KindProvider:
 		if p, err := s.Directory.Provider(name); err == nil {
 			tags(p.Tags)
 		}
-		return name
+		return
 	}
+	n.Resource = s.future(kind, "", name)
 	e, err := s.Directory.Entity(identity.Ref{Kind: kind, Name: name})
 	if err != nil {
-		return s.future(kind, "", name)
+		return
 	}
+	n.Resource, n.Shown = e.ARN, n.Resource
 	tags(e.Tags)
 	if e.Boundary != "" {
-		keys["iam:permissionsboundary"] = []string{e.Boundary}
+		n.Keys["iam:permissionsboundary"] = []string{e.Boundary}
 	}
-	return e.ARN
 }

@@ -39,7 +39,8 @@ func (s *server) aboutSource(action, arn string) []access.Need {
 	if kind, name, ok := strings.Cut(rest, "/"); ok && kind != string(identity.KindPolicy) && kind != string(identity.KindProvider) {
 		name = name[strings.LastIndexByte(name, '/')+1:]
 		if e, err := s.Directory.Entity(identity.Ref{Kind: identity.Kind(kind), Name: name}); err == nil && e.ARN == arn {
-			s.present(e.Kind, name, n.Keys)
+			s.present(&n, e.Kind, name)
+			n.Shown = "" // it is what was asked for
 		}
 	}
 	return []access.Need{n}

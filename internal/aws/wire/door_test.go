@@ -2,13 +2,16 @@ package wire
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
@@ -431,6 +434,27 @@ func TestScope(t *testing.T) {
 	} {
 		if got := scope(request("GET", "/?"+query, "", "Authorization", "")); got != want {
 			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+}
+
+// TestBodiesThatBreakOff: a body that does not come while its signature is looked
+// at is no failure of the node's.
+func TestBodiesThatBreakOff(t *testing.T) {
+	h, _ := handler(t)
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{io.ErrUnexpectedEOF, "400 Sender MalformedInput: the body of the request broke off"},
+		{access.ErrSlow, "408 Sender RequestTimeout: the body of the request came too slowly"},
+	} {
+		r := request("POST", "/", "Action=Put&Name=n", "Content-Type", form)
+		r.Header.Del("Authorization")
+		wiretest.Sign(t, r, "shop")
+		r.Body = io.NopCloser(io.MultiReader(strings.NewReader("Action"), iotest.ErrReader(c.err)))
+		if got := said(serve(h, r)); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%v: %s, want %s", c.err, got, c.want)
 		}
 	}
 }

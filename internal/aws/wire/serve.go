@@ -246,7 +246,7 @@ func (h *Handler) serve(x *exchange) error {
 	var err error
 	if signed := carriesCredential(x.r); signed {
 		if call, err = h.guard.Admit(x.r, x.id); err != nil {
-			return err
+			return brokenOff(err)
 		}
 	}
 	if asked != nil {
@@ -256,7 +256,7 @@ func (h *Handler) serve(x *exchange) error {
 		return asked
 	}
 	if err := x.find(h); err != nil {
-		if call == nil && !isFault(err, tooLarge) && !ours(err) {
+		if call == nil && !isFault(err, tooLarge) && !errors.Is(err, access.ErrBusy) && !errors.Is(err, access.ErrSlow) {
 			return &access.Error{Code: access.Missing, Detail: "no credential"}
 		}
 		return err
@@ -346,10 +346,7 @@ func (x *exchange) readBody() error {
 	if !verified && x.r.Body != nil {
 		var err error
 		if body, err = access.Hold(x.r, x.r.Body, x.r.ContentLength, limit); err != nil {
-			if ours(err) {
-				return err
-			}
-			return problemf(malformed, "the body of the request broke off: %v", err)
+			return brokenOff(err)
 		}
 	}
 	if x.body = body; body == nil {
@@ -386,10 +383,12 @@ func (x *exchange) unpack(limit int64) error {
 	return nil
 }
 
-// ours tells whether an error of reading a body says by itself what is wrong.
-func ours(err error) bool {
-	refused := (*access.Error)(nil) // it is read while it is verified
-	return errors.As(err, &refused) || errors.Is(err, access.ErrBusy) || errors.Is(err, access.ErrSlow) || errors.Is(err, gust.ErrTooLarge)
+// brokenOff is a body that could not be taken, which is not the node's failure.
+func brokenOff(err error) error {
+	if errors.As(err, new(*access.Error)) || errors.Is(err, access.ErrBusy) || errors.Is(err, access.ErrSlow) || errors.Is(err, gust.ErrTooLarge) {
+		return err // it says what is wrong
+	}
+	return problemf(malformed, "the body of the request broke off: %v", err)
 }
 
 // headerBytes is the size of a request's headers.
