@@ -229,6 +229,8 @@ func decode(q *request, v any, limit int64) error {
 			size = fmt.Sprintf("%d KB", limit/gust.KB)
 		}
 		return fmt.Errorf("the request's document is over %s: %w", size, gust.ErrTooLarge)
+	case errors.Is(err, gust.ErrBusy):
+		return err
 	case err == io.EOF:
 		return badRequest("the request has no body; want a JSON document")
 	default:

@@ -74,6 +74,7 @@ var kinds = []struct {
 	{gust.ErrNoSpace, http.StatusInsufficientStorage, "no_space"},
 	{gust.ErrCorrupt, http.StatusInternalServerError, "corrupt"},
 	{gust.ErrClosing, http.StatusServiceUnavailable, "closing"},
+	{gust.ErrBusy, http.StatusServiceUnavailable, "busy"},
 }
 
 // CodeArtifactMissing: an app names artifacts that the node does not have; the

@@ -35,7 +35,7 @@ func (n *Node) serve(users, apis net.Listener) (err error) {
 	}
 	close(n.serving)
 	n.apis = &http.Server{
-		Handler:           n.api,
+		Handler:           newBodies(n.config).bound(n.api),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 * gust.KB,
@@ -67,13 +67,13 @@ func (n *Node) serve(users, apis net.Listener) (err error) {
 // Some are started before that is there, and wait for it.
 func (n *Node) newInside() *inside.Server {
 	return inside.New(inside.Options{
-		API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		API: newBodies(n.config).bound(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-n.serving:
 				n.api.ServeHTTP(w, r)
 			case <-r.Context().Done():
 			}
-		}),
+		})),
 		Session: func(function, environment string, ttl time.Duration) (inside.Credentials, error) {
 			s, err := n.identity.FunctionSession(function, environment, ttl)
 			if err != nil {
@@ -170,14 +170,14 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	}
 	// What is signed for an AWS service is for that, whatever its path, which is
 	// left as it was sent.
-	return timely(bodyPatience, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" || apis.Serves(r) {
 			apis.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("X-Amzn-Requestid", uuid.NewString()) // the API puts its own in its place
 		mux.ServeHTTP(w, r)
-	})), nil
+	}), nil
 }
 
 // refuse says nothing to who has no credential. Who has proven to hold one is
@@ -187,6 +187,8 @@ func refuse(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case errors.Is(err, gust.ErrTooLarge):
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+	case errors.Is(err, gust.ErrBusy):
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	case !errors.As(err, &e): // the client broke off
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case slices.Contains([]access.Code{access.Expired, access.Skewed, access.Scope, access.BodyMismatch, access.BadChunks, access.BadChecksum, access.Unsupported}, e.Code):

@@ -400,6 +400,7 @@ func TestBodiesThatBreakOff(t *testing.T) {
 		want string
 	}{
 		{io.ErrUnexpectedEOF, "400 Sender MalformedInput: the body of the request broke off"},
+		{fmt.Errorf("%w: so many", gust.ErrBusy), "503 Receiver ServiceUnavailable: reading the body to verify its signature: the node is busy: so many"},
 		{os.ErrDeadlineExceeded, "408 Sender RequestTimeout: the body of the request did not come within"},
 	} {
 		r := request("POST", "/", "Action=Put&Name=n", "Content-Type", form)

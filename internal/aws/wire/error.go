@@ -187,7 +187,7 @@ func (s *service) answerTo(p Protocol, err error) (e *Error, failed bool) {
 		return s.complete(p.inWords(tooLarge, err.Error())), false
 	case errors.Is(err, gust.ErrInvalid):
 		return s.complete(p.inWords(invalid, err.Error())), false
-	case errors.Is(err, gust.ErrClosing), errors.Is(err, gust.ErrNoSpace):
+	case errors.Is(err, gust.ErrClosing), errors.Is(err, gust.ErrNoSpace), errors.Is(err, gust.ErrBusy):
 		return s.complete(p.inWords(closing, err.Error())), false
 	case errors.Is(err, context.Canceled): // nobody is there to read it
 		return s.complete(&Error{Name: "RequestAborted", Status: 499, Message: err.Error()}), false

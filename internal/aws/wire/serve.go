@@ -411,9 +411,12 @@ func (x *exchange) receive(limit int64) error {
 	return nil
 }
 
-// brokenOff is a body that did not come, which is not the node's failure.
+// brokenOff is a body that did not come or could not be taken, which is not the node's failure.
 func brokenOff(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, gust.ErrBusy):
+		return problemf(closing, "%v", err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemf(slow, "the body of the request did not come within %v", bodyTimeout)
 	}
 	return problemf(malformed, "the body of the request broke off: %v", err)
