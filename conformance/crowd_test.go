@@ -10,7 +10,7 @@ import (
 // its functions and whoever looks after it need. The node is one of its own,
 // with no more descriptors than one of its functions may have.
 func TestCrowd(t *testing.T) {
-	n, err := startNode(need(t, "sh"), "-c", `ulimit -n 1100 && exec "$0" "$@"`)
+	n, err := startNode(nil, need(t, "sh"), "-c", `ulimit -n 1100 && exec "$0" "$@"`)
 	defer func() {
 		if err := n.stop(); err != nil {
 			t.Error(err)

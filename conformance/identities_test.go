@@ -99,18 +99,10 @@ functions:
 		"boto3":  inPython,
 		"awscli": inPython,
 		"javascript": func(t *testing.T, name string) map[string]string {
-			node, dir := need(t, "node"), cache(t, "identities")
-			if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
-				t.Skipf("the SDK is missing; conformance/install.sh installs it (%v)", err)
-			}
-			program := filepath.Join(dir, "client.js")
-			copyFile(t, "testdata/identities/node/client.js", program)
-			return decode[map[string]string](t, run(t, dir, env, node, program, name))
+			return decode[map[string]string](t, javaScript(t, env, name))
 		},
 		"rust": func(t *testing.T, name string) map[string]string {
-			cargo, out := need(t, "cargo"), cache(t, "rust-sdk")
-			run(t, "testdata/identities/rust", []string{"CARGO_TARGET_DIR=" + out}, cargo, "build", "--locked", "--quiet")
-			return decode[map[string]string](t, run(t, ".", env, filepath.Join(out, "debug", "identities"), name))
+			return decode[map[string]string](t, rust(t, env, name))
 		},
 	} {
 		t.Run(client, func(t *testing.T) {
@@ -126,6 +118,26 @@ functions:
 			}
 		})
 	}
+}
+
+// javaScript runs the program with the SDK for JavaScript, from beside the SDK.
+func javaScript(t *testing.T, env []string, what string) []byte {
+	t.Helper()
+	node, dir := need(t, "node"), cache(t, "identities")
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
+		t.Skipf("the SDK is missing; conformance/install.sh installs it (%v)", err)
+	}
+	program := filepath.Join(dir, "client.js")
+	copyFile(t, "testdata/identities/node/client.js", program)
+	return run(t, dir, env, node, program, what)
+}
+
+// rust runs the program with the SDK for Rust.
+func rust(t *testing.T, env []string, what string) []byte {
+	t.Helper()
+	cargo, out := need(t, "cargo"), cache(t, "rust-sdk")
+	run(t, "testdata/identities/rust", []string{"CARGO_TARGET_DIR=" + out}, cargo, "build", "--locked", "--quiet")
+	return run(t, ".", env, filepath.Join(out, "debug", "identities"), what)
 }
 
 // clientEnv is what `gust env` prints, and a home folder without any

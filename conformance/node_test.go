@@ -36,7 +36,7 @@ var shared *node
 
 func TestMain(m *testing.M) {
 	status := func() int {
-		n, err := startNode()
+		n, err := startNode(nil)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "conformance:", err)
 			return 1
@@ -56,9 +56,9 @@ func TestMain(m *testing.M) {
 }
 
 // startNode builds gust from the checkout and starts it: with isolation where
-// the machine can, or as GUST_SANDBOX says. wrap are the words of a command that
-// starts it.
-func startNode(wrap ...string) (_ *node, err error) {
+// the machine can, or as GUST_SANDBOX says. flags are for it, and wrap the words of
+// a command that starts it.
+func startNode(flags []string, wrap ...string) (_ *node, err error) {
 	data, err := os.MkdirTemp("", "gust-conformance-")
 	if err != nil {
 		return nil, err
@@ -76,6 +76,7 @@ func startNode(wrap ...string) (_ *node, err error) {
 		return n, fmt.Errorf("gust does not build: %w\n%s", err, out)
 	}
 	args := append(wrap, n.binary, "up", "--data", n.data, "--http", "127.0.0.1:0", "--api", "127.0.0.1:0")
+	args = append(args, flags...)
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Env = n.environ()
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log

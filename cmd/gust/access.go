@@ -8,18 +8,13 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/api"
-	"github.com/gust-dev/gust/internal/suggest"
 
 	gust "github.com/gust-dev/gust"
 )
@@ -308,176 +303,6 @@ func (d *directory) make(h holder, in api.Params, steps ...func() error) error {
 	return nil
 }
 
-// grant are the flags that say what somebody may do.
-type grant struct {
-	policies, allow, on []string
-	file, boundary      string
-}
-
-func (g *grant) flags(c *command, cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringSliceVar(&g.policies, "policy", nil, "attach the managed `POLICY`, one of AWS's or one of your own, by name or ARN; can be repeated")
-	f.StringSliceVar(&g.allow, "allow", nil, "allow this `ACTION`, with --on; can be repeated")
-	f.StringSliceVar(&g.on, "on", nil, "what --allow is about, such as function:api, an ARN, or *; can be repeated")
-	f.StringVar(&g.file, "policy-file", "", "give it the policy document in this `FILE`, of its own")
-	_ = cmd.RegisterFlagCompletionFunc("policy", c.completeFlag(policyNames))
-}
-
-// inlineName is the inline policy that --allow makes.
-const inlineName = "allow"
-
-// steps checks what the flags say, and returns what has to be done for it.
-func (g *grant) steps(d *directory, h holder) (steps []func() error, err error) {
-	if len(g.allow) == 0 != (len(g.on) == 0) {
-		return nil, errors.New("--allow and --on belong together: what is allowed, and on what")
-	}
-	for _, name := range g.policies {
-		arn, err := d.policyARN(name)
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, func() error { return d.iam("Attach"+h.kind+"Policy", h.with("PolicyArn", arn)) })
-	}
-	put := func(name, text string) {
-		steps = append(steps, func() error {
-			return d.iam("Put"+h.kind+"Policy", h.with("PolicyName", name, "PolicyDocument", text))
-		})
-	}
-	if len(g.allow) > 0 {
-		doc, err := g.document(d.place)
-		if err != nil {
-			return nil, err
-		}
-		put(inlineName, doc)
-	}
-	if g.file != "" {
-		data, err := os.ReadFile(g.file)
-		if err != nil {
-			return nil, err
-		}
-		put(strings.TrimSuffix(filepath.Base(g.file), filepath.Ext(g.file)), string(data))
-	}
-	return steps, nil
-}
-
-// document is the policy of --allow and --on.
-func (g *grant) document(place gust.Place) (string, error) {
-	one := gust.Grant{Effect: gust.Allow, Actions: g.allow}
-	for _, r := range g.on {
-		if _, ok := policy.Function(r); !ok { // which the policy knows itself, with versions
-			arn, err := resourceARN(place, r)
-			if err != nil {
-				return "", fmt.Errorf("--on: %w", err)
-			}
-			r = arn
-		}
-		one.Resources = append(one.Resources, r)
-	}
-	doc, err := policy.FromGrants(place, []gust.Grant{one})
-	var problems policy.Problems
-	if errors.As(err, &problems) && len(problems) > 0 {
-		p := problems[0]
-		flag := "--allow"
-		if strings.Contains(p.Path, ".on") {
-			flag = "--on"
-		}
-		return "", fmt.Errorf("%s: %s", flag, p.Text)
-	}
-	if err != nil {
-		return "", err
-	}
-	return string(doc.JSON()), nil
-}
-
-var shortForm = regexp.MustCompile(`^([a-z]+):([^:]+)$`)
-
-// resourceARN is what a resource in short means in a place: function:NAME,
-// app:NAME, user:NAME, group:NAME, role:NAME, policy:NAME. ARNs and * are what
-// they are.
-func resourceARN(place gust.Place, r string) (string, error) {
-	if r == "*" || strings.HasPrefix(r, "arn:") {
-		return r, nil
-	}
-	if m := shortForm.FindStringSubmatch(r); m != nil {
-		switch kind, name := m[1], m[2]; kind {
-		case "function":
-			return place.FunctionARN(name), nil
-		case "app", "runtime":
-			return place.ARN(kind, name), nil
-		case "user", "group", "role", "policy":
-			return "arn:aws:iam::" + place.Account + ":" + kind + "/" + name, nil
-		}
-	}
-	return "", fmt.Errorf(`%q is no resource; want function:NAME, app:NAME, user:NAME, group:NAME, role:NAME, policy:NAME, an ARN, or "*"`, r)
-}
-
-// managed is a managed policy.
-type managed struct {
-	PolicyName, Arn, Description, DefaultVersionId string
-	AttachmentCount                                int
-	UpdateDate                                     api.Epoch
-}
-
-// policies lists the account's managed policies, and with all AWS's.
-func (d *directory) policies(all bool) ([]managed, error) {
-	scope := "Local"
-	if all {
-		scope = "All"
-	}
-	return api.List[managed](d.ctx, d.Client, "ListPolicies", "Policies", api.Params{"Scope": scope})
-}
-
-// policyARN finds a managed policy by its name, the account's before AWS's.
-func (d *directory) policyARN(name string) (string, error) {
-	if strings.HasPrefix(name, "arn:") {
-		return name, nil
-	}
-	list, err := d.policies(true)
-	if err != nil {
-		return "", err
-	}
-	found := ""
-	var known []string
-	for _, p := range list {
-		known = append(known, p.PolicyName)
-		if p.PolicyName == name && (found == "" || !strings.HasPrefix(p.Arn, "arn:aws:iam::aws:")) {
-			found = p.Arn
-		}
-	}
-	if found == "" {
-		return "", fmt.Errorf("there is no managed policy %q%s; `gust policy ls --aws` lists them", name, suggest.Word(name, slices.Values(known)))
-	}
-	return found, nil
-}
-
-// parseHolder reads user:NAME, group:NAME or role:NAME.
-func parseHolder(s string) (holder, error) {
-	if m := shortForm.FindStringSubmatch(s); m != nil {
-		switch m[1] {
-		case "user":
-			return user(m[2]), nil
-		case "group":
-			return group(m[2]), nil
-		case "role":
-			return role(m[2]), nil
-		}
-	}
-	return holder{}, fmt.Errorf("%q has no policies attached; want user:NAME, group:NAME or role:NAME", s)
-}
-
-// tagList reads KEY=VALUE.
-func tagList(list []string) ([]map[string]string, error) {
-	tags := []map[string]string{}
-	for _, t := range list {
-		k, v, ok := strings.Cut(t, "=")
-		if !ok || k == "" {
-			return nil, fmt.Errorf("--tag %q is none; want KEY=VALUE", t)
-		}
-		tags = append(tags, map[string]string{"Key": k, "Value": v})
-	}
-	return tags, nil
-}
-
 // printRights prints the part of an entry that all kinds have in common.
 func (c *command) printRights(e *entry, rows [][]string) error {
 	rows = append([][]string{{"arn", e.ARN}}, rows...)
@@ -503,7 +328,7 @@ func (c *command) printRights(e *entry, rows [][]string) error {
 	return nil
 }
 
-// nameOf is one argument's completion by what IAM lists.
+// listed are names, for completion, that an operation of IAM lists.
 func listed(operation, member string) func(*cobra.Command, *api.Client) ([]string, error) {
 	return func(cmd *cobra.Command, client *api.Client) ([]string, error) {
 		list, err := api.List[detail](cmd.Context(), client, operation, member, nil)
@@ -516,13 +341,3 @@ var (
 	groupNames = listed("ListGroups", "Groups")
 	roleNames  = listed("ListRoles", "Roles")
 )
-
-func policyNames(cmd *cobra.Command, client *api.Client) ([]string, error) {
-	d := &directory{Client: client, ctx: cmd.Context()}
-	list, err := d.policies(true)
-	var names []string
-	for _, p := range list {
-		names = append(names, p.PolicyName)
-	}
-	return names, err
-}

@@ -5,16 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/api"
+	"github.com/gust-dev/gust/internal/suggest"
 )
 
 func (c *command) policy() *cobra.Command {
@@ -29,246 +28,43 @@ Managed ones have a name and are attached to users, groups and roles.`,
 		c.policyAttach("detach", "Detach a managed policy", "Detach", "is detached from"))
 }
 
-func (c *command) policyExplain() *cobra.Command {
-	var all, asJSON bool
-	var given []string
-	cmd := &cobra.Command{
-		Use:   "explain PRINCIPAL ACTION RESOURCE",
-		Short: "Say whether somebody may do something, and which statement decides",
-		Long: `Say whether somebody may do something, decided as a request is, and show the
-statement that decides: its policy, its Sid or number, and its line.
-
-PRINCIPAL is user:NAME, role:NAME, function:NAME, root, or an ARN. RESOURCE is
-function:NAME, app:NAME, user:NAME, group:NAME, role:NAME, policy:NAME, an ARN,
-or "*". Conditions find in the request what --context gives, and what is known
-of the principal; no address, and no TLS.
-
-Exit status: 0 it is allowed, 2 it is denied, 1 it cannot be said.`,
-		Example: `  gust policy explain user:ann lambda:InvokeFunction function:api
-  gust policy explain function:api sqs:SendMessage '*' --all
-  gust policy explain user:ann s3:GetObject arn:aws:s3:::b/k \
-    --context aws:SourceIp=10.0.0.7`,
-		Args: atLeast,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			keys := make(map[string][]string)
-			for _, g := range given {
-				k, v, ok := strings.Cut(g, "=")
-				if !ok || k == "" {
-					return usageError{fmt.Errorf("--context %q is none; want KEY=VALUE", g), cmd.CommandPath()}
-				}
-				keys[k] = append(keys[k], v)
-			}
-			who, err := principal(args[0])
-			if err != nil {
-				return usageError{err, cmd.CommandPath()}
-			}
-			return c.withDirectory(cmd, func(d *directory) error {
-				resource, err := resourceARN(d.place, args[2])
-				if err != nil {
-					return usageError{err, cmd.CommandPath()}
-				}
-				e, err := d.Explain(cmd.Context(), &api.Question{Principal: who, Action: args[1], Resource: resource, Context: keys})
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					err = c.printJSON(e)
-				} else {
-					err = c.printExplanation(e, all)
-				}
-				if err == nil && !e.Allowed {
-					return status(exitDenied)
-				}
-				return err
-			})
-		},
-	}
-	cmd.Flags().BoolVar(&all, "all", false, "show every statement that was looked at, and the first thing that did not match")
-	cmd.Flags().StringArrayVar(&given, "context", nil, "a condition key of the request, `KEY=VALUE`; can be repeated, also for several values")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print all of it as JSON")
-	cmd.ValidArgsFunction = c.completeEach(principals, noNames, resourceNames)
-	return cmd
+// managed is a managed policy.
+type managed struct {
+	PolicyName, Arn, Description, DefaultVersionId string
+	AttachmentCount                                int
+	UpdateDate                                     api.Epoch
 }
 
-// principal is whom PRINCIPAL means, as the API has it.
-func principal(s string) (string, error) {
-	if s == "root" || strings.HasPrefix(s, "arn:") {
-		return s, nil
+// policies lists the account's managed policies, and with all AWS's.
+func (d *directory) policies(all bool) ([]managed, error) {
+	scope := "Local"
+	if all {
+		scope = "All"
 	}
-	if m := shortForm.FindStringSubmatch(s); m != nil {
-		switch m[1] {
-		case "user", "role":
-			return m[1] + "/" + m[2], nil
-		case "function":
-			return "role/fn." + m[2], nil
-		}
-	}
-	return "", fmt.Errorf("%q is no principal; want user:NAME, role:NAME, function:NAME, root, or an ARN", s)
+	return api.List[managed](d.ctx, d.Client, "ListPolicies", "Policies", api.Params{"Scope": scope})
 }
 
-func principals(cmd *cobra.Command, client *api.Client) ([]string, error) {
-	all := []string{"root"}
-	for _, k := range []struct {
-		prefix string
-		names  func(*cobra.Command, *api.Client) ([]string, error)
-	}{{"user:", userNames}, {"role:", roleNames}, {"function:", functionNames}} {
-		list, err := k.names(cmd, client)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range list {
-			all = append(all, k.prefix+name)
-		}
+// policyARN finds a managed policy by its name, the account's before AWS's.
+func (d *directory) policyARN(name string) (string, error) {
+	if strings.HasPrefix(name, "arn:") {
+		return name, nil
 	}
-	return all, nil
-}
-
-func noNames(*cobra.Command, *api.Client) ([]string, error) { return nil, nil }
-
-func resourceNames(cmd *cobra.Command, client *api.Client) ([]string, error) {
-	list, err := functionNames(cmd, client)
-	for i := range list {
-		list[i] = "function:" + list[i]
-	}
-	return list, err
-}
-
-func (c *command) printExplanation(e *api.Explanation, all bool) error {
-	verb, colour := "may", green
-	if !e.Allowed {
-		verb, colour = "may not", red
-	}
-	fmt.Fprintf(c.out, "%s %s %s on %s: %s\n", e.Principal, c.out.paint(colour, verb), e.Action, e.Resource, because(e))
-	rows := [][]string{{"EFFECT", "STATEMENT", "LINE", "POLICY", "MATCHES"}}
-	for _, s := range e.Statements {
-		matches := cmp.Or(s.Why, "yes")
-		switch {
-		case s.Deciding:
-			matches = "yes, and decides"
-		case s.Matched && s.Why != "":
-			matches = "yes; " + s.Why
-		}
-		if all || s.Deciding {
-			rows = append(rows, []string{string(s.Effect), s.Statement, strconv.Itoa(s.Line), s.Policy, printable(matches)})
-		}
-	}
-	if len(rows) > 1 {
-		fmt.Fprintln(c.out)
-		return c.out.table(rows)
-	}
-	if len(e.Statements) > 0 {
-		fmt.Fprintf(c.out, "%s looked at; --all shows why none decides\n", map[bool]string{true: "1 statement was", false: count(len(e.Statements), "statement") + " were"}[len(e.Statements) == 1])
-	}
-	return nil
-}
-
-// because is why it is so.
-func because(e *api.Explanation) string {
-	kind := map[policy.Layer]string{policy.LayerIdentity: "identity-based policy", policy.LayerResource: "resource-based policy",
-		policy.LayerBoundary: "permissions boundary", policy.LayerSession: "session policy"}[e.Layer]
-	switch {
-	case e.Statement == "" && e.Allowed:
-		return "root may do everything"
-	case e.Statement == "":
-		return "no " + kind + " allows it"
-	}
-	verb := "denies"
-	if e.Allowed {
-		verb = "allows"
-	}
-	line := ""
-	for _, s := range e.Statements {
-		if s.Deciding {
-			line = ", line " + strconv.Itoa(s.Line)
-		}
-	}
-	return fmt.Sprintf("statement %s %s it (%s%s)", e.Statement, verb, e.Policy, line)
-}
-
-// checked is what `gust policy check --json` prints of a file.
-type checked struct {
-	File     string           `json:"file"`
-	Findings []policy.Finding `json:"findings"`
-}
-
-func (c *command) policyCheck() *cobra.Command {
-	var strict, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "check FILE...",
-		Short: "Look policy documents over for mistakes, without a node",
-		Long: `Look policy documents over, without a node: what is refused, typos in actions,
-statements that do nothing or are shadowed by others, and stars that allow more
-than is meant. - is standard input.
-
-Each finding is a line: file, line, column, how bad it is, what it is, and what
-to do. The exit status is 1 if there is an error, with --strict a warning, too.`,
-		Example: `  gust policy check policy.json
-  gust policy check --strict policies/*.json`,
-		Args: atLeast,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			files := []checked{}
-			found := make(map[policy.Severity]int)
-			for _, name := range args {
-				data, err := c.read(name)
-				if err != nil {
-					return err
-				}
-				f := checked{File: name, Findings: policy.Lint(data)}
-				if f.Findings == nil {
-					f.Findings = []policy.Finding{}
-				}
-				for _, one := range f.Findings {
-					found[one.Severity]++
-				}
-				files = append(files, f)
-			}
-			if asJSON {
-				if err := c.printJSON(files); err != nil {
-					return err
-				}
-			} else {
-				c.printFindings(files)
-			}
-			errs, warnings := found[policy.SeverityError], found[policy.SeverityWarning]
-			switch {
-			case errs > 0 || strict && warnings > 0:
-				return fmt.Errorf("%s and %s", count(errs, "error"), count(warnings, "warning"))
-			case !asJSON && len(found) == 0:
-				fmt.Fprintf(c.out, "nothing is wrong with %s\n", count(len(files), "policy document"))
-			}
-			return nil
-		},
-	}
-	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings, too")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON")
-	return cmd
-}
-
-func (c *command) printFindings(files []checked) {
-	colours := map[policy.Severity]colour{policy.SeverityError: red, policy.SeverityWarning: yellow, policy.SeverityNote: dim}
-	for _, f := range files {
-		for _, one := range f.Findings {
-			fmt.Fprintf(c.out, "%s:%d:%d: %s: %s; %s\n", f.File, one.Line, one.Column, c.out.paint(colours[one.Severity], string(one.Severity)), printable(one.Text), printable(one.Do))
-		}
-	}
-}
-
-// read reads a policy document from a file, or "-".
-func (c *command) read(name string) ([]byte, error) {
-	in := c.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, policy.MaxDocument+1)) // what is longer is refused by that
+	list, err := d.policies(true)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
+		return "", err
 	}
-	return data, nil
+	found := ""
+	var known []string
+	for _, p := range list {
+		known = append(known, p.PolicyName)
+		if p.PolicyName == name && (found == "" || !strings.HasPrefix(p.Arn, "arn:aws:iam::aws:")) {
+			found = p.Arn
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("there is no managed policy %q%s; `gust policy ls --aws` lists them", name, suggest.Word(name, slices.Values(known)))
+	}
+	return found, nil
 }
 
 // listedPolicy is a managed policy, as --json prints it.
@@ -530,4 +326,29 @@ func (c *command) policyAttach(verb, short, operation, said string) *cobra.Comma
 			})
 		},
 	}
+}
+
+// parseHolder reads user:NAME, group:NAME or role:NAME.
+func parseHolder(s string) (holder, error) {
+	if m := shortForm.FindStringSubmatch(s); m != nil {
+		switch m[1] {
+		case "user":
+			return user(m[2]), nil
+		case "group":
+			return group(m[2]), nil
+		case "role":
+			return role(m[2]), nil
+		}
+	}
+	return holder{}, fmt.Errorf("%q has no policies attached; want user:NAME, group:NAME or role:NAME", s)
+}
+
+func policyNames(cmd *cobra.Command, client *api.Client) ([]string, error) {
+	d := &directory{Client: client, ctx: cmd.Context()}
+	list, err := d.policies(true)
+	var names []string
+	for _, p := range list {
+		names = append(names, p.PolicyName)
+	}
+	return names, err
 }

@@ -28,7 +28,9 @@ func (c *command) role() *cobra.Command {
 		Long: `A role is assumed for a while, by whom its trust policy names, and then that is
 what one may do, and nothing else. Functions have roles of their own, fn.NAME,
 which are made of the manifest and changed by deploys alone.`,
-	}, c.roleLs(), c.roleAdd(), c.rmHolder("Role", "policies", roleNames), c.roleShow(), c.roleAssume(), c.roleRevoke())
+	}, c.roleLs(), c.roleAdd(), c.rmHolder("Role", "policies", roleNames), c.roleShow(), c.roleAssume(),
+		c.revoke("role", roleNames, (*api.Client).RevokeRole, `Who may assume the role can begin a new
+one; to keep somebody out, take them out of its trust policy as well.`))
 }
 
 func (c *command) roleLs() *cobra.Command {
@@ -363,22 +365,22 @@ func (c *command) runWith(ctx context.Context, vars [][2]string, args []string) 
 	return err
 }
 
-func (c *command) roleRevoke() *cobra.Command {
+// revoke is `gust role revoke` and `gust user revoke`.
+func (c *command) revoke(kind string, names func(*cobra.Command, *api.Client) ([]string, error), revoke func(*api.Client, context.Context, string) error, after string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
-		Short: "End all sessions of a role at once",
-		Long: `End all sessions of a role that have begun by now: the next request of each is
-refused. Who may assume the role can begin a new one; to keep somebody out,
-remove them from its trust policy as well.`,
-		Example:           "  gust role revoke deployer",
+		Short: "End all sessions of a " + kind + " at once",
+		Long: `End all sessions of a ` + kind + ` that have begun by now: the next request of each is
+refused. ` + after,
+		Example:           "  gust " + kind + " revoke NAME",
 		Args:              one,
-		ValidArgsFunction: c.completeNames(roleNames),
+		ValidArgsFunction: c.completeNames(names),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withClient(func(client *api.Client) error {
-				if err := client.RevokeRole(cmd.Context(), args[0]); err != nil {
+				if err := revoke(client, cmd.Context(), args[0]); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "all sessions of role %s are ended\n", args[0])
+				fmt.Fprintf(c.out, "all sessions of %s %s are ended\n", kind, args[0])
 				return nil
 			})
 		},

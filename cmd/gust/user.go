@@ -19,7 +19,9 @@ func (c *command) user() *cobra.Command {
 		Short:   "List, add, remove and show users",
 		Long: `A user is a person or a machine with access keys of its own, and may do what its
 policies and those of its groups allow: at the start, nothing.`,
-	}, c.userLs(), c.userAdd(), c.userRm(), c.userShow())
+	}, c.userLs(), c.userAdd(), c.userRm(), c.userShow(),
+		c.revoke("user", userNames, (*api.Client).RevokeUser, `The user's keys stay, and can begin new
+ones; turn them off by gust key off.`))
 }
 
 func (c *command) userLs() *cobra.Command {
@@ -128,7 +130,7 @@ for AWS clients and for gust.`,
 	return cmd
 }
 
-// rm removes users, groups and roles.
+// rmHolder is `gust user rm`, `gust group rm` and `gust role rm`.
 func (c *command) rmHolder(kind, has string, complete func(*cobra.Command, *api.Client) ([]string, error)) *cobra.Command {
 	var force bool
 	name := strings.ToLower(kind)

@@ -18,6 +18,10 @@ from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+if sys.argv[1] == "who":  # and nothing else, with what credentials there are
+    print(boto3.client("sts").get_caller_identity()["Arn"])
+    sys.exit()
+
 name, account = sys.argv[1], "000000000000"
 arn = f"arn:aws:iam::{account}:"
 path = f"/{name}/"

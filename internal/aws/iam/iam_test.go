@@ -126,7 +126,7 @@ func TestLifeOfEverything(t *testing.T) {
 		{"CreateRole RoleName=deploy AssumeRolePolicyDocument=TRUST", "EntityAlreadyExists", "Role with name deploy already exists."},
 		{"CreateRole RoleName=r2 AssumeRolePolicyDocument=LISTEN", "MalformedPolicyDocument", ""},
 		{"CreateRole RoleName=r2 AssumeRolePolicyDocument=TRUST MaxSigninSessionDuration=3600", "InvalidInput", "MaxSigninSessionDuration is not carried out by Gust"},
-		{"UpdateRole RoleName=deploy MaxSessionDuration=3600", "", ""},
+		{"UpdateRole RoleName=deploy MaxSessionDuration=3600", "", "<UpdateRoleResult></UpdateRoleResult>"},
 		{"UpdateRoleDescription RoleName=deploy Description=new", "", "<Description>new</Description>"},
 		{"UpdateAssumeRolePolicy RoleName=deploy PolicyDocument=TRUST", "", ""},
 		{"GetRole RoleName=deploy", "", "<RoleLastUsed></RoleLastUsed>"},

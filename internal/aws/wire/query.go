@@ -297,7 +297,8 @@ func (queryCodec) encode(x *exchange, out reflect.Value) error {
 	w.buf = append(w.buf, '<')
 	w.buf = append(append(w.buf, x.op.name...), "Response"...)
 	w.buf = append(append(w.buf, declare("", x.service.Namespace)...), '>')
-	if x.op.Run.out.NumField() > 0 {
+	// An output has its element, which SDKs look for, even if it has no members.
+	if x.op.Run.out != reflect.TypeFor[struct{}]() {
 		w.value(&node{kind: kindStruct, fields: x.op.out}, x.op.name+"Result", out)
 	}
 	w.buf = append(append(append(w.buf, "<ResponseMetadata><RequestId>"...), x.id...), "</RequestId></ResponseMetadata></"...)

@@ -54,7 +54,7 @@ type Backend struct {
 	pools  *pools
 	mu     sync.Mutex
 	envs   map[*program]*environment.Environment
-	alive  sync.WaitGroup // programs that have not been released
+	alive  sync.WaitGroup // Starts under way, and programs that have not been released
 	shut   bool
 }
 
@@ -180,9 +180,9 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	}
 	b.alive.Add(1)
 	b.mu.Unlock()
+	defer b.alive.Done()
 	e, err := b.start(ctx, spec)
 	if err != nil {
-		b.alive.Done()
 		var fe *gust.FunctionError
 		if !errors.As(err, &fe) {
 			err = fmt.Errorf("start an environment of function %s: %w", spec.Function, err)
@@ -242,11 +242,14 @@ func (b *Backend) start(ctx context.Context, spec sandbox.Spec) (sandbox.Environ
 	} else {
 		parts.Listener, p.cell.listener = p.cell.listener, nil // the environment's to close
 	}
+	b.alive.Add(1) // until it is forgotten, which it is if it does not come to be, too
 	if e, err = environment.New(parts); err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
-	b.envs[p] = e
+	if !p.forgotten {
+		b.envs[p] = e
+	}
 	shut := b.shut
 	b.mu.Unlock()
 	if shut {
@@ -381,6 +384,7 @@ func hasNetwork(n gust.Network) bool { return n.Mode != "" && n.Mode != gust.Net
 // forget is called when all that a program had has been given back.
 func (b *Backend) forget(p *program) {
 	b.mu.Lock()
+	p.forgotten = true
 	delete(b.envs, p)
 	b.mu.Unlock()
 	b.alive.Done()

@@ -27,6 +27,7 @@ type program struct {
 	memory       int64
 	strict       bool
 	init         bool
+	forgotten    bool // guarded by the backend's mu
 
 	mu     sync.Mutex
 	ended  bool // the cgroup and the pidfds are or will be given back
