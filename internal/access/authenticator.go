@@ -67,7 +67,7 @@ func New(keys Keys, o Options) *Authenticator {
 // read: reading r.Body gives an *Error where it is not what was signed, the last
 // bytes come when all is verified, r.ContentLength is the decoded length, and
 // r.Trailer has the checksums at the end. The error is an *Error, is gust.ErrTooLarge
-// when the body is over the limit, ErrBusy or ErrSlow where Bodies says so, or is
+// when the body is over the limit, gust.ErrBusy or ErrSlow where Bodies says so, or is
 // that of reading the body.
 func (a *Authenticator) Authenticate(r *http.Request) (*Caller, error) {
 	values := r.Header["Authorization"]

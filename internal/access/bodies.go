@@ -12,15 +12,10 @@ import (
 	gust "github.com/gust-dev/gust"
 )
 
-var (
-	// ErrBusy: the node holds as many bytes of bodies in memory as it may, for
-	// now; the text names the limit.
-	ErrBusy = errors.New("the node holds as much of requests' bodies as it may")
-	// ErrSlow: the sender of a body was given up; the text names the limit.
-	ErrSlow = errors.New("the body of the request came too slowly")
-)
+// ErrSlow: the sender of a body was given up; the text names the limit.
+var ErrSlow = errors.New("the body of the request came too slowly")
 
-// BusyRetry is when trying again may help after ErrBusy.
+// BusyRetry is when trying again may help, after gust.ErrBusy.
 const BusyRetry = time.Second
 
 const (
@@ -89,7 +84,7 @@ func (b *Bodies) Handler(next http.Handler) http.Handler {
 
 // Hold reads into memory what from brings, r's body or what is made of it, or a
 // byte more than limit of it; size is how much there will be, -1 is unknown. It
-// is the caller's until the request is answered. The error is ErrBusy, or from's:
+// is the caller's until the request is answered. The error is gust.ErrBusy, or from's:
 // that of a body may be ErrSlow.
 func Hold(r *http.Request, from io.Reader, size, limit int64) ([]byte, error) {
 	return incomingOf(r).readAll(from, size, limit)
@@ -169,7 +164,7 @@ func (in *incoming) move(was, to *part, limit, size int64) error {
 	}
 	if to.held.Add(add) > limit && add > 0 {
 		to.held.Add(-add)
-		return fmt.Errorf("%w: the limit of %s is %d bytes together; try again in a moment", ErrBusy, to.what, limit)
+		return fmt.Errorf("%w: the limit of the bodies that it holds, of %s, is %d bytes together; try again in a moment", gust.ErrBusy, to.what, limit)
 	}
 	if was != to {
 		was.held.Add(-in.held)

@@ -64,7 +64,7 @@ func TestBodiesAreBoundedTogether(t *testing.T) {
 	const mb = int(gust.MB)
 	a := testAuthenticator(Options{})
 	b := NewBodies(16 * gust.MB) // 1 MB of small ones, 4 MB of unproven ones, 9 MB of proven ones and 2 MB of small proven ones
-	isBusy := func(err error) bool { return errors.Is(err, ErrBusy) }
+	isBusy := func(err error) bool { return errors.Is(err, gust.ErrBusy) }
 	isInvalid := func(err error) bool {
 		e := (*Error)(nil)
 		return errors.As(err, &e) && e.Code == Invalid
@@ -76,10 +76,10 @@ func TestBodiesAreBoundedTogether(t *testing.T) {
 			last     func(error) bool
 			says     string
 		}{
-			"unproven ones":                       {[]*http.Request{sent(t, 3*mb, false), sent(t, 3*mb, false)}, isBusy, "signature is not verified yet is 4194304 bytes together"},
+			"unproven ones":                       {[]*http.Request{sent(t, 3*mb, false), sent(t, 3*mb, false)}, isBusy, "signature is not verified yet, is 4194304 bytes together"},
 			"small ones beside unproven ones":     {[]*http.Request{sent(t, 3*mb, false), sent(t, 3*mb, false), sent(t, 60000, false)}, isInvalid, ""},
 			"proven ones beside unproven ones":    {[]*http.Request{sent(t, 3*mb, false), sent(t, 3*mb, false), sent(t, 7*mb, true)}, isNil, ""},
-			"proven ones":                         {[]*http.Request{sent(t, 7*mb, true), sent(t, 7*mb, true)}, isBusy, "those whose sender is known is 9437184 bytes together"},
+			"proven ones":                         {[]*http.Request{sent(t, 7*mb, true), sent(t, 7*mb, true)}, isBusy, "those whose sender is known, is 9437184 bytes together"},
 			"small proven ones beside large ones": {[]*http.Request{sent(t, 7*mb, true), sent(t, 2*mb-10, true), sent(t, 2*mb, true), sent(t, 60000, true)}, isNil, ""},
 		} {
 			errs, held := inside(b, a, c.requests...)
@@ -99,7 +99,7 @@ func TestBodiesAreBoundedTogether(t *testing.T) {
 	for range 20 {
 		many = append(many, sent(t, 60000, false))
 	}
-	if errs, _ := inside(b, a, many...); !isInvalid(errs[16]) || !isBusy(errs[18]) || !strings.Contains(errs[18].Error(), "small ones, up to 64 KB, whose signature is not verified yet is 1048576 bytes") {
+	if errs, _ := inside(b, a, many...); !isInvalid(errs[16]) || !isBusy(errs[18]) || !strings.Contains(errs[18].Error(), "small ones, up to 64 KB, whose signature is not verified yet, is 1048576 bytes") {
 		t.Errorf("many small ones: %v", errs)
 	}
 }
@@ -151,7 +151,7 @@ func TestHammerBodies(t *testing.T) {
 				r := sent(t, 1+random.IntN(400_000), random.IntN(2) == 0)
 				b.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 					_, err := a.Authenticate(r)
-					if e := (*Error)(nil); err != nil && !errors.Is(err, ErrBusy) && (!errors.As(err, &e) || e.Code != Invalid) {
+					if e := (*Error)(nil); err != nil && !errors.Is(err, gust.ErrBusy) && (!errors.As(err, &e) || e.Code != Invalid) {
 						t.Error(err)
 					}
 				})).ServeHTTP(httptest.NewRecorder(), r)

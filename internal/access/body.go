@@ -129,7 +129,7 @@ func readError(err error) error {
 	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
 		return tooLarge("body", over.Limit)
 	}
-	if errors.Is(err, ErrBusy) || errors.Is(err, ErrSlow) { // they say it all
+	if errors.Is(err, gust.ErrBusy) || errors.Is(err, ErrSlow) { // they say it all
 		return err
 	}
 	return fmt.Errorf("reading the body to verify its signature: %w", err)

@@ -177,7 +177,7 @@ func (s *server) endpoint(r *route) http.Handler {
 // refuse answers an error.
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, id string, err error) {
 	e := describe(err)
-	if errors.Is(err, access.ErrBusy) {
+	if errors.Is(err, gust.ErrBusy) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(access.BusyRetry.Seconds())))
 	}
 	e.RequestID = id
@@ -232,7 +232,7 @@ func decode(q *request, v any, limit int64) error {
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.Is(err, access.ErrBusy), errors.Is(err, access.ErrSlow):
+	case errors.Is(err, gust.ErrBusy), errors.Is(err, access.ErrSlow):
 		return err
 	case errors.As(err, &tooLarge):
 		size := fmt.Sprintf("%d MB", limit/gust.MB)

@@ -75,7 +75,7 @@ var kinds = []struct {
 	{gust.ErrNoSpace, http.StatusInsufficientStorage, "no_space"},
 	{gust.ErrCorrupt, http.StatusInternalServerError, "corrupt"},
 	{gust.ErrClosing, http.StatusServiceUnavailable, "closing"},
-	{access.ErrBusy, http.StatusTooManyRequests, "busy"},
+	{gust.ErrBusy, http.StatusServiceUnavailable, "busy"},
 	{access.ErrSlow, http.StatusRequestTimeout, "slow"},
 }
 

@@ -101,7 +101,7 @@ func TestManyBodiesOfWhoProvesNothing(t *testing.T) {
 		t.Fatal("all bodies are taken")
 	}
 	mu.Lock()
-	limit := regexp.MustCompile(`^429 1 .*signature is not verified yet is (\d+) bytes together`).FindStringSubmatch(refused[0])
+	limit := regexp.MustCompile(`^429 1 .*signature is not verified yet, is (\d+) bytes together`).FindStringSubmatch(refused[0])
 	mu.Unlock()
 	if limit == nil {
 		t.Fatalf("a body is refused with %s", refused[0])

@@ -12,9 +12,6 @@ import (
 // them by it: the node alone makes their sessions (FunctionSession).
 const functionTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
-// FunctionRole is the name of a function's own role.
-func FunctionRole(function string) string { return functionPrefix + function }
-
 // functionRole is the own role of a declared function, made of what is declared
 // of it now, or nil if it is not declared.
 func (d *Directory) functionRole(name string) *Entity {

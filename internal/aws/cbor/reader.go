@@ -388,15 +388,6 @@ func (r *Reader) More() bool {
 	return false
 }
 
-// Left is how many items the list or map that was begun last has at most, counted
-// by the bytes that have come.
-func (r *Reader) Left() int {
-	if n := r.open[len(r.open)-1]; n >= 0 {
-		return n
-	}
-	return len(r.b) - r.pos
-}
-
 // Key reads the key of a pair.
 func (r *Reader) Key() ([]byte, error) {
 	h, err := r.take(Text)

@@ -10,7 +10,6 @@ import (
 	"strconv"
 
 	gust "github.com/gust-dev/gust"
-	"github.com/gust-dev/gust/internal/access/identity"
 )
 
 // lastModified is how the API writes times.
@@ -20,7 +19,7 @@ const lastModified = "2006-01-02T15:04:05.000-0700"
 func (s *server) configuration(f *gust.Function, arn string) *FunctionConfiguration {
 	c := &FunctionConfiguration{
 		FunctionName: &f.Name, FunctionArn: &arn, Runtime: new(string(f.Runtime)),
-		Role: new("arn:aws:iam::" + s.Place.Account + ":role/gust/" + identity.FunctionRole(f.Name)), Description: &f.Description,
+		Role: new(s.Place.FunctionRoleARN(f.Name)), Description: &f.Description,
 		Timeout: new(int32(f.Timeout.Seconds())), MemorySize: new(int32(f.Memory / gust.MB)), CodeSha256: new(codeSHA256(f.Artifact)),
 		Version: new(strconv.FormatUint(f.Version, 10)), LastModified: new(f.Modified.UTC().Format(lastModified)),
 		State: new("Active"), LastUpdateStatus: new("Successful"), PackageType: new("Zip"), Architectures: []string{architecture()},

@@ -33,7 +33,7 @@ account or region that is not the node's.
 	}
 	b.WriteString(`| the event is not JSON, or the client context is not a JSON object in base64 | InvalidRequestContentException | 400 |
 | the body brought nothing for 20 seconds, or less than 16 KB a second after that | RequestTimeoutException | 408 |
-| the node holds as many bodies of requests as it may | TooManyRequestsException | 429, with Retry-After |
+| the node is busy: it holds as many bodies of requests as it may | TooManyRequestsException | 429, with Retry-After |
 | anything else that is the node's fault | ServiceException | 500 |
 
 A function that fails is no error of the API: status 200, X-Amz-Function-Error ` + "`Unhandled`" + `, and the error's document as the payload.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
@@ -26,7 +27,7 @@ func TestBodiesThatAreNotTaken(t *testing.T) {
 		r.Body = stalled{}
 		return r
 	}
-	const limit = "the node holds as much of requests' bodies as it may: the limit of "
+	const limit = "the node is busy: the limit of the bodies that it holds, of "
 	json := func() *http.Request {
 		return request("POST", "/", `{"Name":"n"}`, "X-Amz-Target", "Shop_2026.Put", "Content-Type", jsonBody)
 	}
@@ -38,11 +39,11 @@ func TestBodiesThatAreNotTaken(t *testing.T) {
 		name, want string
 		r          *http.Request
 	}{
-		{"JSON", "429 ThrottlingException: " + limit + "those whose sender is known is 11 bytes", json()},
-		{"a query", "429 Sender Throttling: the node holds as much", query()},
-		{"a query of nobody", "429 Sender Throttling: the node holds as much", unsigned(query())},
+		{"JSON", "429 ThrottlingException: " + limit + "those whose sender is known, is 11 bytes", json()},
+		{"a query", "429 Sender Throttling: the node is busy: the limit", query()},
+		{"a query of nobody", "429 Sender Throttling: the node is busy: the limit", unsigned(query())},
 		{"REST", "429 TooManyRequestsException: " + limit, rest()},
-		{"what is signed", "429 ThrottlingException: " + limit + "small ones, up to 64 KB, whose signature is not verified yet is 1 bytes", signed(json(), "shop")},
+		{"what is signed", "429 ThrottlingException: " + limit + "small ones, up to 64 KB, whose signature is not verified yet, is 1 bytes", signed(json(), "shop")},
 		{"slow JSON", "408 RequestTimeoutException: the body of the request came too slowly", slow(json())},
 		{"a slow query", "408 Sender RequestTimeout: the body of the request came too slowly", slow(query())},
 		{"a slow query of nobody", "408 Sender RequestTimeout: the body of the request came too slowly", slow(unsigned(query()))},
@@ -65,8 +66,8 @@ func TestBodiesThatAreNotTaken(t *testing.T) {
 	w := httptest.NewRecorder()
 	x := &exchange{service: nobody, w: w, r: rest(), id: "id"}
 	x.speak(RESTXML)
-	x.codec.fail(x, x.describe(access.ErrBusy))
-	if got := said(w); !strings.HasPrefix(got, "503 Receiver SlowDown: the node holds") {
+	x.codec.fail(x, x.describe(gust.ErrBusy))
+	if got := said(w); !strings.HasPrefix(got, "503 Receiver SlowDown: the node is busy") {
 		t.Errorf("REST-XML: %s", got)
 	}
 }

@@ -179,7 +179,7 @@ func (s *service) answerTo(p Protocol, err error) (e *Error, failed bool) {
 		return s.complete(p.unauthenticated(a)), false
 	}
 	switch {
-	case errors.Is(err, access.ErrBusy):
+	case errors.Is(err, gust.ErrBusy):
 		e = p.inWords(busy, err.Error())
 		e.RetryAfter = access.BusyRetry
 		return s.complete(e), false

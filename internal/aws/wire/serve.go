@@ -189,10 +189,6 @@ func RequestID(ctx context.Context) string { return from(ctx).id }
 // are not to be changed.
 func RequestHeader(ctx context.Context) http.Header { return from(ctx).r.Header }
 
-// RequestTrailer are the headers that came after the request's body, such as
-// checksums, once the operation has read it to its end.
-func RequestTrailer(ctx context.Context) http.Header { return from(ctx).r.Trailer }
-
 // ResponseHeader takes headers of the answer that its type does not have.
 func ResponseHeader(ctx context.Context) http.Header { return from(ctx).w.Header() }
 
@@ -256,7 +252,7 @@ func (h *Handler) serve(x *exchange) error {
 		return asked
 	}
 	if err := x.find(h); err != nil {
-		if call == nil && !isFault(err, tooLarge) && !errors.Is(err, access.ErrBusy) && !errors.Is(err, access.ErrSlow) {
+		if call == nil && !isFault(err, tooLarge) && !errors.Is(err, gust.ErrBusy) && !errors.Is(err, access.ErrSlow) {
 			return &access.Error{Code: access.Missing, Detail: "no credential"}
 		}
 		return err
@@ -373,7 +369,7 @@ func (x *exchange) unpack(limit int64) error {
 		x.body, err = access.Hold(x.r, r, -1, limit)
 	}
 	switch {
-	case errors.Is(err, access.ErrBusy):
+	case errors.Is(err, gust.ErrBusy):
 		return err
 	case err != nil:
 		return problemf(malformed, "the request's body is not in gzip: %v", err)
@@ -385,7 +381,7 @@ func (x *exchange) unpack(limit int64) error {
 
 // brokenOff is a body that could not be taken, which is not the node's failure.
 func brokenOff(err error) error {
-	if errors.As(err, new(*access.Error)) || errors.Is(err, access.ErrBusy) || errors.Is(err, access.ErrSlow) || errors.Is(err, gust.ErrTooLarge) {
+	if errors.As(err, new(*access.Error)) || errors.Is(err, gust.ErrBusy) || errors.Is(err, access.ErrSlow) || errors.Is(err, gust.ErrTooLarge) {
 		return err // it says what is wrong
 	}
 	return problemf(malformed, "the body of the request broke off: %v", err)
