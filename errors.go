@@ -25,6 +25,8 @@ var (
 	ErrCorrupt = errors.New("corrupt")
 	// ErrClosing: the node is draining.
 	ErrClosing = errors.New("the node is shutting down")
+	// ErrBusy: it is too much at once. Trying again may help.
+	ErrBusy = errors.New("the node is busy")
 )
 
 // ThrottleReason says which limit refused an invocation.

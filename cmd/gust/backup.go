@@ -96,8 +96,9 @@ func (c *command) restore() *cobra.Command {
 		Short:   "Make a new data folder from a backup",
 		Long: `Make a new data folder (--data, which has to be given) from a backup FILE, or
 from standard input (-). The folder must not be there yet, or be empty. A node
-started on it has its own new root key. Put a copy of the old seal.key there
-before the first start: without it, what was sealed with it is lost.`,
+started on it has its own new root key (root.key). Put a copy of the old seal.key
+there before the first start: without it, users' access keys are refused, which
+the log names, and so are sessions that were begun before.`,
 		Example: `  gust restore gust-2026-01-31.tar --data /srv/gust-restored
   gust up --data /srv/gust-restored`,
 		Args: one,
@@ -131,5 +132,6 @@ func (c *command) runRestore(ctx context.Context, file, dir string) error {
 		return err
 	}
 	fmt.Fprintf(c.out, "%s is restored; start it with: gust up --data %s\n", dir, shellWord(dir))
+	fmt.Fprintln(c.out, "keys are in no backup: the first start makes a new root.key, and refuses users' access keys unless the old seal.key is put there before")
 	return nil
 }

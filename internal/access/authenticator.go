@@ -66,8 +66,9 @@ func New(keys Keys, o Options) *Authenticator {
 // without a copy. One that comes in chunks is decoded and verified while it is
 // read: reading r.Body gives an *Error where it is not what was signed, the last
 // bytes come when all is verified, r.ContentLength is the decoded length, and
-// r.Trailer has the checksums at the end. The error is an *Error, is gust.ErrTooLarge when the body is
-// over the limit, or is that of reading the body.
+// r.Trailer has the checksums at the end. The error is an *Error, is gust.ErrTooLarge
+// when the body is over the limit, gust.ErrBusy or ErrSlow where Bodies says so, or is
+// that of reading the body.
 func (a *Authenticator) Authenticate(r *http.Request) (*Caller, error) {
 	values := r.Header["Authorization"]
 	if len(values) > 1 {
@@ -137,6 +138,9 @@ func (a *Authenticator) bearer(r *http.Request, text string) (*Caller, error) {
 	}
 	now := a.now()
 	if err := c.expired(now); err != nil {
+		return nil, err
+	}
+	if err := incomingOf(r).prove(); err != nil {
 		return nil, err
 	}
 	return a.admit(r, c, scope{}, "bearer", now), nil

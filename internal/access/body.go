@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -83,6 +82,7 @@ func claimedPayload(r *http.Request, auth *authorization) (payload, error) {
 type verifiedBody struct {
 	bytes.Reader
 	data []byte
+	in   *incoming
 }
 
 func (*verifiedBody) Close() error { return nil }
@@ -96,20 +96,16 @@ func Body(r *http.Request) ([]byte, bool) {
 	return nil, false
 }
 
-// readBody takes the whole body of r, hashes it, and puts it back. proven tells
-// that the sender holds the key, and may be trusted with the length it claims.
-func readBody(r *http.Request, limit int64, proven bool) ([sha256.Size]byte, error) {
+// readBody takes the whole body of r, hashes it, and puts it back.
+func readBody(r *http.Request, limit int64) ([sha256.Size]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return sha256.Sum256(nil), nil
 	}
 	if r.ContentLength > limit {
 		return [sha256.Size]byte{}, tooLarge("body", limit)
 	}
-	size := max(r.ContentLength, 0) + 1 // one more, to meet the end without growing
-	if !proven {
-		size = min(size, 64*gust.KB)
-	}
-	data, err := readAll(r.Body, make([]byte, 0, max(size, bytes.MinRead)), limit)
+	in := incomingOf(r)
+	data, err := in.readAll(r.Body, r.ContentLength, limit)
 	if err != nil {
 		return [sha256.Size]byte{}, readError(err)
 	}
@@ -119,7 +115,7 @@ func readBody(r *http.Request, limit int64, proven bool) ([sha256.Size]byte, err
 	if err := r.Body.Close(); err != nil {
 		return [sha256.Size]byte{}, readError(err)
 	}
-	b := &verifiedBody{data: data}
+	b := &verifiedBody{data: data, in: in}
 	b.Reset(data)
 	r.Body = b
 	return sha256.Sum256(data), nil
@@ -133,23 +129,8 @@ func readError(err error) error {
 	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
 		return tooLarge("body", over.Limit)
 	}
-	return fmt.Errorf("reading the body to verify its signature: %w", err)
-}
-
-// readAll reads into buf until the end, or until there is more than limit.
-func readAll(r io.Reader, buf []byte, limit int64) ([]byte, error) {
-	for int64(len(buf)) <= limit {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err == io.EOF {
-			return buf, nil
-		}
-		if err != nil {
-			return buf, err
-		}
+	if errors.Is(err, gust.ErrBusy) || errors.Is(err, ErrSlow) { // they say it all
+		return err
 	}
-	return buf, nil
+	return fmt.Errorf("reading the body to verify its signature: %w", err)
 }

@@ -34,6 +34,7 @@ const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 // Amazon S3 API Reference.
 type chunks struct {
 	body     io.Closer
+	of       *incoming
 	in       *bufio.Reader
 	auth     authorization
 	key      signingKey
@@ -72,7 +73,7 @@ func (a *Authenticator) openChunks(r *http.Request, auth *authorization, p paylo
 	}
 	r.Trailer = make(http.Header, len(sums))
 	c := &chunks{
-		body: body, in: bufio.NewReaderSize(body, 4<<10), auth: *auth, key: key, signed: p.signed, limit: a.maxBody,
+		body: body, of: incomingOf(r), in: bufio.NewReaderSize(body, 4<<10), auth: *auth, key: key, signed: p.signed, limit: a.maxBody,
 		left: left, trailers: p.trailers, sums: sums, trailer: r.Trailer,
 	}
 	hex.Encode(c.before[:], auth.signature[:])
@@ -174,7 +175,10 @@ func (c *chunks) next() error {
 	case size > c.limit:
 		return tooLarge("chunk", c.limit)
 	}
-	if int64(cap(c.buf)) < size {
+	if more := size - int64(cap(c.buf)); more > 0 {
+		if err := c.of.take(more); err != nil {
+			return err
+		}
 		c.buf = make([]byte, size)
 	}
 	c.buf = c.buf[:size]

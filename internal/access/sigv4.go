@@ -51,7 +51,7 @@ func (a *Authenticator) verify(r *http.Request, auth *authorization) (*Caller, e
 		return nil, err
 	}
 	if body.form == wholeBody {
-		sum, err := readBody(r, a.maxBody, false)
+		sum, err := readBody(r, a.maxBody)
 		if err != nil {
 			return nil, err
 		}
@@ -77,12 +77,15 @@ func (a *Authenticator) verify(r *http.Request, auth *authorization) (*Caller, e
 	if err := credential.expired(now); err != nil {
 		return nil, err
 	}
+	if err := incomingOf(r).prove(); err != nil {
+		return nil, err
+	}
 	if !kept {
 		a.cache.keep(credential, auth.scope, key)
 	}
 	switch body.form {
 	case hashedBody:
-		sum, err := readBody(r, a.maxBody, true)
+		sum, err := readBody(r, a.maxBody)
 		if err != nil {
 			return nil, err
 		}

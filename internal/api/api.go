@@ -9,6 +9,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,9 +18,11 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/audit"
 	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/identity"
@@ -174,6 +177,9 @@ func (s *server) endpoint(r *route) http.Handler {
 // refuse answers an error.
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, id string, err error) {
 	e := describe(err)
+	if errors.Is(err, gust.ErrBusy) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(access.BusyRetry.Seconds())))
+	}
 	e.RequestID = id
 	if e.Status >= 500 && s.Logger != nil {
 		s.Logger.Error("an API request failed", "method", r.Method, "path", r.URL.Path, "request_id", id, "error", err)
@@ -211,9 +217,12 @@ func noRoute(_ *server, q *request) (answer, error) {
 // decode reads the request's body, one JSON document with no unknown field and
 // nothing after it, of at most limit bytes.
 func decode(q *request, v any, limit int64) error {
-	d := json.NewDecoder(http.MaxBytesReader(q.w, q.Body, limit))
+	data, err := access.Hold(q.Request, http.MaxBytesReader(q.w, q.Body, limit), q.ContentLength, limit)
+	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	err := d.Decode(v)
+	if err == nil {
+		err = d.Decode(v)
+	}
 	if err == nil {
 		if _, err = d.Token(); err == io.EOF {
 			return nil
@@ -223,6 +232,8 @@ func decode(q *request, v any, limit int64) error {
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, gust.ErrBusy), errors.Is(err, access.ErrSlow):
+		return err
 	case errors.As(err, &tooLarge):
 		size := fmt.Sprintf("%d MB", limit/gust.MB)
 		if limit < gust.MB {

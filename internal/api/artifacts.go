@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
 )
 
 // Artifact is the answer to an upload.
@@ -90,6 +91,10 @@ func (v *verifiedReader) Read(p []byte) (int, error) {
 	v.hash.Write(p[:n])
 	if err == nil {
 		return n, nil
+	}
+	if errors.Is(err, access.ErrSlow) {
+		v.failed = fmt.Errorf("the upload of artifact %s: %w", v.want.Short(), err)
+		return n, err
 	}
 	if err != io.EOF {
 		v.failed = badRequest("the upload of artifact %s broke off: %v", v.want.Short(), err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/guard"
 )
 
@@ -74,6 +75,8 @@ var kinds = []struct {
 	{gust.ErrNoSpace, http.StatusInsufficientStorage, "no_space"},
 	{gust.ErrCorrupt, http.StatusInternalServerError, "corrupt"},
 	{gust.ErrClosing, http.StatusServiceUnavailable, "closing"},
+	{gust.ErrBusy, http.StatusServiceUnavailable, "busy"},
+	{access.ErrSlow, http.StatusRequestTimeout, "slow"},
 }
 
 // CodeArtifactMissing: an app names artifacts that the node does not have; the

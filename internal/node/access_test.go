@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -167,6 +168,53 @@ func TestAFunctionIsDenied(t *testing.T) {
 		if !strings.Contains(figures, want) {
 			t.Errorf("the metrics lack %s", want)
 		}
+	}
+	n.stop()
+}
+
+// A backup holds no keys: a node of a restored folder starts with new ones, refuses
+// the old access keys by name, lets root in, and takes the old ones again when the
+// seal key is brought back.
+func TestARestoredFolderWithoutItsSealKey(t *testing.T) {
+	h := newHouse(t)
+	n := h.start()
+	token, keyID := n.user("dora", `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "gust:*", "Resource": "*"}}`)
+	backup := filepath.Join(t.TempDir(), "backup.tar")
+	if out, status := h.gust("backup", backup); status != 0 {
+		t.Fatal(out)
+	}
+	n.stop()
+	old := h.data
+	h.data = filepath.Join(t.TempDir(), "restored")
+	if out, status := h.gust("restore", backup); status != 0 || !strings.Contains(out, "seal.key") || !strings.Contains(out, "root.key") {
+		t.Fatalf("gust restore ends with %d: %s", status, out)
+	}
+	as := func(token string) int {
+		req, err := http.NewRequest("GET", "http://"+n.api+"/v1/apps", nil)
+		if err == nil {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		return n.do(req, err).status
+	}
+	n = h.start()
+	if root, user := as(n.key.Token()), as(token); root != http.StatusOK || user != http.StatusUnauthorized {
+		t.Errorf("root gets %d, the user %d", root, user)
+	}
+	if log := n.log.String(); !strings.Contains(log, "sealed under another seal key") || !strings.Contains(log, "key="+keyID) {
+		t.Errorf("the log does not name the key that is refused:\n%s", log)
+	}
+	n.iam("CreateAccessKey", "UserName", "dora")
+	n.stop()
+	seal, err := os.ReadFile(filepath.Join(old, "seal.key"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(h.data, "seal.key"), seal, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n = h.start()
+	if root, user := as(n.key.Token()), as(token); root != http.StatusOK || user != http.StatusOK {
+		t.Errorf("with the old seal key root gets %d, the user %d", root, user)
 	}
 	n.stop()
 }

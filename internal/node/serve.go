@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ func (n *Node) serve(users, apis net.Listener) (err error) {
 	}
 	close(n.serving)
 	n.apis = &http.Server{
-		Handler:           n.api,
+		Handler:           access.NewBodies(bodiesMemory()).Handler(n.api),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 * gust.KB,
@@ -67,13 +68,13 @@ func (n *Node) serve(users, apis net.Listener) (err error) {
 // Some are started before that is there, and wait for it.
 func (n *Node) newInside() *inside.Server {
 	return inside.New(inside.Options{
-		API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		API: access.NewBodies(bodiesMemory()).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-n.serving:
 				n.api.ServeHTTP(w, r)
 			case <-r.Context().Done():
 			}
-		}),
+		})),
 		Session: func(function, environment string, ttl time.Duration) (inside.Credentials, error) {
 			s, err := n.identity.FunctionSession(function, environment, ttl)
 			if err != nil {
@@ -170,15 +171,20 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	}
 	// What is signed for an AWS service is for that, whatever its path, which is
 	// left as it was sent.
-	return timely(bodyPatience, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" || apis.Serves(r) {
 			apis.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("X-Amzn-Requestid", uuid.NewString()) // the API puts its own in its place
 		mux.ServeHTTP(w, r)
-	})), nil
+	}), nil
 }
+
+// bodiesMemory is what the bodies of requests may take together that come to the
+// API port, and those that come from within environments apart from them: enough
+// for the largest that there are, and no more than many of those.
+func bodiesMemory() int64 { return min(max(machineMemory()/32, 64*gust.MB), 512*gust.MB) }
 
 // refuse says nothing to who has no credential. Who has proven to hold one is
 // told what else was wrong: a clock, a region, a body.
@@ -187,6 +193,11 @@ func refuse(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case errors.Is(err, gust.ErrTooLarge):
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+	case errors.Is(err, gust.ErrBusy):
+		w.Header().Set("Retry-After", strconv.Itoa(int(access.BusyRetry.Seconds())))
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	case errors.Is(err, access.ErrSlow):
+		http.Error(w, err.Error(), http.StatusRequestTimeout)
 	case !errors.As(err, &e): // the client broke off
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case slices.Contains([]access.Code{access.Expired, access.Skewed, access.Scope, access.BodyMismatch, access.BadChunks, access.BadChecksum, access.Unsupported}, e.Code):

@@ -191,6 +191,7 @@ var codes = []struct {
 	{gust.ErrNoSpace, "no_space"},
 	{gust.ErrCorrupt, "corrupt"},
 	{gust.ErrClosing, "closing"},
+	{gust.ErrBusy, "busy"},
 	{context.Canceled, "canceled"},
 }
 

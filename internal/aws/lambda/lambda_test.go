@@ -311,7 +311,7 @@ func TestFunctionErrors(t *testing.T) {
 
 func TestUnknownPaths(t *testing.T) {
 	for target, method := range map[string]string{
-		"/": "GET", "/2015-03-31/functions/hello": "PATCH", "/2015-03-31/functions//invocations": "POST", "/2015-03-31/functions/a/b/invocations": "POST", "/x/%2F": "GET",
+		"/": "GET", "/2015-03-31/functions/hello": "PATCH", "/2015-03-31/functions/a/b/invocations": "POST", "/x/%2F": "GET",
 	} {
 		w := serve(t, answer("1"), request(method, target, ""))
 		if w.Code != 404 || w.Header().Get("x-amzn-ErrorType") != "UnknownOperationException" {

@@ -32,7 +32,8 @@ account or region that is not the node's.
 		fmt.Fprintf(&b, "| throttled by the %s limit | TooManyRequestsException, Reason %s | 429 |\n", r, throttled[gust.ThrottleReason(r)])
 	}
 	b.WriteString(`| the event is not JSON, or the client context is not a JSON object in base64 | InvalidRequestContentException | 400 |
-| the body did not come within a minute | RequestTimeoutException | 408 |
+| the body brought nothing for 20 seconds, or less than 16 KB a second after that | RequestTimeoutException | 408 |
+| the node is busy: it holds as many bodies of requests as it may | TooManyRequestsException | 429, with Retry-After |
 | anything else that is the node's fault | ServiceException | 500 |
 
 A function that fails is no error of the API: status 200, X-Amz-Function-Error ` + "`Unhandled`" + `, and the error's document as the payload.

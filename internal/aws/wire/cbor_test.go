@@ -109,6 +109,10 @@ func TestCBORErrors(t *testing.T) {
 	if w := serve(h, request("POST", "/service/Shop_2026/operation/Put", "", "Smithy-Protocol", "rpc-v2-cbor", "Authorization", "")); w.Code != 400 || !strings.Contains(w.Body.String(), "MissingAuthenticationTokenException") {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}
+	if w := serve(h, request("POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", "", "Smithy-Protocol", "rpc-v2-cbor")); w.Code != 400 ||
+		!strings.Contains(w.Body.String(), "Gust has no service GraniteServiceVersion20100801 in this version, and so no operation ListMetrics of it") {
+		t.Error(w.Code, w.Body)
+	}
 	if w := serve(h, request("GET", "/service/Shop_2026", "", "Smithy-Protocol", "rpc-v2-cbor")); w.Code != 400 || !strings.Contains(w.Body.String(), "/service/SERVICE/operation/OPERATION") {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}

@@ -5,13 +5,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
@@ -66,10 +66,19 @@ func TestTellingApart(t *testing.T) {
 
 		{"another service's target", by("depot"), request("POST", "/", `{"Name":"n"}`, "X-Amz-Target", "Shop_2026.Put", "Content-Type", jsonBody),
 			`400 UnknownOperationException: the request is signed for the service \"depot\", and X-Amz-Target asks for \"Shop_2026.Put\"`},
-		{"a service that is none", by("sqs"), request("POST", "/", "Action=SendMessage&Version=2012-11-05", "Content-Type", form), `400 Sender InvalidAction: Gust has no service &#34;sqs&#34;`},
+		{"a service that is none", by("sqs"), request("POST", "/", "Action=SendMessage&Version=2012-11-05", "Content-Type", form), "400 Sender InvalidAction: Gust has no service sqs in this version, and so no operation SendMessage of it: those that it has are depot, shop"},
 		{"a service that is none, in JSON", by("sqs"), request("POST", "/", `{}`, "X-Amz-Target", "AmazonSQS.SendMessage", "Content-Type", jsonBody),
-			`400 UnknownOperationException: Gust has no service \"AmazonSQS\"`},
-		{"a service that is none, in REST", by("s3"), request("GET", "/bucket", ""), `404 UnknownOperationException: Gust has no service \"s3\"`},
+			"400 UnknownOperationException: Gust has no service sqs in this version, and so no operation SendMessage of it: those that it has are depot, shop"},
+		{"a target of a service that is none", ok, request("POST", "/", `{}`, "X-Amz-Target", "DynamoDB_20120810.ListTables", "Content-Type", jsonBody),
+			"400 UnknownOperationException: Gust has no service DynamoDB_20120810 in this version, and so no operation ListTables of it: "},
+		{"another service's target, which is none", by("shop"), request("POST", "/", `{}`, "X-Amz-Target", "DynamoDB_20120810.ListTables", "Content-Type", jsonBody),
+			"400 UnknownOperationException: Gust has no service DynamoDB_20120810 in this version, and so no operation ListTables of it: "},
+		{"a service that is none, without an action", by("sqs"), request("POST", "/", "Version=2012-11-05", "Content-Type", form), "400 Sender MissingAction: "},
+		{"a service that is none, in REST", by("apigateway"), request("GET", "/restapis", ""),
+			"404 UnknownOperationException: Gust has no service apigateway in this version, and so no operation GET /restapis of it: "},
+		{"S3", by("s3"), request("GET", "/bucket", ""), "501  NotImplemented: Gust has no service s3 in this version, and so no operation GET /bucket of it: those that it has are depot, shop"},
+		{"a form to S3", by("s3"), request("POST", "/bucket", "Action=x", "Content-Type", form), "501  NotImplemented: Gust has no service s3 in this version, and so no operation POST /bucket of it: "},
+		{"a service in REST-XML", by("route53"), request("GET", "/2013-04-01/hostedzone", ""), "501 Receiver NotImplemented: Gust has no service route53 in this version, and so no operation GET /2013-04-01/hostedzone of it: "},
 		{"another service's path", by("shop"), request("POST", "/depot/b", `{}`), "400 Sender MalformedInput: a request of the query protocol is a GET, or a POST of application/x-www-form-urlencoded, not a POST of &#34;&#34;"},
 		{"another service's action", by("depot"), request("POST", "/", "Action=Put&Version=2026-01-01&Name=n", "Content-Type", form), `404 UnknownOperationException: the Gust Depot API has no operation POST \"/\"`},
 		{"an operation that is none, in JSON", ok, request("POST", "/", `{}`, "X-Amz-Target", "Shop_2026.Get", "Content-Type", jsonBody), `400 UnknownOperationException: the Gust Shop API has no operation \"Get\"`},
@@ -93,9 +102,47 @@ func TestTellingApart(t *testing.T) {
 		{"a path with its query and an equals sign", ok, request("POST", "/depot/b?list=", ""), "501 UnknownOperationException: the Gust Depot operation List is not carried out by Gust: nothing burns"},
 	} {
 		w := serve(h, c.how(c.r))
-		if got := said(w); !strings.HasPrefix(got, c.want) || len(w.Header().Get("X-Amzn-Requestid")) != 36 {
+		if got := said(w); !strings.HasPrefix(got, c.want) || len(w.Header().Get("X-Amzn-Requestid")+w.Header().Get("X-Amz-Request-Id")) != 36 {
 			t.Errorf("%s:\n got %s\nwant %s\n%s", c.name, got, c.want, w.Body)
 		}
+	}
+}
+
+// TestPathsThatAreNotStraight: a signature is for all paths that are the same once
+// "//", "." and ".." are out of them, and the operation only for the one that has
+// none.
+func TestPathsThatAreNotStraight(t *testing.T) {
+	h, door := handler(t)
+	for path, signed := range map[string]string{
+		"/depot/b": "/depot/b", "/depot/b/": "/depot/b/", "/depot/a.b": "/depot/a.b", "/depot/...": "/depot/...",
+	} {
+		r := request("POST", path, `{"Thing":{"Name":"n"}}`)
+		r.Header.Del("Authorization")
+		wiretest.Sign(t, r, "depot")
+		if w := serve(h, r); w.Code != 201 {
+			t.Errorf("%s, signed as %s: %d %s", path, signed, w.Code, w.Body)
+		}
+	}
+	asked := len(door.Needs())
+	for path, signed := range map[string]string{
+		"//depot/b": "/depot/b", "/depot//b": "/depot/b", "/depot/b//": "/depot/b/", "/./depot/b": "/depot/b", "/depot/./b": "/depot/b", "/depot/b/.": "/depot/b",
+		"/x/../depot/b": "/depot/b", "/depot/x/../b": "/depot/b", "/depot/..": "/", "/depot/x/b/../..": "/depot",
+		"/depot/%2e%2e": "", "/depot/%2E": "", "/depot/.%2e": "", // signatures leave these as they are
+	} {
+		r := request("POST", path, `{"Thing":{"Name":"n"}}`)
+		if signed != "" {
+			good := request("POST", signed, `{"Thing":{"Name":"n"}}`)
+			good.Header.Del("Authorization")
+			wiretest.Sign(t, good, "depot")
+			r.Header = good.Header
+		}
+		want := fmt.Sprintf("400 SerializationException: the path %s has a segment that is empty", strings.ReplaceAll(fmt.Sprintf("%q", path), `"`, `\"`))
+		if got := said(serve(h, r)); !strings.HasPrefix(got, want) {
+			t.Errorf("%s, signed as %q: %s", path, signed, got)
+		}
+	}
+	if now := len(door.Needs()); now != asked {
+		t.Errorf("%d came to be asked about", now-asked)
 	}
 }
 
@@ -315,11 +362,11 @@ func TestAttacks(t *testing.T) {
 // TestREST: labels, the query and headers come to their members, and go back.
 func TestREST(t *testing.T) {
 	h, _ := handler(t)
-	w := serve(h, request("PUT", "/depot/b%40x/a/b%2Fc//d?kind=x&kind=y&since=2026-01-02T03:04:05Z&limit=202&x-id=Fetch", "body",
+	w := serve(h, request("PUT", "/depot/b%40x/a/b%2Fc/d?kind=x&kind=y&since=2026-01-02T03:04:05Z&limit=202&x-id=Fetch", "body",
 		"If-Match", "abc", "X-Meta-Colour", "red"))
 	want := http.Header{"Etag": {"abc"}, "Last-Modified": {"Fri, 02 Jan 2026 03:04:05 GMT"}, "x-meta-colour": {"red"}, "Content-Type": {"application/octet-stream"},
-		"Content-Length": {"53"}, "X-Amzn-Requestid": w.Header()["X-Amzn-Requestid"]}
-	if got := w.Body.String(); w.Code != 202 || got != "b@x|a/b/c//d|[x y]|2026-01-02 03:04:05 +0000 UTC|body" || !reflect.DeepEqual(w.Header(), want) {
+		"Content-Length": {"52"}, "X-Amzn-Requestid": w.Header()["X-Amzn-Requestid"]}
+	if got := w.Body.String(); w.Code != 202 || got != "b@x|a/b/c/d|[x y]|2026-01-02 03:04:05 +0000 UTC|body" || !reflect.DeepEqual(w.Header(), want) {
 		t.Errorf("%d %s\n%v\n%v", w.Code, got, w.Header(), want)
 	}
 	w = serve(h, request("POST", "/depot/b", `{"Thing":{"Name":"t","Made":1},"Note":"x"}`))
@@ -333,7 +380,7 @@ func TestREST(t *testing.T) {
 		"/depot/b/p?%zz":             "400 SerializationException: the parameter \\\"%zz\\\" is wrong",
 		"/depot/much-too-long/p":     "400 ValidationException: 1 validation error detected: Value 'much-too-long' at 'box'",
 		"/depot/b/p?since=tomorrow":  "400 SerializationException: since is \\\"tomorrow\\\", not a time as",
-		"/depot//p":                  "404 UnknownOperationException: ",
+		"/depot//p":                  "400 SerializationException: the path \\\"/depot//p\\\" has a segment",
 		"/depot/b/p?x-id=Store":      "400 ValidationException: the parameter \\\"x-id\\\"",
 	} {
 		if got := said(serve(h, request("PUT", target, ""))); !strings.HasPrefix(got, want) {
@@ -400,7 +447,7 @@ func TestBodiesThatBreakOff(t *testing.T) {
 		want string
 	}{
 		{io.ErrUnexpectedEOF, "400 Sender MalformedInput: the body of the request broke off"},
-		{os.ErrDeadlineExceeded, "408 Sender RequestTimeout: the body of the request did not come within"},
+		{access.ErrSlow, "408 Sender RequestTimeout: the body of the request came too slowly"},
 	} {
 		r := request("POST", "/", "Action=Put&Name=n", "Content-Type", form)
 		r.Header.Del("Authorization")

@@ -81,6 +81,7 @@ const (
 	refused                 // it is not carried out
 	tooLarge                // it is over a limit
 	slow                    // it did not come in time
+	busy                    // the node holds as much as it may
 	internal                // the node's own failure
 	closing                 // the node is shutting down
 	noToken                 // no credential
@@ -140,6 +141,7 @@ var words = [...][4]struct {
 	refused:    {{"InvalidAction", 400}, {"UnknownOperationException", 400}, {"UnknownOperationException", 501}, {"NotImplemented", 501}},
 	tooLarge:   {{"RequestEntityTooLarge", 413}, {"RequestEntityTooLargeException", 413}, {"RequestTooLargeException", 413}, {"EntityTooLarge", 400}},
 	slow:       {{"RequestTimeout", 408}, {"RequestTimeoutException", 408}, {"RequestTimeoutException", 408}, {"RequestTimeout", 400}},
+	busy:       {{"Throttling", 429}, {"ThrottlingException", 429}, {"TooManyRequestsException", 429}, {"SlowDown", 503}},
 	internal:   {{"InternalFailure", 500}, {"InternalServerError", 500}, {"ServiceException", 500}, {"InternalError", 500}},
 	closing:    {{"ServiceUnavailable", 503}, {"ServiceUnavailable", 503}, {"ServiceException", 503}, {"ServiceUnavailable", 503}},
 	noToken:    {{"MissingAuthenticationToken", 403}, {"MissingAuthenticationTokenException", 400}, {"MissingAuthenticationTokenException", 403}, {"AccessDenied", 403}},
@@ -175,6 +177,14 @@ func (s *service) answerTo(p Protocol, err error) (e *Error, failed bool) {
 	}
 	if a := (*access.Error)(nil); errors.As(err, &a) {
 		return s.complete(p.unauthenticated(a)), false
+	}
+	switch {
+	case errors.Is(err, gust.ErrBusy):
+		e = p.inWords(busy, err.Error())
+		e.RetryAfter = access.BusyRetry
+		return s.complete(e), false
+	case errors.Is(err, access.ErrSlow):
+		return s.complete(p.inWords(slow, err.Error())), false
 	}
 	if s.Errors != nil {
 		if e := s.Errors(err); e != nil {

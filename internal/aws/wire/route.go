@@ -69,6 +69,23 @@ func (h *Handler) atHost(host string) *service {
 // nobody stands for a service where none is known, so that errors have a form.
 var nobody = &service{Service: &Service{Model: &Model{Title: "AWS"}}, maxBody: DefaultMaxBody}
 
+// inXML are services of AWS, by their names in signatures, whose protocol is
+// REST-XML, and whether in the way of S3: whoever asks for one that is not here is
+// told so in what their client can read.
+var inXML = map[string]*service{"s3": nobodyOfS3, "s3express": nobodyOfS3, "s3-outposts": nobodyOfS3, "s3-object-lambda": nobodyOfS3, "cloudfront": nobody, "route53": nobody}
+
+var nobodyOfS3 = &service{Service: &Service{Model: &Model{Title: "AWS", S3: true}}, maxBody: DefaultMaxBody}
+
+// absent says that there is no such service, nor what was asked of it.
+func (h *Handler) absent(kind fault, name, operation string) error {
+	names := make([]string, len(h.services))
+	for i, s := range h.services {
+		names[i] = s.Name
+	}
+	slices.Sort(names)
+	return problemf(kind, "Gust has no service %s in this version, and so no operation %s of it: those that it has are %s", clip(name), clip(operation), strings.Join(slices.Compact(names), ", "))
+}
+
 // tell finds out which protocol a request is in and, as far as its headers tell,
 // which service it is for, as AWS does. It sets the protocol and the codec of x
 // whatever it returns; an error is why the request has no answer, for who may
@@ -81,6 +98,11 @@ func (h *Handler) tell(x *exchange) error {
 		x.service = s
 	} else if s := h.atHost(r.Host); s != nil && signed == "" {
 		x.service = s
+	}
+	if of := inXML[signed]; of != nil && x.service == nobody {
+		x.service = of
+		x.speak(RESTXML)
+		return h.absent(refused, signed, r.Method+" "+r.URL.EscapedPath())
 	}
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	target := r.Header.Get("X-Amz-Target")
@@ -105,10 +127,28 @@ func (h *Handler) tell(x *exchange) error {
 	if x.protocol == Query && !isQuery(r, mediaType) {
 		return problemf(malformed, "a request of the query protocol is a GET, or a POST of application/x-www-form-urlencoded, not a %s of %s", clip(r.Method), quoted(mediaType))
 	}
-	if signed != "" && x.service == nobody {
-		return problemf(unknown, "Gust has no service %s", quoted(signed))
+	if signed != "" && x.service == nobody && x.protocol != Query { // whose operation is in the body
+		return h.absent(unknown, signed, r.Method+" "+r.URL.EscapedPath())
 	}
 	return nil
+}
+
+// crooked tells whether a path has a segment that is ".", ".." or nothing, before
+// its end. Signatures are made of paths without those, except S3's: whoever sees
+// a signed request on its way could send it with a path that it is signed for as
+// much, and that is another operation's.
+func crooked(path string) bool {
+	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.Contains(path, "%") {
+		return false
+	}
+	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	for i, s := range segments {
+		s, err := url.PathUnescape(s)
+		if err != nil || s == "." || s == ".." || s == "" && i < len(segments)-1 {
+			return true
+		}
+	}
+	return false
 }
 
 func isQuery(r *http.Request, mediaType string) bool {
@@ -147,7 +187,7 @@ func (h *Handler) tellTarget(x *exchange, signed, target, mediaType string) erro
 	}
 	switch {
 	case of == nil:
-		return problemf(unknown, "Gust has no service %s", quoted(prefix))
+		return h.absent(unknown, h.otherwise(signed, prefix), name)
 	case signed != "" && of.Name != signed:
 		x.service = of
 		return problemf(unknown, "the request is signed for the service %s, and X-Amz-Target asks for %s", quoted(signed), quoted(target))
@@ -160,6 +200,15 @@ func (h *Handler) tellTarget(x *exchange, signed, target, mediaType string) erro
 		return problemf(malformed, "the Content-Type of a request with X-Amz-Target is application/x-amz-json-1.0 or -1.1, not %s", quoted(mediaType))
 	}
 	return x.operation(name)
+}
+
+// otherwise is the name of a service that is not here: the one in signatures, or
+// what the request calls it.
+func (h *Handler) otherwise(signed, prefix string) string {
+	if signed == "" || h.named(signed) != nil {
+		return prefix
+	}
+	return signed
 }
 
 // tellCBOR finds the operation in the path of an RPC v2 request.
@@ -177,7 +226,7 @@ func (h *Handler) tellCBOR(x *exchange, signed string) error {
 	}
 	switch {
 	case of == nil:
-		return problemf(unknown, "Gust has no service %s", quoted(prefix))
+		return h.absent(unknown, h.otherwise(signed, prefix), name)
 	case signed != "" && of.Name != signed:
 		x.service = of
 		return problemf(unknown, "the request is signed for the service %s, and its path asks for %s", quoted(signed), quoted(prefix))
@@ -250,6 +299,9 @@ func (x *exchange) findAction(h *Handler) error {
 		return &Error{Name: "MissingAction", Message: "the request has no Action"}
 	}
 	if x.service == nobody {
+		if signed := scope(x.r); signed != "" {
+			return h.absent(unknown, signed, action)
+		}
 		for _, s := range h.services {
 			if s.speaks(Query) && s.operations[action] != nil && (version == "" || version == s.Version) {
 				x.service = s

@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -40,9 +38,6 @@ const (
 	// MaxParameters bounds the parameters of a query.
 	MaxParameters = 4000
 )
-
-// bodyTimeout is how long the whole body of a request may take.
-const bodyTimeout = time.Minute
 
 // Options are what a Handler works with.
 type Options struct {
@@ -232,6 +227,9 @@ func (x *exchange) operationName() string {
 // serve carries a request out. An error means that nothing has been written.
 func (h *Handler) serve(x *exchange) error {
 	asked := h.tell(x)
+	if path := x.r.URL.EscapedPath(); asked == nil && !x.service.S3 && crooked(path) {
+		asked = problemf(malformed, "the path %s has a segment that is empty, \".\" or \"..\": send it without", quoted(path))
+	}
 	if x.protocol == RESTXML {
 		x.w.Header().Set("x-amz-request-id", x.id)
 	} else {
@@ -243,11 +241,7 @@ func (h *Handler) serve(x *exchange) error {
 	var call *guard.Call
 	var err error
 	if signed := carriesCredential(x.r); signed {
-		switch call, err = h.guard.Admit(x.r, x.id); {
-		case err == nil:
-		case errors.As(err, new(*access.Error)), errors.Is(err, gust.ErrTooLarge):
-			return err
-		default: // the guard's only other one
+		if call, err = h.guard.Admit(x.r, x.id); err != nil {
 			return brokenOff(err)
 		}
 	}
@@ -258,7 +252,7 @@ func (h *Handler) serve(x *exchange) error {
 		return asked
 	}
 	if err := x.find(h); err != nil {
-		if call == nil && !isFault(err, tooLarge, slow) {
+		if call == nil && !isFault(err, tooLarge) && !errors.Is(err, gust.ErrBusy) && !errors.Is(err, access.ErrSlow) {
 			return &access.Error{Code: access.Missing, Detail: "no credential"}
 		}
 		return err
@@ -344,12 +338,15 @@ func (x *exchange) readBody() error {
 	if x.r.ContentLength > limit {
 		return problemf(tooLarge, "the request's body has %d bytes, over the limit of %d", x.r.ContentLength, limit)
 	}
-	if body, ok := access.Body(x.r); ok {
-		x.body = body
-	} else if x.r.Body == nil || x.r.Body == http.NoBody {
+	body, verified := access.Body(x.r)
+	if !verified && x.r.Body != nil {
+		var err error
+		if body, err = access.Hold(x.r, x.r.Body, x.r.ContentLength, limit); err != nil {
+			return brokenOff(err)
+		}
+	}
+	if x.body = body; body == nil {
 		x.body = []byte{}
-	} else if err := x.receive(limit); err != nil {
-		return err
 	}
 	if int64(len(x.body)) > limit {
 		return problemf(tooLarge, "the request's body is over the limit of %d bytes", limit)
@@ -369,9 +366,11 @@ func (x *exchange) unpack(limit int64) error {
 	}
 	r, err := gzip.NewReader(bytes.NewReader(x.body))
 	if err == nil {
-		x.body, err = io.ReadAll(io.LimitReader(r, limit+1))
+		x.body, err = access.Hold(x.r, r, -1, limit)
 	}
 	switch {
+	case errors.Is(err, gust.ErrBusy):
+		return err
 	case err != nil:
 		return problemf(malformed, "the request's body is not in gzip: %v", err)
 	case int64(len(x.body)) > limit:
@@ -380,37 +379,10 @@ func (x *exchange) unpack(limit int64) error {
 	return nil
 }
 
-// receive reads the body, or a byte more than the limit of it.
-func (x *exchange) receive(limit int64) error {
-	control := http.NewResponseController(x.w)
-	limited := control.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil
-	var buf bytes.Buffer
-	if n := x.r.ContentLength; n > 0 {
-		buf.Grow(int(min(n, 64*gust.KB)) + bytes.MinRead)
-	}
-	_, err := buf.ReadFrom(io.LimitReader(x.r.Body, limit+1))
-	// The deadline is taken back after the body, not at the end: net/http
-	// watches the connection for the client's leaving from then on. Of a body
-	// that has not come it stays, or net/http would wait for the rest.
-	if limited && err == nil && int64(buf.Len()) <= limit {
-		err = control.SetReadDeadline(time.Time{})
-	}
-	switch {
-	case errors.As(err, new(*access.Error)): // it is read while it is verified
-		return err
-	case err != nil:
-		return brokenOff(err)
-	}
-	if x.body = buf.Bytes(); x.body == nil {
-		x.body = []byte{}
-	}
-	return nil
-}
-
-// brokenOff is a body that did not come, which is not the node's failure.
+// brokenOff is a body that could not be taken, which is not the node's failure.
 func brokenOff(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return problemf(slow, "the body of the request did not come within %v", bodyTimeout)
+	if errors.As(err, new(*access.Error)) || errors.Is(err, gust.ErrBusy) || errors.Is(err, access.ErrSlow) || errors.Is(err, gust.ErrTooLarge) {
+		return err // it says what is wrong
 	}
 	return problemf(malformed, "the body of the request broke off: %v", err)
 }
