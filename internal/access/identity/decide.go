@@ -104,9 +104,9 @@ func (d *Directory) resource(q *question) (*policy.Document, error) {
 		doc = e.Trust
 	} else {
 		var ok bool
-		if doc, ok = st.resources[arn]; !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
+		if doc, ok = d.resourcePolicy(st, arn); !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
 			bucket, _, _ := strings.Cut(arn, "/")
-			doc, ok = st.resources[bucket]
+			doc, ok = d.resourcePolicy(st, bucket)
 		}
 		if !ok {
 			return nil, nil
