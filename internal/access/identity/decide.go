@@ -242,6 +242,15 @@ func (d *Directory) Subject(who string) (policy.Subject, error) {
 	return subjectOf(c.Principal), nil
 }
 
+// Tags are somebody's, which are aws:PrincipalTag/KEY; who is as in Explain.
+func (d *Directory) Tags(who string) (map[string]string, error) {
+	c, err := d.callerOf(who)
+	if err != nil {
+		return nil, err
+	}
+	return c.Principal.Tags, nil
+}
+
 // Layers are the policies that say what somebody may do, to be tried with others.
 // who is as in Explain, or the ARN of a group, whose subject is nobody.
 func (d *Directory) Layers(who string) (policy.Layers, policy.Subject, error) {
