@@ -96,9 +96,83 @@ func TestExamples(t *testing.T) {
 		if got := must(root.ListServerCertificates(ctx, nil))(t); len(got.ServerCertificateMetadataList) != 0 {
 			t.Errorf("%+v", got)
 		}
+		if got := must(root.ListInstanceProfiles(ctx, nil))(t); len(got.InstanceProfiles) != 0 {
+			t.Errorf("%+v", got)
+		}
+		if got := fault(root.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String("profile")})); got != "NoSuchEntityException" {
+			t.Error(got)
+		}
+		person(t, "ivan", nil)
+		if got := fault(root.GetLoginProfile(ctx, &iam.GetLoginProfileInput{UserName: aws.String("ivan")})); got != "NoSuchEntityException" {
+			t.Error(got)
+		}
 		// No filter is an empty one, too.
 		if got := must(root.GetAccountAuthorizationDetails(ctx, &iam.GetAccountAuthorizationDetailsInput{Filter: []types.EntityType{}}))(t); len(got.Policies) == 0 {
 			t.Errorf("%+v", got)
+		}
+	})
+
+	t.Run("simulations", func(t *testing.T) {
+		person(t, "heidi", policyOf(
+			map[string]any{"Effect": "Allow", "Action": "lambda:*", "Resource": "*", "Condition": map[string]any{"StringEquals": map[string]string{"aws:PrincipalTag/team": "blue"}}},
+			map[string]any{"Effect": "Deny", "Action": "lambda:DeleteFunction", "Resource": "*"}))
+		heidi := aws.String(account + "user/heidi")
+		must(root.TagUser(ctx, &iam.TagUserInput{UserName: aws.String("heidi"), Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("blue")}}}))(t)
+		actions := []string{"lambda:GetFunction", "lambda:DeleteFunction", "s3:GetObject"}
+		decisions := func(results []types.EvaluationResult) (all []string) {
+			for _, r := range results {
+				all = append(all, *r.EvalActionName+" "+string(r.EvalDecision))
+			}
+			return all
+		}
+		want := []string{"lambda:GetFunction allowed", "lambda:DeleteFunction explicitDeny", "s3:GetObject implicitDeny"}
+		if got := decisions(must(root.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: heidi, ActionNames: actions}))(t).EvaluationResults); !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
+		must(root.UntagUser(ctx, &iam.UntagUserInput{UserName: aws.String("heidi"), TagKeys: []string{"team"}}))(t)
+		want[0] = "lambda:GetFunction implicitDeny"
+		if got := decisions(must(root.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: heidi, ActionNames: actions}))(t).EvaluationResults); !slices.Equal(got, want) {
+			t.Errorf("without the tag: %q", got)
+		}
+		custom := must(root.SimulateCustomPolicy(ctx, &iam.SimulateCustomPolicyInput{PolicyInputList: []string{*statement("Allow", "lambda:Get*", "*")}, ActionNames: actions[:1]}))(t)
+		if got := decisions(custom.EvaluationResults); !slices.Equal(got, []string{"lambda:GetFunction allowed"}) {
+			t.Errorf("%q", got)
+		}
+		if got := must(root.GetContextKeysForPrincipalPolicy(ctx, &iam.GetContextKeysForPrincipalPolicyInput{PolicySourceArn: heidi}))(t).ContextKeyNames; !slices.Equal(got, []string{"aws:PrincipalTag/team"}) {
+			t.Errorf("%q", got)
+		}
+		document := statement("Allow", "iam:*", account+"user/${aws:username}")
+		if got := must(root.GetContextKeysForCustomPolicy(ctx, &iam.GetContextKeysForCustomPolicyInput{PolicyInputList: []string{*document}}))(t).ContextKeyNames; !slices.Equal(got, []string{"aws:username"}) {
+			t.Errorf("%q", got)
+		}
+	})
+
+	t.Run("tags and lists", func(t *testing.T) {
+		tag, key := []types.Tag{{Key: aws.String("team"), Value: aws.String("blue")}}, []string{"team"}
+		role, group := aws.String("listed-role"), aws.String("listed-group")
+		roleOf(t, *role, trust("Service", "lambda.amazonaws.com"), nil)
+		must(root.TagRole(ctx, &iam.TagRoleInput{RoleName: role, Tags: tag}))(t)
+		if got := must(root.ListRoleTags(ctx, &iam.ListRoleTagsInput{RoleName: role}))(t).Tags; len(got) != 1 || *got[0].Value != "blue" {
+			t.Errorf("%+v", got)
+		}
+		must(root.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: group}))(t)
+		must(root.PutGroupPolicy(ctx, &iam.PutGroupPolicyInput{GroupName: group, PolicyName: aws.String("own"), PolicyDocument: statement("Allow", "lambda:*", "*")}))(t)
+		groups := every(t, iam.NewListGroupsPaginator(root, &iam.ListGroupsInput{MaxItems: one}), func(p *iam.ListGroupsOutput) []string {
+			return names(p.Groups, func(g types.Group) *string { return g.GroupName })
+		})
+		policies := every(t, iam.NewListGroupPoliciesPaginator(root, &iam.ListGroupPoliciesInput{GroupName: group}), func(p *iam.ListGroupPoliciesOutput) []string { return p.PolicyNames })
+		if !slices.Contains(strings.Split(groups, ","), *group) || policies != "own" {
+			t.Errorf("%q, %q", groups, policies)
+		}
+		issuer := must(root.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{Url: aws.String("http://localhost:1/listed")}))(t).OpenIDConnectProviderArn
+		must(root.TagOpenIDConnectProvider(ctx, &iam.TagOpenIDConnectProviderInput{OpenIDConnectProviderArn: issuer, Tags: tag}))(t)
+		if got := must(root.ListOpenIDConnectProviderTags(ctx, &iam.ListOpenIDConnectProviderTagsInput{OpenIDConnectProviderArn: issuer}))(t).Tags; len(got) != 1 {
+			t.Errorf("%+v", got)
+		}
+		must(root.UntagOpenIDConnectProvider(ctx, &iam.UntagOpenIDConnectProviderInput{OpenIDConnectProviderArn: issuer, TagKeys: key}))(t)
+		listed := names(must(root.ListOpenIDConnectProviders(ctx, nil))(t).OpenIDConnectProviderList, func(p types.OpenIDConnectProviderListEntry) *string { return p.Arn })
+		if !slices.Contains(listed, *issuer) {
+			t.Errorf("%q", listed)
 		}
 	})
 

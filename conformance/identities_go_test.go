@@ -26,9 +26,10 @@ import (
 // account begins the ARNs of identities.
 const account = "arn:aws:iam::000000000000:"
 
-// as are AWS's clients for Go as who has this key; as root with "".
+// as are AWS's clients for Go as somebody.
 type as struct{ aws.Config }
 
+// asKey is who has this key, or root with none.
 func asKey(id, secret, token string) as {
 	if id == "" {
 		id, secret = shared.env["AWS_ACCESS_KEY_ID"], shared.env["AWS_SECRET_ACCESS_KEY"]
@@ -99,6 +100,7 @@ func told(err error) string {
 	return named(err) + ": " + api.ErrorMessage()
 }
 
+// fault is the name of what went wrong with a call.
 func fault[T any](_ T, err error) string { return named(err) }
 
 // statement is a policy of one.
@@ -111,6 +113,7 @@ func trust(kind, who string) *string {
 	return policyOf(map[string]any{"Effect": "Allow", "Principal": map[string]string{kind: who}, "Action": "sts:AssumeRole"})
 }
 
+// policyOf is a policy of these statements.
 func policyOf(statements ...map[string]any) *string {
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
 	if err != nil {

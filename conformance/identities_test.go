@@ -151,9 +151,8 @@ func clientEnv(t *testing.T) []string {
 	return env
 }
 
-// expired is a session of root that ended an hour ago. It is made
-// with the node's own keys and an older clock, since sessions last 15 minutes at
-// least.
+// expired is a session of root that ended an hour ago. It is made with the node's
+// own keys and an older clock, since sessions last 15 minutes at least.
 func expired(t *testing.T) *identity.Session {
 	t.Helper()
 	root, rootErr := access.ReadRootKey(shared.data)

@@ -104,9 +104,9 @@ func (d *Directory) resource(q *question) (*policy.Document, error) {
 		doc = e.Trust
 	} else {
 		var ok bool
-		if doc, ok = st.resources[arn]; !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
+		if doc, ok = d.resourcePolicy(st, arn); !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
 			bucket, _, _ := strings.Cut(arn, "/")
-			doc, ok = st.resources[bucket]
+			doc, ok = d.resourcePolicy(st, bucket)
 		}
 		if !ok {
 			return nil, nil
@@ -240,6 +240,15 @@ func (d *Directory) Subject(who string) (policy.Subject, error) {
 		return policy.Subject{}, err
 	}
 	return subjectOf(c.Principal), nil
+}
+
+// Tags are somebody's, which are aws:PrincipalTag/KEY; who is as in Explain.
+func (d *Directory) Tags(who string) (map[string]string, error) {
+	c, err := d.callerOf(who)
+	if err != nil {
+		return nil, err
+	}
+	return c.Principal.Tags, nil
 }
 
 // Layers are the policies that say what somebody may do, to be tried with others.

@@ -62,14 +62,15 @@ type Options struct {
 
 // Directory is who there is. It is safe for use by many goroutines.
 type Directory struct {
-	store     *store.Store
-	place     gust.Place
-	functions func() map[string]*gust.Function
-	now       func() time.Time
-	log       *slog.Logger
-	seal      *seal
-	root      *access.Credential
-	rootOnly  *Entity // what sessions of the root key are sessions of
+	store       *store.Store
+	place       gust.Place
+	functionARN string // what functions' begin with
+	functions   func() map[string]*gust.Function
+	now         func() time.Time
+	log         *slog.Logger
+	seal        *seal
+	root        *access.Credential
+	rootOnly    *Entity // what sessions of the root key are sessions of
 
 	writing sync.Mutex // one change at a time
 	state   atomic.Pointer[state]
@@ -103,7 +104,7 @@ type state struct {
 // gust.ErrCorrupt that names it. Access keys that were sealed under another seal
 // key are refused from then on, and named in the log.
 func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
-	d := &Directory{store: s, place: o.Place, functions: o.Functions, now: o.Now, log: o.Logger, closed: make(chan struct{})}
+	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, closed: make(chan struct{})}
 	if d.now == nil {
 		d.now = s.Now
 	}

@@ -19,6 +19,7 @@ type document struct {
 	kind  policy.Kind
 	text  string
 	bound map[string]string
+	owner string // of a function's policy: the ID of the function's own role
 	once  sync.Once
 	doc   *policy.Document
 	err   error
@@ -88,6 +89,8 @@ type documentRecord struct {
 	// Bound are the unique IDs of the users and roles that the document names,
 	// by their ARNs. Whoever gets such a name later is somebody else.
 	Bound map[string]string `json:"bound,omitempty"`
+	// Owner is the unique ID of the own role of the function whose policy it is.
+	Owner string `json:"owner,omitempty"`
 }
 
 // IsZero tells that there is none.
@@ -95,7 +98,7 @@ func (d Document) IsZero() bool { return d.document == nil }
 
 // MarshalJSON writes a record.
 func (d Document) MarshalJSON() ([]byte, error) {
-	return json.Marshal(documentRecord{d.kind, d.text, d.bound})
+	return json.Marshal(documentRecord{d.kind, d.text, d.bound, d.owner})
 }
 
 // UnmarshalJSON reads a record.
@@ -107,6 +110,6 @@ func (d *Document) UnmarshalJSON(data []byte) error {
 	if !json.Valid([]byte(r.Text)) {
 		return errors.New("a policy in it is no JSON")
 	}
-	d.document = &document{kind: r.Kind, text: r.Text, bound: r.Bound}
+	d.document = &document{kind: r.Kind, text: r.Text, bound: r.Bound, owner: r.Owner}
 	return nil
 }

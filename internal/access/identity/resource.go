@@ -16,10 +16,39 @@ import (
 // ResourcePolicy finds the policy of the resource with exactly this ARN, or a
 // *NotFoundError.
 func (d *Directory) ResourcePolicy(arn string) (Document, error) {
-	if p, ok := d.state.Load().resources[arn]; ok {
+	if p, ok := d.resourcePolicy(d.state.Load(), arn); ok {
 		return p, nil
 	}
 	return Document{}, &NotFoundError{"policy of the resource", arn}
+}
+
+// resourcePolicy finds the policy of a resource. That of a function which has
+// come to another app is not there any more: whom the one app let in, the other
+// has not.
+func (d *Directory) resourcePolicy(st *state, arn string) (Document, bool) {
+	p, ok := st.resources[arn]
+	if !ok || p.owner != "" && p.owner != d.ownerOf(arn) {
+		return Document{}, false
+	}
+	return p, true
+}
+
+// ownerOf is the unique ID of the own role of the function that an ARN names, or
+// empty if it names none.
+func (d *Directory) ownerOf(arn string) string {
+	if name, ok := d.functionOf(arn); ok {
+		if e := d.functionRole(name); e != nil {
+			return e.ID
+		}
+	}
+	return ""
+}
+
+// functionOf is the function that an ARN names, maybe with a version or an alias.
+func (d *Directory) functionOf(arn string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(arn, d.functionARN)
+	name, _, _ = strings.Cut(name, ":")
+	return name, ok
 }
 
 // ChangeResourcePolicy makes what fn returns the policy of a resource; fn gets
@@ -31,8 +60,9 @@ func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn fun
 		return invalid("the resource %q is not named by an ARN without wildcards", cut(arn))
 	}
 	return d.change(ctx, func(c *change) error {
-		was, before := "", c.resources[arn]
-		if !before.IsZero() {
+		was := ""
+		before, there := d.resourcePolicy(c.state, arn)
+		if there {
 			was = before.text
 		}
 		text, err := fn(was)
@@ -57,22 +87,22 @@ func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn fun
 		if err := c.bind(what, p, before); err != nil {
 			return err
 		}
+		p.owner = d.ownerOf(arn)
 		c.resources[arn] = p
 		return c.write("resource/"+arn, p)
 	})
 }
 
-// Sweep forgets the policies of functions that are no longer declared, so that a
+// Sweep forgets the policies of functions that are no longer declared, or of
+// another app now, so that a
 // function that gets the name later does not inherit them. The node calls it
 // when functions were removed.
 func (d *Directory) Sweep(ctx context.Context) error {
 	return d.change(ctx, func(c *change) error {
 		functions := d.functions()
-		prefix := d.place.FunctionARN("")
-		for arn := range maps.Keys(c.resources) {
-			name, ok := strings.CutPrefix(arn, prefix)
-			name, _, _ = strings.Cut(name, ":") // without a version or an alias
-			if ok && functions[name] == nil {
+		for arn, p := range c.resources {
+			name, ok := d.functionOf(arn)
+			if ok && (functions[name] == nil || p.owner != "" && p.owner != d.ownerOf(arn)) {
 				delete(c.resources, arn)
 				c.delete("resource/" + arn)
 			}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // A statement of a resource's policy goes on to mean whom it meant when others
@@ -71,4 +73,46 @@ func TestStatementsThatStayMeanWhomTheyMeant(t *testing.T) {
 	if sends(bob.ID) || !sends(third.ID) {
 		t.Errorf("rob may: %v, alice may: %v", sends(bob.ID), sends(third.ID))
 	}
+}
+
+// A function that another app takes over does not bring along whom its policy let
+// in; the app that has it begins anew.
+func TestAPolicyStaysWithItsApp(t *testing.T) {
+	functions := map[string]*gust.Function{"api": {Name: "api", App: "shop"}}
+	o := options()
+	o.Functions = func() map[string]*gust.Function { return functions }
+	d, s := open(t, o)
+	_, key := user(t, d, "alice", "")
+	arn := place.FunctionARN("api")
+	allow := func(want string) {
+		t.Helper()
+		must(t, d.ChangeResourcePolicy(t.Context(), arn, func(was string) (string, error) {
+			if was != want {
+				t.Errorf("before it was %q, want %q", was, want)
+			}
+			return statement("Allow", `{"AWS":"`+alice+`"}`, "lambda:InvokeFunction", arn, ""), nil
+		}))
+	}
+	invokes := func(want bool) {
+		t.Helper()
+		if got := may(t, d, key.ID, "", "lambda:InvokeFunction", arn); got != want {
+			t.Errorf("alice may: %v", got)
+		}
+	}
+	allow("")
+	invokes(true)
+	functions["api"] = &gust.Function{Name: "api", App: "other"} // before anybody sweeps
+	invokes(false)
+	if _, err := d.ResourcePolicy(arn); !errors.As(err, new(*NotFoundError)) {
+		t.Errorf("the policy of before is there: %v", err)
+	}
+	allow("")
+	invokes(true)
+	must(t, d.Close())
+	d = openOn(t, s, o)
+	invokes(true)
+	functions["api"] = &gust.Function{Name: "api", App: "shop"}
+	must(t, d.Sweep(t.Context()))
+	functions["api"] = &gust.Function{Name: "api", App: "other"}
+	invokes(false) // it was swept
 }

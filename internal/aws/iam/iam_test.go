@@ -481,6 +481,11 @@ func TestSimulation(t *testing.T) {
 	if _, a = simulate("GetContextKeysForPrincipalPolicy", "PolicySourceArn", arn+"user/alice"); fmt.Sprint(a.All("member")) != "[aws:SecureTransport aws:username]" {
 		t.Error(a.Body)
 	}
+	d.Call(d.Root, "iam", "TagUser", "UserName", "alice", "Tags.member.1.Key", "Team", "Tags.member.1.Value", "blue")
+	tagged := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sqs:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"blue"}}}}`
+	if got, a = simulate("SimulatePrincipalPolicy", "PolicySourceArn", arn+"user/alice", "PolicyInputList.member.1", tagged, "ActionNames.member.1", "sqs:SendMessage"); fmt.Sprint(got) != "[allowed]" {
+		t.Error(a.Body)
+	}
 	run(t, d, d.Root, []step{
 		{"SimulatePrincipalPolicy PolicySourceArn=user/alice-by-another-name ActionNames.member.1=s3:GetObject", "InvalidInput", "PolicySourceArn"},
 		{"SimulatePrincipalPolicy PolicySourceArn=arn:aws:sts::" + awstest.Account + ":assumed-role/r/s ActionNames.member.1=s3:GetObject", "InvalidInput", "PolicySourceArn"},

@@ -73,6 +73,7 @@ func inputs(list string, texts []string) ([]policy.Attached, error) {
 type simulation struct {
 	layers   policy.Layers
 	subject  policy.Subject
+	tags     map[string]string // the subject's
 	resource *policy.Document
 	context  map[string][]string
 	now      time.Time
@@ -106,6 +107,8 @@ func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owne
 	}
 	if sim.subject.ARN == "" { // somebody of the account
 		sim.subject = policy.Subject{Kind: string(access.KindUser), Account: s.Place.Account}
+	} else if sim.tags, err = s.Directory.Tags(sim.subject.ARN); err != nil {
+		return err
 	}
 	sim.context = map[string][]string{}
 	for i, e := range entries {
@@ -239,6 +242,14 @@ var sources = map[policy.Layer]string{
 func (sim *simulation) value(key string) []string {
 	if v, ok := sim.context[key]; ok {
 		return v
+	}
+	if tag, ok := strings.CutPrefix(key, "aws:principaltag/"); ok {
+		for k, v := range sim.tags {
+			if strings.EqualFold(k, tag) {
+				return []string{v}
+			}
+		}
+		return nil
 	}
 	known := ""
 	switch key {

@@ -6,7 +6,7 @@ import * as sts from '@aws-sdk/client-sts'
 
 if (process.argv[2] === 'who') { // and nothing else, with what credentials there are, and a clock that may be wrong
   const now = Date.now
-  Date.now = () => now() + Number(process.env.CLOCK ?? 0)
+  Date.now = () => now() - Number(process.env.CLOCK ?? 0)
   const client = new sts.STSClient({ maxAttempts: Number(process.env.ATTEMPTS ?? 3) })
   console.log(await client.send(new sts.GetCallerIdentityCommand()).then((who) => who.Arn, (e) => `${e.name}: ${e.message}`))
   process.exit()

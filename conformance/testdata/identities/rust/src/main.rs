@@ -1,7 +1,8 @@
 //! Has the conversation of TestIdentities with the SDK for Rust, which takes
 //! everything from the environment, and says what was answered.
 
-use std::{collections::BTreeMap, env, error::Error, fmt::Debug, time::Duration};
+use std::time::{Duration, SystemTime};
+use std::{collections::BTreeMap, env, error::Error, fmt::Debug};
 
 use aws_config::{retry::RetryConfig, BehaviorVersion, SdkConfig};
 use aws_sdk_iam::client::Waiters;
@@ -10,6 +11,7 @@ use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_iam::types::{EntityType, PolicyScopeType, ReportStateType, StatusType, Tag};
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
+use aws_smithy_async::time::TimeSource;
 use serde_json::{json, Value};
 
 type Any = Box<dyn Error>;
@@ -55,6 +57,16 @@ impl As {
     async fn invoke(&self, function: &str) -> Result<InvokeOutput, SdkError<InvokeError>> {
         let event = Blob::new(r#"{"from": "a user"}"#);
         aws_sdk_lambda::Client::new(&self.0).invoke().function_name(function).payload(event).send().await
+    }
+}
+
+/// Clock is behind by so much.
+#[derive(Debug)]
+struct Clock(Duration);
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() - self.0
     }
 }
 
@@ -113,8 +125,15 @@ fn tag(key: &str, value: &str) -> Tag {
 async fn main() -> Result<(), Any> {
     let name = env::args().nth(1).ok_or("whose conversation?")?;
     if name == "who" {
-        // And nothing else, with what credentials there are.
-        println!("{}", As(aws_config::load_defaults(BehaviorVersion::latest()).await).who().await?);
+        // And nothing else, with what credentials there are, and a clock that may
+        // be wrong.
+        let off = env::var("CLOCK").map_or(Ok(0), |ms| ms.parse())?;
+        let config = aws_config::defaults(BehaviorVersion::latest()).time_source(Clock(Duration::from_millis(off)));
+        let sts = As(config.load().await).sts();
+        match sts.get_caller_identity().send().await {
+            Ok(who) => println!("{}", who.arn().unwrap_or_default()),
+            refused => println!("{}", told(refused)),
+        }
         return Ok(());
     }
     let mut said = BTreeMap::new();
