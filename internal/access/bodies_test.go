@@ -338,7 +338,7 @@ func BenchmarkBodies(b *testing.B) {
 	for name, h := range map[string]http.Handler{"without": next, "with": NewBodies(64 * gust.MB).Handler(next)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			w := httptest.NewRecorder()
+			w := &line{ResponseRecorder: httptest.NewRecorder()} // a recorder alone makes an error of each deadline
 			for b.Loop() {
 				reader.Reset(body)
 				r.Body = io.NopCloser(reader)
