@@ -109,7 +109,7 @@ type Param struct{ Name, Value string }
 
 // Record notes the call in the audit log, as its level asks for, with resource
 // and those that were allowed before. When it returns an error the call must
-// not run. Otherwise end is called once, with the call's error or nil, before it
+// not run: a gust.ErrBusy is for who makes too many. Otherwise end is called once, with the call's error or nil, before it
 // is answered, and returns the error to answer with: the call's, or why what came
 // of it could not be recorded.
 //
@@ -118,6 +118,9 @@ type Param struct{ Name, Value string }
 func (c *Call) Record(ctx context.Context, level Level, action, resource string, params ...Param) (end func(error) error, err error) {
 	if level == Data {
 		return func(failed error) error { return failed }, nil
+	}
+	if err := c.guard.pace.take(c.Caller.Principal, c.Caller.At); err != nil {
+		return nil, err
 	}
 	r := c.record(action, params)
 	r.Resources = slices.Clone(c.resources)

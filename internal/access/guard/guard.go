@@ -34,6 +34,7 @@ type Guard struct {
 	refused    counters[access.Code]
 	denied     counters[Denial]
 	unrecorded atomic.Bool // the last call that reads could not be recorded
+	pace       pace
 }
 
 // New makes a Guard. A nil logger is none.
@@ -41,7 +42,7 @@ func New(auth *access.Authenticator, dir Directory, log *audit.Log, logger *slog
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Guard{auth: auth, dir: dir, log: log, logger: logger}
+	return &Guard{auth: auth, dir: dir, log: log, logger: logger, pace: pace{of: map[string]*allowance{}}}
 }
 
 // Admit tells who sent the request. Its error is an *access.Error, is
@@ -56,7 +57,9 @@ func (g *Guard) Admit(r *http.Request, requestID string) (*Call, error) {
 		g.refused.add(e.Code)
 		peer := g.auth.Anonymous(r)
 		g.log.Refuse(peer.Source, peer.Environment, string(e.Code))
-		g.logger.Info("a request to the API was not let in", "from", r.RemoteAddr, "environment", peer.Environment,
+		// Whoever can connect can have as many of these lines as they like; the
+		// audit log counts.
+		g.logger.Debug("a request to the API was not let in", "from", r.RemoteAddr, "environment", peer.Environment,
 			"method", fmt.Sprintf("%.20s", r.Method), "path", fmt.Sprintf("%.200s", r.URL.Path), "request_id", requestID, "reason", e)
 	}
 	return nil, err

@@ -245,6 +245,7 @@ func TestFullDisk(t *testing.T) {
 	c := f.call(t)
 	began := time.Now()
 	for {
+		c.Caller.At = c.Caller.At.Add(time.Second) // or there are too many calls
 		end, err := c.Record(t.Context(), Write, "a:B", "")
 		if err == nil {
 			err = end(nil) // the disk is looked at once a second
@@ -256,6 +257,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatalf("it never gets full: %v", err)
 		}
 	}
+	c.Caller.At = c.Caller.At.Add(time.Second)
 	if _, err := c.Record(t.Context(), Write, "a:B", ""); !errors.Is(err, gust.ErrNoSpace) {
 		t.Errorf("a call that changes something: %v", err)
 	}
@@ -265,5 +267,53 @@ func TestFullDisk(t *testing.T) {
 	}
 	if err != nil {
 		t.Errorf("a call that reads: %v", err)
+	}
+}
+
+// Who may hardly anything cannot fill the audit log with what they may, and so
+// push out of it what they have done.
+func TestManagementCallsArePaced(t *testing.T) {
+	f := newFixture(t, nil)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	calls := func(kind access.Kind, session string, level Level, n int) (made int) {
+		for range n {
+			c := f.call(t)
+			c.Caller.At = now
+			c.Caller.Credential.Principal = &access.Principal{Kind: kind, Name: "x", ARN: "arn:" + string(kind) + session, RoleARN: map[access.Kind]string{access.KindRole: "arn:r"}[kind]}
+			end, err := c.Record(t.Context(), level, "sts:GetSessionToken", "*")
+			if err != nil {
+				if !errors.Is(err, gust.ErrBusy) || !strings.Contains(err.Error(), "20 management calls a second") {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if err := end(nil); err != nil {
+				t.Fatal(err)
+			}
+			made++
+		}
+		return made
+	}
+	for _, tt := range []struct {
+		what    string
+		kind    access.Kind
+		session string
+		level   Level
+		after   time.Duration
+		n, want int
+	}{
+		{"as many as may come at once", access.KindUser, "", Read, 0, 210, callsAtOnce},
+		{"none more at that moment", access.KindUser, "", Write, 0, 1, 0},
+		{"those of a second", access.KindUser, "", Write, time.Second, 50, callsASecond},
+		{"a clock that went back gives none", access.KindUser, "", Read, -time.Hour, 1, 0},
+		{"uses of data are not held up", access.KindUser, "", Data, 0, 50, 50},
+		{"a role", access.KindRole, "/a", Read, 0, callsAtOnce, callsAtOnce},
+		{"whatever its session is called", access.KindRole, "/b", Read, 0, 1, 0},
+		{"root", access.KindRoot, "", Read, 0, 300, 300},
+	} {
+		now = now.Add(tt.after)
+		if made := calls(tt.kind, tt.session, tt.level, tt.n); made != tt.want {
+			t.Errorf("%s: %d of %d calls were made, want %d", tt.what, made, tt.n, tt.want)
+		}
 	}
 }
