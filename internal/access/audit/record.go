@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,10 +130,8 @@ func (r Record) bounded() *Record {
 	}
 	if len(r.Parameters) > 0 {
 		p := make(map[string]string, min(len(r.Parameters), maxParameters))
-		for name, value := range r.Parameters {
-			if len(p) < maxParameters {
-				p[cut(name, maxText)] = cut(value, maxText)
-			}
+		for _, name := range slices.Sorted(maps.Keys(r.Parameters))[:min(len(r.Parameters), maxParameters)] {
+			p[cut(name, maxText)] = cut(r.Parameters[name], maxText)
 		}
 		r.Parameters = p
 	}
