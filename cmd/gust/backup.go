@@ -96,9 +96,9 @@ func (c *command) restore() *cobra.Command {
 		Short:   "Make a new data folder from a backup",
 		Long: `Make a new data folder (--data, which has to be given) from a backup FILE, or
 from standard input (-). The folder must not be there yet, or be empty. A node
-started on it has its own new root key (root.key). Put a copy of the old seal.key
-there before the first start: without it, users' access keys are refused, which
-the log names, and so are sessions that were begun before.`,
+started on it has its own new root key (root.key). Put a copy of the old
+seal.key there before the first start: without it, users' access keys are
+refused, which the log names, and so are sessions that were begun before.`,
 		Example: `  gust restore gust-2026-01-31.tar --data /srv/gust-restored
   gust up --data /srv/gust-restored`,
 		Args: one,
