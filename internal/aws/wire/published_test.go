@@ -435,8 +435,12 @@ func TestPublishedAnswers(t *testing.T) {
 		if w.Code != c.Response.StatusCode {
 			t.Errorf("the status is %d, want %d: %s", w.Code, c.Response.StatusCode, w.Body)
 		}
+		sent := make(http.Header) // metadata keep the case that they were given in
+		for name, values := range w.Header() {
+			sent[http.CanonicalHeaderKey(name)] = values
+		}
 		for name, want := range c.Response.Headers {
-			if got := strings.Join(w.Header().Values(name), ", "); got != want && name != "Content-Type" && name != "Content-Length" {
+			if got := strings.Join(sent.Values(name), ", "); got != want && name != "Content-Type" && name != "Content-Length" {
 				t.Errorf("%s is %q, want %q", name, got, want)
 			}
 		}
