@@ -172,7 +172,7 @@ def assuming():
     refused("ValidationError", mine.client("sts").assume_role, RoleArn=role.arn, RoleSessionName="long", DurationSeconds=43200)
     token = mine.client("sts").get_session_token(DurationSeconds=900)["Credentials"]
     assert session(token).client("sts").get_caller_identity()["Arn"] == user.arn
-    refused("AccessDenied", session(token).client("sts").get_session_token, text="Cannot call GetSessionToken with session credentials")
+    refused("AccessDenied", session(token).client("sts").get_session_token, text="not authorized to perform: sts:GetSessionToken")
     simulated = client.simulate_principal_policy(PolicySourceArn=user.arn, ActionNames=["sts:AssumeRole", "s3:GetObject"], ResourceArns=[role.arn])
     assert [r["EvalDecision"] for r in simulated["EvaluationResults"]] == ["allowed", "implicitDeny"]
     role.detach_policy(PolicyArn=policy.arn)
