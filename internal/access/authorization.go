@@ -290,6 +290,10 @@ func lowerHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
 
 func credentialChar(c byte) bool { return alphanumeric(c) || c == '-' || c == '_' || c == '.' }
 
+// valueChar is what RFC 9110 lets stand in a header's value: a lone carriage
+// return among it would be trimmed by one reader and kept by another.
+func valueChar(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' }
+
 // headerChar is a token character of RFC 9110, but no upper-case letter.
 func headerChar(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0

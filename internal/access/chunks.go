@@ -326,7 +326,7 @@ func parseTrailers(rest []byte) (trailers []trailer, signature string, err error
 		switch {
 		case signature != "":
 			return nil, "", errors.New("something follows the signature of the trailers")
-		case !ok || name == "" || value == "" || !all(name, headerChar):
+		case !ok || name == "" || value == "" || !all(name, headerChar) || !all(value, valueChar):
 			return nil, "", errors.New("a trailer is not name:value")
 		case name == trailerSignature:
 			if len(value) != 2*sha256.Size || !all(value, lowerHex) {

@@ -269,6 +269,7 @@ func FuzzTrailers(f *testing.F) {
 	f.Add([]byte("x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:" + strings.Repeat("0a", 32) + "\r\n\r\n"))
 	f.Add([]byte("a:b\n\r\nA:c\n"))
 	f.Add([]byte(":\r\n"))
+	f.Add([]byte("0:\r "))
 	f.Fuzz(func(t *testing.T, rest []byte) {
 		trailers, signature, err := parseTrailers(rest)
 		if err != nil {

