@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"path"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -17,6 +14,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/store"
+	"github.com/gust-dev/gust/internal/store/storetest"
 )
 
 // deploys are what a node goes through: additions, changes, removals, what moves
@@ -46,42 +44,14 @@ func deploys(artifact func(string) gust.Digest) []func(*Catalog, ApplyOptions) e
 }
 
 func TestPowerCutAtEverySyncOfADeploy(t *testing.T) {
-	mem := vfs.NewCrashableMem()
-	type cut struct {
-		fs    *vfs.MemFS
-		acked int
-		at    string
-	}
-	var mu sync.Mutex
-	var cuts []cut
 	var acked atomic.Int64
-	var armed atomic.Bool
-	hook := errorfs.InjectorFunc(func(op errorfs.Op) error {
-		switch op.Kind {
-		case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
-		default:
-			return nil
-		}
-		if !armed.Load() {
-			return nil
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		// What is acknowledged now is synced already; what was not synced is
-		// lost, or there in parts.
-		cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[len(cuts)%3]}
-		if cfg.UnsyncedDataPercent > 0 {
-			cfg.RNG = rand.New(rand.NewPCG(7, uint64(len(cuts))))
-		}
-		cuts = append(cuts, cut{mem.CrashClone(cfg), int(acked.Load()), path.Base(op.Path)})
-		return nil
-	})
-	s := openOn(t, errorfs.Wrap(mem, hook))
+	disk := storetest.New(acked.Load)
+	s := openOn(t, disk.FS())
 	c, err := Open(t.Context(), s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	armed.Store(true)
+	disk.Arm()
 	states := []string{withoutTimes(t, c.Snapshot())}
 	upload := func(text string) gust.Digest {
 		d, _, err := s.Blobs().Put(t.Context(), strings.NewReader(text), 100)
@@ -105,7 +75,7 @@ func TestPowerCutAtEverySyncOfADeploy(t *testing.T) {
 		states = append(states, withoutTimes(t, c.Snapshot()))
 		acked.Add(1)
 	}
-	armed.Store(false)
+	cuts := disk.Disarm()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,23 +83,23 @@ func TestPowerCutAtEverySyncOfADeploy(t *testing.T) {
 		t.Fatalf("only %d cuts", len(cuts))
 	}
 	for i, cut := range cuts {
-		s := openOn(t, cut.fs)
+		s := openOn(t, cut.FS)
 		c, err := Open(t.Context(), s, Options{})
 		if err != nil {
-			t.Errorf("cut %d at the sync of %s: %v", i, cut.at, err)
+			t.Errorf("cut %d at the sync of %s: %v", i, cut.At, err)
 			continue
 		}
 		// Every acknowledged deploy is there; the one under way is there
 		// whole, or not at all.
 		got := withoutTimes(t, c.Snapshot())
-		if got != states[cut.acked] && (cut.acked+1 == len(states) || got != states[cut.acked+1]) {
-			t.Errorf("cut %d at the sync of %s, after %d deploys: the catalog is %s", i, cut.at, cut.acked, got)
+		if got != states[cut.Seen] && (int(cut.Seen)+1 == len(states) || got != states[cut.Seen+1]) {
+			t.Errorf("cut %d at the sync of %s, after %d deploys: the catalog is %s", i, cut.At, cut.Seen, got)
 		}
 		consistent(t, c.Snapshot())
 		for d := range c.Snapshot().Artifacts() {
 			blob, err := s.Blobs().Open(d)
 			if err != nil {
-				t.Errorf("cut %d at the sync of %s: a function's artifact: %v", i, cut.at, err)
+				t.Errorf("cut %d at the sync of %s: a function's artifact: %v", i, cut.At, err)
 				continue
 			}
 			blob.Close()

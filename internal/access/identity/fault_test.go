@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"path"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -20,6 +17,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/store"
+	"github.com/gust-dev/gust/internal/store/storetest"
 )
 
 // text is the directory as text, without unique IDs and times.
@@ -94,43 +92,17 @@ func history() []func(context.Context, *Directory) error {
 }
 
 func TestPowerCutAtEverySyncOfAChange(t *testing.T) {
-	mem := vfs.NewCrashableMem()
-	type cut struct {
-		fs    *vfs.MemFS
-		acked int
-		at    string
-	}
-	var mu sync.Mutex
-	var cuts []cut
 	var acked atomic.Int64
-	var armed atomic.Bool
-	hook := errorfs.InjectorFunc(func(op errorfs.Op) error {
-		switch op.Kind {
-		case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
-		default:
-			return nil
-		}
-		if !armed.Load() {
-			return nil
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[len(cuts)%3]}
-		if cfg.UnsyncedDataPercent > 0 {
-			cfg.RNG = rand.New(rand.NewPCG(7, uint64(len(cuts))))
-		}
-		cuts = append(cuts, cut{mem.CrashClone(cfg), int(acked.Load()), path.Base(op.Path)})
-		return nil
-	})
+	disk := storetest.New(acked.Load)
 	openFS := func(fs vfs.FS) (*store.Store, *Directory, error) {
 		s, err := store.Open(store.Options{Dir: "data", FS: fs})
 		must(t, err)
 		d, err := Open(t.Context(), s, options())
 		return s, d, err
 	}
-	s, d, err := openFS(errorfs.Wrap(mem, hook))
+	s, d, err := openFS(disk.FS())
 	must(t, err)
-	armed.Store(true)
+	disk.Arm()
 	states := []string{text(d)}
 	steps := history()
 	for i, step := range steps {
@@ -140,23 +112,23 @@ func TestPowerCutAtEverySyncOfAChange(t *testing.T) {
 		states = append(states, text(d))
 		acked.Add(1)
 	}
-	armed.Store(false)
+	cuts := disk.Disarm()
 	must(t, d.Close())
 	must(t, s.Close())
 	if len(cuts) < len(steps) {
 		t.Fatalf("only %d cuts", len(cuts))
 	}
 	for i, cut := range cuts {
-		s, d, err := openFS(cut.fs)
+		s, d, err := openFS(cut.FS)
 		if err != nil {
-			t.Errorf("cut %d at the sync of %s: %v", i, cut.at, err)
+			t.Errorf("cut %d at the sync of %s: %v", i, cut.At, err)
 			continue
 		}
 		// Every acknowledged change is there; the one under way is there whole,
 		// or not at all.
 		got := text(d)
-		if got != states[cut.acked] && (cut.acked+1 == len(states) || got != states[cut.acked+1]) {
-			t.Errorf("cut %d at the sync of %s, after %d changes: %s", i, cut.at, cut.acked, got)
+		if got != states[cut.Seen] && (int(cut.Seen)+1 == len(states) || got != states[cut.Seen+1]) {
+			t.Errorf("cut %d at the sync of %s, after %d changes: %s", i, cut.At, cut.Seen, got)
 		}
 		if _, err := d.CreateUser(t.Context(), NewEntity{Name: "later"}); err != nil {
 			t.Errorf("cut %d: it takes no more: %v", i, err)
