@@ -107,7 +107,7 @@ func (s *server) getAccountAuthorizationDetails(_ context.Context, in *GetAccoun
 		}
 		var inline []PolicyDetail
 		for _, name := range e.InlineNames() {
-			inline = append(inline, PolicyDetail{PolicyName: &name, PolicyDocument: to(escaped(e.Inline[name].JSON()))})
+			inline = append(inline, PolicyDetail{PolicyName: &name, PolicyDocument: new(escaped(e.Inline[name].JSON()))})
 		}
 		attached := s.attached(e, "")
 		switch e.Kind {
@@ -116,14 +116,14 @@ func (s *server) getAccountAuthorizationDetails(_ context.Context, in *GetAccoun
 			if err != nil {
 				continue // it was deleted meanwhile
 			}
-			out.UserDetailList = append(out.UserDetailList, UserDetail{Path: &e.Path, UserName: &e.Name, UserId: &e.ID, Arn: &e.ARN, CreateDate: to(second(e.Created)),
+			out.UserDetailList = append(out.UserDetailList, UserDetail{Path: &e.Path, UserName: &e.Name, UserId: &e.ID, Arn: &e.ARN, CreateDate: new(second(e.Created)),
 				UserPolicyList: inline, GroupList: each(groups, name), AttachedManagedPolicies: attached, PermissionsBoundary: boundary(e), Tags: tagsOf(e.Tags)})
 		case identity.KindGroup:
-			out.GroupDetailList = append(out.GroupDetailList, GroupDetail{Path: &e.Path, GroupName: &e.Name, GroupId: &e.ID, Arn: &e.ARN, CreateDate: to(second(e.Created)),
+			out.GroupDetailList = append(out.GroupDetailList, GroupDetail{Path: &e.Path, GroupName: &e.Name, GroupId: &e.ID, Arn: &e.ARN, CreateDate: new(second(e.Created)),
 				GroupPolicyList: inline, AttachedManagedPolicies: attached})
 		case identity.KindRole:
 			r := role(e)
-			out.RoleDetailList = append(out.RoleDetailList, RoleDetail{Path: &e.Path, RoleName: &e.Name, RoleId: &e.ID, Arn: &e.ARN, CreateDate: to(second(e.Created)),
+			out.RoleDetailList = append(out.RoleDetailList, RoleDetail{Path: &e.Path, RoleName: &e.Name, RoleId: &e.ID, Arn: &e.ARN, CreateDate: new(second(e.Created)),
 				AssumeRolePolicyDocument: r.AssumeRolePolicyDocument, InstanceProfileList: []InstanceProfile{}, RolePolicyList: inline,
 				AttachedManagedPolicies: attached, PermissionsBoundary: r.PermissionsBoundary, Tags: r.Tags, RoleLastUsed: s.lastUsed(e)})
 		}

@@ -87,9 +87,6 @@ func or[T any](p *T, missing T) T {
 	return *p
 }
 
-// to points to v.
-func to[T any](v T) *T { return &v }
-
 // each is f of each.
 func each[A, B any](list []A, f func(A) B) []B {
 	all := make([]B, len(list))

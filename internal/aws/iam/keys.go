@@ -44,7 +44,7 @@ func (s *server) createAccessKey(ctx context.Context, in *CreateAccessKeyRequest
 	if err != nil {
 		return nil, err
 	}
-	return &CreateAccessKeyResponse{AccessKey: AccessKey{UserName: user.Name, AccessKeyId: k.ID, Status: status(k.Active), SecretAccessKey: secret, CreateDate: to(second(k.Created))}}, nil
+	return &CreateAccessKeyResponse{AccessKey: AccessKey{UserName: user.Name, AccessKeyId: k.ID, Status: status(k.Active), SecretAccessKey: secret, CreateDate: new(second(k.Created))}}, nil
 }
 
 func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) (*ListAccessKeysResponse, error) {
@@ -58,7 +58,7 @@ func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) 
 	}
 	keys, more, marker, err := pageInOrder(keys, in.Marker, in.MaxItems)
 	return &ListAccessKeysResponse{IsTruncated: more, Marker: marker, AccessKeyMetadata: each(keys, func(k *identity.AccessKey) AccessKeyMetadata {
-		return AccessKeyMetadata{UserName: &user.Name, AccessKeyId: &k.ID, Status: to(status(k.Active)), CreateDate: to(second(k.Created))}
+		return AccessKeyMetadata{UserName: &user.Name, AccessKeyId: &k.ID, Status: new(status(k.Active)), CreateDate: new(second(k.Created))}
 	})}, err
 }
 
@@ -99,7 +99,7 @@ func (s *server) getAccessKeyLastUsed(_ context.Context, in *GetAccessKeyLastUse
 	}
 	used := AccessKeyLastUsed{ServiceName: "N/A", Region: "N/A"}
 	if u := k.Used; u != nil {
-		used = AccessKeyLastUsed{LastUsedDate: to(second(u.At)), ServiceName: u.Service, Region: u.Region}
+		used = AccessKeyLastUsed{LastUsedDate: new(second(u.At)), ServiceName: u.Service, Region: u.Region}
 	}
 	return &GetAccessKeyLastUsedResponse{UserName: &e.Name, AccessKeyLastUsed: &used}, nil
 }

@@ -64,9 +64,9 @@ func (s *server) uses() (u uses) {
 
 func (u uses) policy(p *identity.ManagedPolicy) Policy {
 	out := Policy{
-		PolicyName: &p.Name, PolicyId: &p.ID, Arn: &p.ARN, Path: &p.Path, DefaultVersionId: to(versionID(p.Default)), IsAttachable: to(true),
-		AttachmentCount: to(int32(u.attached[p.ARN])), PermissionsBoundaryUsageCount: to(int32(u.bounded[p.ARN])),
-		CreateDate: to(second(p.Created)), UpdateDate: to(second(p.Updated)), Tags: tagsOf(p.Tags),
+		PolicyName: &p.Name, PolicyId: &p.ID, Arn: &p.ARN, Path: &p.Path, DefaultVersionId: new(versionID(p.Default)), IsAttachable: new(true),
+		AttachmentCount: new(int32(u.attached[p.ARN])), PermissionsBoundaryUsageCount: new(int32(u.bounded[p.ARN])),
+		CreateDate: new(second(p.Created)), UpdateDate: new(second(p.Updated)), Tags: tagsOf(p.Tags),
 	}
 	if p.Description != "" {
 		out.Description = &p.Description
@@ -100,7 +100,7 @@ func (s *server) createPolicy(ctx context.Context, in *CreatePolicyRequest) (*Cr
 	if err != nil {
 		return nil, err
 	}
-	return &CreatePolicyResponse{Policy: to(uses{}.policy(p))}, nil
+	return &CreatePolicyResponse{Policy: new(uses{}.policy(p))}, nil
 }
 
 func (s *server) getPolicy(_ context.Context, in *GetPolicyRequest) (*GetPolicyResponse, error) {
@@ -108,7 +108,7 @@ func (s *server) getPolicy(_ context.Context, in *GetPolicyRequest) (*GetPolicyR
 	if err != nil {
 		return nil, err
 	}
-	return &GetPolicyResponse{Policy: to(s.uses().policy(p))}, nil
+	return &GetPolicyResponse{Policy: new(s.uses().policy(p))}, nil
 }
 
 func (s *server) listPolicies(_ context.Context, in *ListPoliciesRequest) (*ListPoliciesResponse, error) {
@@ -154,7 +154,7 @@ func (s *server) createPolicyVersion(ctx context.Context, in *CreatePolicyVersio
 		return nil, err
 	}
 	return &CreatePolicyVersionResponse{PolicyVersion: &PolicyVersion{
-		VersionId: to(versionID(v.Number)), IsDefaultVersion: to(or(in.SetAsDefault, false)), CreateDate: to(second(v.Created)),
+		VersionId: new(versionID(v.Number)), IsDefaultVersion: new(or(in.SetAsDefault, false)), CreateDate: new(second(v.Created)),
 	}}, nil
 }
 
@@ -167,13 +167,13 @@ func (s *server) getPolicyVersion(_ context.Context, in *GetPolicyVersionRequest
 	if err != nil {
 		return nil, err
 	}
-	return &GetPolicyVersionResponse{PolicyVersion: to(policyVersion(p, v))}, nil
+	return &GetPolicyVersionResponse{PolicyVersion: new(policyVersion(p, v))}, nil
 }
 
 // policyVersion is a version with its document.
 func policyVersion(p *identity.ManagedPolicy, v *identity.Version) PolicyVersion {
 	return PolicyVersion{
-		Document: to(escaped(v.Document.JSON())), VersionId: to(versionID(v.Number)), IsDefaultVersion: to(v.Number == p.Default), CreateDate: to(second(v.Created)),
+		Document: new(escaped(v.Document.JSON())), VersionId: new(versionID(v.Number)), IsDefaultVersion: new(v.Number == p.Default), CreateDate: new(second(v.Created)),
 	}
 }
 

@@ -28,9 +28,9 @@ func page[T any](list []T, key func(T) string, marker *string, limit *int32) (pa
 	}
 	if n := int(or(limit, defaultPage)); len(list) > n {
 		list = list[:n]
-		next = to(base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
+		next = new(base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
 	}
-	return append([]T{}, list...), to(next != nil), next, nil // an empty list, not none
+	return append([]T{}, list...), new(next != nil), next, nil // an empty list, not none
 }
 
 // pageInOrder is page for a short list whose order is its own.
@@ -54,9 +54,9 @@ func window(count int, marker *string, limit *int32) (from, until int, more *boo
 	from = min(from, count)
 	until = min(from+int(or(limit, defaultPage)), count)
 	if until < count {
-		next = to(base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(until))))
+		next = new(base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(until))))
 	}
-	return from, until, to(next != nil), next, nil
+	return from, until, new(next != nil), next, nil
 }
 
 func itself(s string) string { return s }

@@ -95,7 +95,7 @@ func (s *server) getProvider(_ context.Context, in *GetOpenIDConnectProviderRequ
 	if err != nil {
 		return nil, err
 	}
-	return &GetOpenIDConnectProviderResponse{Url: &p.URL, ClientIDList: p.ClientIDs, ThumbprintList: p.Thumbprints, CreateDate: to(second(p.Created)), Tags: tagsOf(p.Tags)}, nil
+	return &GetOpenIDConnectProviderResponse{Url: &p.URL, ClientIDList: p.ClientIDs, ThumbprintList: p.Thumbprints, CreateDate: new(second(p.Created)), Tags: tagsOf(p.Tags)}, nil
 }
 
 func (s *server) listProviders(context.Context, *ListOpenIDConnectProvidersRequest) (*ListOpenIDConnectProvidersResponse, error) {

@@ -17,7 +17,7 @@ var reportColumns = []string{"user", "arn", "user_creation_time", "password_enab
 	"cert_1_active", "cert_1_last_rotated", "cert_2_active", "cert_2_last_rotated"}
 
 func (s *server) generateCredentialReport(context.Context, *none) (*GenerateCredentialReportResponse, error) {
-	return &GenerateCredentialReportResponse{State: to("COMPLETE")}, nil
+	return &GenerateCredentialReportResponse{State: new("COMPLETE")}, nil
 }
 
 // getCredentialReport makes the report when it is asked for: it is one pass over
@@ -36,7 +36,7 @@ func (s *server) getCredentialReport(context.Context, *none) (*GetCredentialRepo
 	if err := w.WriteAll(rows); err != nil {
 		return nil, err
 	}
-	return &GetCredentialReportResponse{Content: buf.Bytes(), ReportFormat: to("text/csv"), GeneratedTime: to(second(s.Now()))}, nil
+	return &GetCredentialReportResponse{Content: buf.Bytes(), ReportFormat: new("text/csv"), GeneratedTime: new(second(s.Now()))}, nil
 }
 
 // reportRow is a row of who has no password, no second factor and no

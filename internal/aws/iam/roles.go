@@ -82,7 +82,7 @@ func (s *server) getRole(_ context.Context, in *GetRoleRequest) (*GetRoleRespons
 
 func (s *server) lastUsed(e *identity.Entity) *RoleLastUsed {
 	if u := s.Directory.RoleUsed(e); u != nil {
-		return &RoleLastUsed{LastUsedDate: to(second(u.At)), Region: &u.Region}
+		return &RoleLastUsed{LastUsedDate: new(second(u.At)), Region: &u.Region}
 	}
 	return &RoleLastUsed{}
 }
@@ -102,7 +102,7 @@ func (s *server) updateRole(ctx context.Context, in *UpdateRoleRequest) (*Update
 	}
 	var longest *time.Duration
 	if in.MaxSessionDuration != nil {
-		longest = to(time.Duration(*in.MaxSessionDuration) * time.Second)
+		longest = new(time.Duration(*in.MaxSessionDuration) * time.Second)
 	}
 	return &UpdateRoleResponse{}, s.Directory.UpdateRole(ctx, in.RoleName, in.Description, longest)
 }
@@ -115,13 +115,13 @@ func (s *server) updateRoleDescription(ctx context.Context, in *UpdateRoleDescri
 	if err != nil {
 		return nil, err
 	}
-	return &UpdateRoleDescriptionResponse{Role: to(role(e))}, nil
+	return &UpdateRoleDescriptionResponse{Role: new(role(e))}, nil
 }
 
 func role(e *identity.Entity) Role {
 	r := Role{
-		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: e.ARN, CreateDate: second(e.Created), MaxSessionDuration: to(int32(e.MaxSession / time.Second)),
-		PermissionsBoundary: boundary(e), Tags: tagsOf(e.Tags), AssumeRolePolicyDocument: to(escaped(e.Trust.JSON())),
+		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: e.ARN, CreateDate: second(e.Created), MaxSessionDuration: new(int32(e.MaxSession / time.Second)),
+		PermissionsBoundary: boundary(e), Tags: tagsOf(e.Tags), AssumeRolePolicyDocument: new(escaped(e.Trust.JSON())),
 	}
 	if e.Description != "" {
 		r.Description = &e.Description

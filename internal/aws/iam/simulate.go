@@ -219,8 +219,8 @@ func (sim *simulation) decide(rights *policy.Rights, action, resource string) Ev
 	}
 	for _, st := range e.Statements {
 		if st.Deciding {
-			r.MatchedStatements = append(r.MatchedStatements, Statement{SourcePolicyId: &st.Policy, SourcePolicyType: to(sources[st.Layer]),
-				StartPosition: &Position{Line: to(int32(st.Line)), Column: to(int32(1))}})
+			r.MatchedStatements = append(r.MatchedStatements, Statement{SourcePolicyId: &st.Policy, SourcePolicyType: new(sources[st.Layer]),
+				StartPosition: &Position{Line: new(int32(st.Line)), Column: new(int32(1))}})
 		}
 	}
 	if sim.layers.Boundary != nil {

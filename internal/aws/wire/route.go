@@ -179,20 +179,9 @@ func (h *Handler) tellTarget(x *exchange, signed, target, mediaType string) erro
 	if !ok || prefix == "" || name == "" || len(x.r.Header["X-Amz-Target"]) > 1 {
 		return problemf(unknown, "X-Amz-Target is %s: it is one SERVICE.Operation", quoted(target))
 	}
-	var of *service
-	for _, s := range h.services {
-		if s.target() == prefix && !s.rest() {
-			of = s
-		}
+	if err := h.called(x, signed, prefix, name, "X-Amz-Target", target); err != nil {
+		return err
 	}
-	switch {
-	case of == nil:
-		return h.absent(unknown, h.otherwise(signed, prefix), name)
-	case signed != "" && of.Name != signed:
-		x.service = of
-		return problemf(unknown, "the request is signed for the service %s, and X-Amz-Target asks for %s", quoted(signed), quoted(target))
-	}
-	x.service = of
 	if x.r.Method != http.MethodPost || x.r.URL.Path != "/" {
 		return problemf(unknown, "an AWS JSON request is a POST to /, not a %s to %s", clip(x.r.Method), quoted(x.r.URL.Path))
 	}
@@ -200,6 +189,21 @@ func (h *Handler) tellTarget(x *exchange, signed, target, mediaType string) erro
 		return problemf(malformed, "the Content-Type of a request with X-Amz-Target is application/x-amz-json-1.0 or -1.1, not %s", quoted(mediaType))
 	}
 	return x.operation(name)
+}
+
+// called finds the service whose operations are called by prefix in an RPC, and
+// refuses what is signed for another; place is where the request asks for it, and
+// asked in which words.
+func (h *Handler) called(x *exchange, signed, prefix, name, place, asked string) error {
+	i := slices.IndexFunc(h.services, func(s *service) bool { return s.target() == prefix && !s.rest() })
+	if i < 0 {
+		return h.absent(unknown, h.otherwise(signed, prefix), name)
+	}
+	x.service = h.services[i]
+	if signed != "" && x.service.Name != signed {
+		return problemf(unknown, "the request is signed for the service %s, and %s asks for %s", quoted(signed), place, quoted(asked))
+	}
+	return nil
 }
 
 // otherwise is the name of a service that is not here: the one in signatures, or
@@ -218,20 +222,9 @@ func (h *Handler) tellCBOR(x *exchange, signed string) error {
 	if !ok || !both || x.r.Method != http.MethodPost {
 		return problemf(unknown, "an RPC v2 request is a POST to /service/SERVICE/operation/OPERATION, not a %s to %s", clip(x.r.Method), quoted(x.r.URL.Path))
 	}
-	var of *service
-	for _, s := range h.services {
-		if s.target() == prefix && !s.rest() {
-			of = s
-		}
+	if err := h.called(x, signed, prefix, name, "its path", prefix); err != nil {
+		return err
 	}
-	switch {
-	case of == nil:
-		return h.absent(unknown, h.otherwise(signed, prefix), name)
-	case signed != "" && of.Name != signed:
-		x.service = of
-		return problemf(unknown, "the request is signed for the service %s, and its path asks for %s", quoted(signed), quoted(prefix))
-	}
-	x.service = of
 	return x.operation(name)
 }
 
