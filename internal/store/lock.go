@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // FolderLock is the right to use a data folder, until Close or the end of the
@@ -32,21 +33,27 @@ func (e *InUseError) Error() string {
 
 // Lock takes the lock of a folder that exists, and writes the process's id into
 // its file "lock". Open does so by itself unless it is given Options.Lock. When
-// another process has the lock the error is an *InUseError.
+// another process has the lock for a second the error is an *InUseError: one
+// that was killed has it until the kernel is done with its memory.
 func Lock(dir string) (*FolderLock, error) {
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", explain(err))
 	}
-	if taken, err := lockFile(f); err != nil {
-		defer f.Close()
-		if !taken {
-			return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
+	for giveUp := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
+		taken, err := lockFile(f)
+		if err == nil {
+			break
 		}
-		b, _ := io.ReadAll(io.LimitReader(f, 32)) // who it is only helps
+		if !taken {
+			return nil, errors.Join(fmt.Errorf("lock the data folder %s: %w", dir, err), f.Close())
+		}
+		b, _ := io.ReadAll(io.NewSectionReader(f, 0, 32)) // who it is only helps
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-		return nil, &InUseError{Dir: dir, PID: pid}
+		if pid == os.Getpid() || time.Now().After(giveUp) {
+			return nil, errors.Join(&InUseError{Dir: dir, PID: pid}, f.Close())
+		}
 	}
 	if err := f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)

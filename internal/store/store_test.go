@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -311,6 +312,39 @@ func TestCloseRefusesByName(t *testing.T) {
 	if err := s.Update(ctx, "p", func(*Tx) error { return nil }); err == nil || err.Error() != "gone home" {
 		t.Errorf("a cancelled context gives %v", err)
 	}
+}
+
+// TestALockIsWaitedFor: for a second, while the kernel ends who was killed.
+func TestALockIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		killed, err := Lock(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := killed.f.WriteAt([]byte("1\n"+strings.Repeat(" ", 20)), 0); err != nil { // as if another process had it
+			t.Fatal(err)
+		}
+		var in *InUseError
+		if _, err := Lock(dir); !errors.As(err, &in) || in.PID != 1 {
+			t.Fatalf("got %v", err)
+		}
+		done := make(chan error)
+		go func() {
+			lock, err := Lock(dir)
+			if err == nil {
+				err = lock.Close()
+			}
+			done <- err
+		}()
+		synctest.Wait()
+		if err := killed.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestSecondOpenIsRefusedWithThePID(t *testing.T) {
