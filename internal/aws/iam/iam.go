@@ -8,6 +8,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -29,11 +30,14 @@ type Options struct {
 	Now func() time.Time
 }
 
-type server struct{ Options }
+type server struct {
+	Options
+	running sync.RWMutex // written by operations that write
+}
 
 // New makes the service's table.
 func New(o Options) *wire.Service {
-	s := &server{o}
+	s := &server{Options: o}
 	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.account(),
 		s.simulation(), s.absent(), refused())
 	for i := range ops {

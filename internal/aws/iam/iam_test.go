@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -602,6 +603,42 @@ func TestDenialsDoNotTellWhatIsThere(t *testing.T) {
 		}
 		if a, b := told(there), told(missing); a != b || !strings.Contains(a, "AccessDenied") {
 			t.Errorf("%s tells what is there: %s, and of what is not: %s", call[0], a, b)
+		}
+	}
+}
+
+// TestRightsToWhatANameMeansNow: once a user is taken out of the path that somebody
+// may change, they change nothing of that user, not even by a call under way.
+func TestRightsToWhatANameMeansNow(t *testing.T) {
+	d := awstest.Open(t)
+	lead := d.User("lead", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:PutUserPolicy","Resource":"`+arn+`user/team/*"}]}`)
+	for i := range 30 {
+		name := fmt.Sprint("user", i)
+		run(t, d, d.Root, []step{{"CreateUser Path=/team/ UserName=" + name, "", ""}})
+		out := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					a := d.Call(lead, "iam", "PutUserPolicy", "UserName", name, "PolicyName", "p", "PolicyDocument", fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Sid":"n%d","Effect":"Allow","Action":"s3:ListBucket","Resource":"*"}]}`, n))
+					select {
+					case <-out:
+						return
+					default:
+						if !a.Is("") && !a.Is("AccessDenied") && !a.Is("ConcurrentModification") && !a.Is("Throttling") {
+							t.Error(a.Body)
+							return
+						}
+					}
+				}
+			})
+		}
+		run(t, d, d.Root, []step{{"UpdateUser NewPath=/ UserName=" + name, "", ""}})
+		was := d.Call(d.Root, "iam", "GetUserPolicy", "UserName", name, "PolicyName", "p").Text("PolicyDocument")
+		close(out)
+		wg.Wait()
+		if is := d.Call(d.Root, "iam", "GetUserPolicy", "UserName", name, "PolicyName", "p").Text("PolicyDocument"); is != was {
+			t.Fatalf("changed after it was out of reach: %s, was %s", is, was)
 		}
 	}
 }

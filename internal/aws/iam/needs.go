@@ -31,12 +31,33 @@ var (
 	ofProvider = subject{kind: identity.KindProvider, member: "OpenIDConnectProviderArn"}
 )
 
-// operation makes a row of the table.
+// operation makes a row of the table. What a name stands for may become another
+// thing while its caller's rights to it are looked at: so f runs alone among those
+// that write, and only if it needs what was granted still. A provider's name is
+// its URL and never another's, and f may wait for its server.
 func operation[In, Out any](s *server, level wire.Level, name string, about subject, f func(context.Context, *In) (*Out, error)) wire.Operation {
 	members := membersOf[In]()
-	return wire.Operation{Name: name, Level: level, Run: wire.DoFor(f, func(ctx context.Context, in *In) ([]access.Need, error) {
+	needs := func(ctx context.Context, in *In) ([]access.Need, error) {
 		return s.needs(ctx, "iam:"+name, about, members, reflect.ValueOf(in).Elem())
-	})}
+	}
+	return wire.Operation{Name: name, Level: level, Run: wire.DoFor(func(ctx context.Context, in *In) (*Out, error) {
+		switch {
+		case about.kind == identity.KindProvider:
+		case level == wire.Write:
+			s.running.Lock()
+			defer s.running.Unlock()
+		default:
+			s.running.RLock()
+			defer s.running.RUnlock()
+		}
+		switch now, err := needs(ctx, in); {
+		case err != nil:
+			return nil, err
+		case !reflect.DeepEqual(now, wire.Granted(ctx)):
+			return nil, fault("ConcurrentModificationException", "what %s is about changed while it was asked for: send it again", name)
+		}
+		return f(ctx, in)
+	}, needs)}
 }
 
 // self is the user whom an operation is about that may leave the name out.

@@ -167,6 +167,7 @@ type exchange struct {
 	op       *operation
 	labels   []string // of the path, unescaped
 	form     []parameter
+	granted  []access.Need
 }
 
 // codec reads requests and writes answers in one protocol.
@@ -195,6 +196,9 @@ func RequestTrailer(ctx context.Context) http.Header { return from(ctx).r.Traile
 
 // ResponseHeader takes headers of the answer that its type does not have.
 func ResponseHeader(ctx context.Context) http.Header { return from(ctx).w.Header() }
+
+// Granted is what the operation that runs was found to need, and its caller may.
+func Granted(ctx context.Context) []access.Need { return from(ctx).granted }
 
 func from(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
 
@@ -301,6 +305,7 @@ func (x *exchange) run(call *guard.Call) error {
 		if err := call.Allow(ctx, needs...); err != nil {
 			return err
 		}
+		x.granted = needs
 		if len(needs) > 0 {
 			action, resource = needs[0].Action, needs[0].Resource
 		}
