@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
-	"strings"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/manifest/rules"
 )
 
 // Problem is one thing that is wrong with a manifest.
@@ -35,23 +35,7 @@ func (p Problem) String() string {
 // file. It is a gust.ErrInvalid.
 type Problems []Problem
 
-// maxReported bounds an error's text; nobody reads more than that.
-const maxReported = 100
-
-func (ps Problems) Error() string {
-	var b strings.Builder
-	for i, p := range ps {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		if i == maxReported {
-			b.WriteString("and " + strconv.Itoa(len(ps)-i) + " more problems")
-			break
-		}
-		b.WriteString(p.String())
-	}
-	return b.String()
-}
+func (ps Problems) Error() string { return rules.Lines(ps, " problems") }
 
 // Is makes errors.Is(err, gust.ErrInvalid) true.
 func (Problems) Is(target error) bool { return target == gust.ErrInvalid }

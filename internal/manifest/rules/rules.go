@@ -5,6 +5,7 @@
 package rules
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -25,20 +26,23 @@ func (v Violation) String() string { return v.Path + ": " + v.Text }
 // It is a gust.ErrInvalid.
 type Violations []Violation
 
+func (vs Violations) Error() string { return Lines(vs, "") }
+
 // maxReported bounds an error's text; nobody reads more than that.
 const maxReported = 100
 
-func (vs Violations) Error() string {
+// Lines is what is wrong, a line each, and how many more of it there are.
+func Lines[T fmt.Stringer](wrong []T, what string) string {
 	var b strings.Builder
-	for i, v := range vs {
+	for i, w := range wrong {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
 		if i == maxReported {
-			b.WriteString("and " + strconv.Itoa(len(vs)-i) + " more")
+			fmt.Fprintf(&b, "and %d more%s", len(wrong)-i, what)
 			break
 		}
-		b.WriteString(v.String())
+		b.WriteString(w.String())
 	}
 	return b.String()
 }
