@@ -54,7 +54,7 @@ func (c *Client) explainTLS(err error) error {
 	case errors.As(err, &untrusted):
 		return fmt.Errorf("who answers at %s is not trusted: %w; if it is the node, give the fingerprint that `gust up` printed there (--fingerprint or GUST_FINGERPRINT)", c.Endpoint, untrusted.Err)
 	case errors.As(err, &noTLS), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return fmt.Errorf("who answers at %s speaks no TLS: a node that was started with --tls off is asked by http://", c.Endpoint)
+		return fmt.Errorf("who answers at %s speaks no TLS: a node that was started with --tls off is asked by http://, and whoever is on the way sees the key", c.Endpoint)
 	}
 	return fmt.Errorf("the node at %s broke off: %w", c.Endpoint, err)
 }
