@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -213,35 +212,7 @@ func (c *Client) Logs(ctx context.Context, q LogQuery) iter.Seq2[*observe.Record
 	if q.Limit > 0 {
 		pairs = append(pairs, "limit", strconv.Itoa(q.Limit))
 	}
-	return func(yield func(*observe.Record, error) bool) {
-		resp, err := c.send(ctx, "GET", "/v1/logs"+query(pairs...), nil, nil)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer resp.Body.Close()
-		lines := json.NewDecoder(bufio.NewReader(resp.Body))
-		for {
-			var line struct {
-				observe.Record
-				Failed *Error `json:"error"`
-			}
-			err := lines.Decode(&line)
-			switch {
-			case err == io.EOF:
-				return
-			case err != nil:
-				yield(nil, fmt.Errorf("reading the logs: %w", err))
-				return
-			case line.Failed != nil:
-				yield(nil, line.Failed)
-				return
-			}
-			if !yield(&line.Record, nil) {
-				return
-			}
-		}
-	}
+	return read[observe.Record](ctx, c, "/v1/logs"+query(pairs...), "the logs")
 }
 
 // Backup copies everything durable into w, as it is at one moment. After an
