@@ -251,7 +251,7 @@ func (d *Directory) limit(c *claims, text string, arns []string) error {
 		size += len(arn)
 	}
 	if size > MaxSessionPolicy {
-		return &PackedError{size, MaxSessionPolicy}
+		return &PackedError{"policies", size, MaxSessionPolicy}
 	}
 	if text != "" {
 		if _, err := policy.Parse(policy.Identity, []byte(text)); err != nil {

@@ -76,12 +76,15 @@ func (e *UnmodifiableError) Error() string {
 }
 func (e *UnmodifiableError) Unwrap() error { return gust.ErrConflict }
 
-// PackedError: a session's policies and tags are too large for a token. (AWS:
+// PackedError: what a session brings is too large for a token. (AWS:
 // PackedPolicyTooLarge.)
-type PackedError struct{ Size, Limit int }
+type PackedError struct {
+	What        string // "policies and tags"
+	Size, Limit int
+}
 
 func (e *PackedError) Error() string {
-	return fmt.Sprintf("the session's policies and tags have %d bytes together, at most %d are allowed", e.Size, e.Limit)
+	return fmt.Sprintf("the session's %s have %d bytes together, at most %d are allowed", e.What, e.Size, e.Limit)
 }
 func (e *PackedError) Unwrap() error { return gust.ErrTooLarge }
 
