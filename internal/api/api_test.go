@@ -171,6 +171,20 @@ func (f *fixture) doAs(user, method, path, body string) *httptest.ResponseRecord
 	return w
 }
 
+// TestUnknownParameter: every route refuses a query parameter that it does not
+// know, so that a misspelt one is not taken for one that was left out.
+func TestUnknownParameter(t *testing.T) {
+	f := newFixture(t)
+	for _, r := range routes {
+		path := strings.NewReplacer("{app}", "shop", "{name}", "api", "{sha256}", strings.Repeat("0", 64)).Replace(r.path)
+		body := map[string]string{"/v1/explain": `{"principal":"root","action":"lambda:InvokeFunction","resource":"*"}`}[r.path]
+		w := f.do(r.method, path+"?colour=red", body)
+		if w.Code != http.StatusBadRequest || r.method != "HEAD" && !strings.Contains(w.Body.String(), `has no parameter \"colour\"`) {
+			t.Errorf("%s %s: %d %s", r.method, path, w.Code, w.Body)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	f := newFixture(t)
 	digest := strings.Repeat("a", 64)
