@@ -51,7 +51,7 @@ func (in *AssumeRole) needs(action string, p *access.Principal, keys map[string]
 	keys["aws:tagkeys"] = slices.Sorted(maps.Keys(tags))
 	keys["sts:transitivetagkeys"] = transitive
 	for k, v := range tags {
-		keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
+		keys["aws:requesttag/"+policy.Lower(k)] = []string{v}
 	}
 	needs := []access.Need{{Action: action, Resource: in.RoleARN, Keys: keys}}
 	if len(tags) > 0 {
@@ -71,7 +71,7 @@ func (in *AssumeRole) inherited(p *access.Principal) (tags map[string]string, tr
 		tags = make(map[string]string)
 	}
 	for _, key := range p.Transitive {
-		if k, v, ok := foldedTag(p.Tags, key); ok {
+		if k, v, ok := FindTag(p.Tags, key); ok {
 			tags[k] = v
 			transitive = append(transitive, k)
 		}
@@ -126,10 +126,10 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	}
 	keys := make(map[string][]string)
 	for name, values := range in.Claims {
-		keys[strings.ToLower(p.URL+":"+name)] = values
+		keys[policy.Lower(p.URL+":"+name)] = values
 	}
-	keys[strings.ToLower(p.URL)+":sub"] = some(in.Subject)
-	keys[strings.ToLower(p.URL)+":aud"] = []string{in.Audience[i]}
+	keys[policy.Lower(p.URL)+":sub"] = some(in.Subject)
+	keys[policy.Lower(p.URL)+":aud"] = []string{in.Audience[i]}
 	kept := maps.Clone(keys)
 	keys["aws:federatedprovider"] = some(p.ARN)
 
@@ -179,7 +179,7 @@ func (d *Directory) assumable(who, action string, p *access.Principal, in *Assum
 		if err := checkSessionName("source identity", in.SourceIdentity); err != nil {
 			return nil, err
 		}
-		if strings.HasPrefix(strings.ToLower(in.SourceIdentity), "aws:") {
+		if strings.HasPrefix(policy.Lower(in.SourceIdentity), "aws:") {
 			return nil, invalid("the source identity %q begins with aws:, which nobody may set", in.SourceIdentity)
 		}
 		if p.SourceIdentity != "" && p.SourceIdentity != in.SourceIdentity {
@@ -191,13 +191,13 @@ func (d *Directory) assumable(who, action string, p *access.Principal, in *Assum
 	}
 	for k := range in.Tags {
 		for _, t := range p.Transitive {
-			if strings.EqualFold(k, t) {
+			if policy.EqualFold(k, t) {
 				return nil, invalid("the tag %q is transitive and comes from the caller's session: it cannot be set again", k)
 			}
 		}
 	}
 	for _, k := range in.Transitive {
-		if _, _, ok := foldedTag(in.Tags, k); !ok {
+		if _, _, ok := FindTag(in.Tags, k); !ok {
 			return nil, invalid("the transitive tag key %q is of no tag of the session", cut(k))
 		}
 	}

@@ -75,11 +75,11 @@ func sessionRule(p *access.Principal, action string) *policy.Decision {
 	service, operation, _ := strings.Cut(action, ":")
 	switch {
 	case p.Kind == access.KindRole:
-		if !strings.EqualFold(action, "sts:GetSessionToken") {
+		if !policy.EqualFold(action, "sts:GetSessionToken") {
 			return nil
 		}
-	case strings.EqualFold(service, "iam"):
-	case strings.EqualFold(service, "sts") && !strings.EqualFold(operation, "AssumeRole") && !strings.EqualFold(operation, "GetCallerIdentity"):
+	case policy.EqualFold(service, "iam"):
+	case policy.EqualFold(service, "sts") && !policy.EqualFold(operation, "AssumeRole") && !policy.EqualFold(operation, "GetCallerIdentity"):
 	default:
 		return nil
 	}
@@ -123,7 +123,7 @@ func (q *question) value(key string) []string {
 	c := q.caller
 	p := c.Principal
 	if tag, ok := strings.CutPrefix(key, "aws:principaltag/"); ok {
-		if _, v, ok := foldedTag(p.Tags, tag); ok {
+		if _, v, ok := FindTag(p.Tags, tag); ok {
 			return []string{v}
 		}
 		return nil

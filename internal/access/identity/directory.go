@@ -24,6 +24,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -215,7 +216,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 			return errRecord
 		}
 		p.ARN = iamARN(d.place.Account, KindPolicy, p.Path, p.Name)
-		st.policies[strings.ToLower(p.Name)] = p
+		st.policies[policy.Lower(p.Name)] = p
 	case "key":
 		k := new(accessKey)
 		if err := decode(value, &k.AccessKey); err != nil {
