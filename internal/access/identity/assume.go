@@ -167,7 +167,8 @@ func (d *Directory) ProviderOf(issuer string) (*IdentityProvider, error) {
 	return nil, &UntrustedError{"the token's issuer " + cut(issuer) + " is no OpenID Connect provider of this account"}
 }
 
-// assumable finds the role, and checks all that does not depend on policies.
+// assumable finds the role, and checks all that depends neither on policies nor
+// on the role.
 func (d *Directory) assumable(who, action string, p *access.Principal, in *AssumeRole) (*Entity, error) {
 	denied := func() error {
 		return &DeniedError{who, action, in.RoleARN, policy.Decision{Layer: policy.LayerResource}}
@@ -205,27 +206,32 @@ func (d *Directory) assumable(who, action string, p *access.Principal, in *Assum
 	if err := checkTags(tags); err != nil {
 		return nil, err
 	}
+	// How long a role's sessions last is the role's secret until who asks may
+	// assume it (assume): these bounds are everybody's.
+	longest := MaxSession
+	if p.Kind == access.KindRole {
+		longest = MaxChained // a role from a role's session
+	}
+	if in.Duration == 0 {
+		in.Duration = DefaultSession
+	}
+	if in.Duration < MinSession || in.Duration > longest || in.Duration%time.Second != 0 {
+		return nil, invalid("the session is to last %v: want whole seconds from %v to %v, and from another role's session %v at most", in.Duration, MinSession, MaxSession, MaxChained)
+	}
 	role := d.byARN(d.state.Load(), in.RoleARN)
 	// Whether a role is there is nobody's business who may not assume it, and
 	// a function's is assumed by the node alone.
 	if role == nil || role.Kind != KindRole || role.Function != "" {
 		return nil, denied()
 	}
-	longest := role.MaxSession
-	if p.Kind == access.KindRole {
-		longest = min(longest, MaxChained) // a role from a role's session
-	}
-	if in.Duration == 0 {
-		in.Duration = DefaultSession
-	}
-	if in.Duration < MinSession || in.Duration > longest || in.Duration%time.Second != 0 {
-		return nil, invalid("the session is to last %v: want whole seconds from %v to %v, the longest of role %s (from another role's session at most %v)", in.Duration, MinSession, longest, role.Name, MaxChained)
-	}
 	return role, nil
 }
 
-// assume issues the session.
+// assume issues the session to who may have it.
 func (d *Directory) assume(p *access.Principal, role *Entity, in *AssumeRole, c claims) (*Session, error) {
+	if in.Duration > role.MaxSession {
+		return nil, invalid("the session is to last %v: want at most %v, the longest of role %s", in.Duration, role.MaxSession, role.Name)
+	}
 	c.Session = in.SessionName
 	c.Tags, c.Transitive = in.inherited(p)
 	if c.Source = in.SourceIdentity; c.Source == "" {

@@ -61,7 +61,17 @@ func (d *Directory) Decide(c *access.Caller, n *access.Need) policy.Decision {
 	if c.Rights == nil { // the anonymous have none
 		return policy.Compile(policy.Layers{}).Decide(&q.request, resource)
 	}
-	return c.Rights.Decide(&q.request, resource)
+	decision := c.Rights.Decide(&q.request, resource)
+	if decision.Layer == policy.LayerResource && decision.Denied && isRole(n) {
+		return policy.Decision{Layer: policy.LayerResource} // as of a role that is not there: see resource
+	}
+	return decision
+}
+
+// isRole tells whether the resource that is asked for is a role to be assumed.
+func isRole(n *access.Need) bool {
+	service, _, _ := strings.Cut(n.Action, ":")
+	return strings.HasPrefix(n.Resource, "arn:aws:iam::") && policy.EqualFold(service, "sts")
 }
 
 // sessionRule is what AWS refuses to sessions of a user's or the root's own keys
@@ -94,14 +104,14 @@ func (d *Directory) resource(q *question) (*policy.Document, error) {
 	arn := q.request.Resource
 	var doc Document
 	if strings.HasPrefix(arn, "arn:aws:iam::") {
-		if !strings.HasPrefix(q.request.Action, "sts:") {
+		if !isRole(q.need) {
 			return nil, nil
 		}
-		e := d.byARN(st, arn)
-		if e == nil || e.Kind != KindRole {
-			return nil, nil
+		// Whether a role is there is nobody's business whom it does not trust.
+		doc = d.trustless
+		if e := d.byARN(st, arn); e != nil && e.Kind == KindRole {
+			doc = e.Trust
 		}
-		doc = e.Trust
 	} else {
 		var ok bool
 		if doc, ok = d.resourcePolicy(st, arn); !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
