@@ -104,17 +104,24 @@ func (s *server) streamLogs(w http.ResponseWriter, ctx context.Context, q observ
 		}
 	}
 	lines := json.NewEncoder(buffered)
+	end := func(err error) { // flushed below
+		_ = lines.Encode(struct {
+			Error *Error `json:"error"`
+		}{describe(err)})
+	}
 	for record, err := range s.Recorder.Query(ctx, q) {
 		if err != nil {
 			if ctx.Err() == nil {
 				s.Logger.Error("a query of the logs broke off", "error", err)
-				_ = lines.Encode(struct { // flushed below
-					Error *Error `json:"error"`
-				}{describe(err)})
+				end(err)
 			}
 			break
 		}
 		if !reader.may(record.App, record.Function) {
+			if err := reader.q.call.Renew(); err != nil { // or they wait for what never comes
+				end(err)
+				break
+			}
 			continue
 		}
 		if err := lines.Encode(record); err != nil {
