@@ -71,7 +71,7 @@ func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn fun
 		// has its Sweep wait for it.
 		owner, there := d.ownerOf(arn)
 		if !there {
-			return &NotFoundError{"function", strings.TrimPrefix(arn, d.functionARN)}
+			return &NotFoundError{What: "function", Name: strings.TrimPrefix(arn, d.functionARN)}
 		}
 		was := ""
 		before := c.resources[arn]
