@@ -39,6 +39,9 @@ func describe(err error) *wire.Error {
 	if e := (*identity.InUseError)(nil); errors.As(err, &e) {
 		return as("DeleteConflictException", inUse(e))
 	}
+	if e := (*identity.FactorError)(nil); errors.As(err, &e) {
+		return as("InvalidAuthenticationCodeException", factor(e))
+	}
 	if e := (*identity.MalformedPolicyError)(nil); errors.As(err, &e) {
 		return as("MalformedPolicyDocumentException", e.Error())
 	}
@@ -72,6 +75,8 @@ func notFound(e *identity.NotFoundError) string {
 		return fmt.Sprintf("The Access Key with id %s cannot be found.", e.Name)
 	case what == "OpenID Connect provider":
 		return fmt.Sprintf("OpenIDConnect Provider not found for arn %s", e.Name)
+	case strings.HasPrefix(what, "MFA device"):
+		return fmt.Sprintf("VirtualMFADevice with serial number %s does not exist.", e.Name)
 	case what == "account alias":
 		return fmt.Sprintf("The account alias %s cannot be found.", e.Name)
 	}
@@ -86,6 +91,17 @@ func exists(e *identity.ExistsError) string {
 		return fmt.Sprintf("A policy called %s already exists. Duplicate names are not allowed.", e.Name)
 	case "OpenID Connect provider":
 		return fmt.Sprintf("Provider with url https://%s already exists.", e.Name)
+	case "MFA device":
+		return "MFADevice entity at the same path and name already exists."
+	case "user of MFA device":
+		return "MFA Device is already in use."
+	}
+	return e.Error()
+}
+
+func factor(e *identity.FactorError) string {
+	if e.Fault == identity.FactorWrong {
+		return "Authentication code for device is not valid."
 	}
 	return e.Error()
 }
@@ -93,7 +109,7 @@ func exists(e *identity.ExistsError) string {
 // quotas are AWS's names of them, by how the directory's limits begin.
 var quotas = []struct{ limit, quota string }{
 	{"users", "UsersPerAccount"}, {"groups of user", "GroupsPerUser"}, {"groups", "GroupsPerAccount"}, {"roles", "RolesPerAccount"},
-	{"access keys of user", "AccessKeysPerUser"}, {"managed policies attached to user", "PoliciesPerUser"},
+	{"access keys of user", "AccessKeysPerUser"}, {"MFA devices of user", "MFADevicesPerUser"}, {"MFA devices", "VirtualMFADevicesPerAccount"}, {"managed policies attached to user", "PoliciesPerUser"},
 	{"managed policies attached to group", "PoliciesPerGroup"}, {"managed policies attached to role", "PoliciesPerRole"},
 	{"managed policies", "PoliciesPerAccount"}, {"OpenID Connect providers", "OpenIdConnectProvidersPerAccount"},
 	{"client IDs of provider", "ClientIdsPerOpenIdConnectProvider"}, {"thumbprints of provider", "ThumbprintsPerOpenIdConnectProvider"},
@@ -123,6 +139,10 @@ func inUse(e *identity.InUseError) string {
 	switch by := e.By; {
 	case strings.Contains(by, "access key"):
 		return "Cannot delete entity, must delete access keys first."
+	case e.What == "MFA device":
+		return "MFA VirtualDevice in use. Must deactivate first."
+	case strings.Contains(by, "MFA device"):
+		return "Cannot delete entity, must delete MFA device first."
 	case strings.Contains(by, "managed polic"):
 		return "Cannot delete entity, must detach all policies first."
 	case strings.Contains(by, "inline polic"):
