@@ -24,6 +24,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -54,7 +55,7 @@ type Options struct {
 	// It is asked at each use of such a role, and what it returns must not
 	// change.
 	Functions func() map[string]*gust.Function
-	// Now is the clock; nil is the store's.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Logger gets what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
@@ -70,7 +71,8 @@ type Directory struct {
 	log         *slog.Logger
 	seal        *seal
 	root        *access.Credential
-	rootOnly    *Entity // what sessions of the root key are sessions of
+	rootOnly    *Entity  // what sessions of the root key are sessions of
+	trustless   Document // the trust policy of roles that are not there
 
 	writing sync.Mutex // one change at a time
 	state   atomic.Pointer[state]
@@ -108,7 +110,7 @@ type state struct {
 func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
 	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, guesses: make(map[string]*guesses), closed: make(chan struct{})}
 	if d.now == nil {
-		d.now = s.Now
+		d.now = time.Now
 	}
 	if d.log == nil {
 		d.log = slog.Default()
@@ -122,6 +124,7 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
 	d.seal = newSeal(o.Seal, o.Place.Account)
 	d.root = access.RootCredential(o.Root, o.Place)
 	d.rootOnly = &Entity{Kind: KindUser, Name: d.root.Principal.Name, ARN: d.root.Principal.ARN, ID: o.Place.Account}
+	d.trustless = Document{&document{kind: policy.Trust, text: functionTrust}}
 	st, err := d.load()
 	if err != nil {
 		return nil, fmt.Errorf("read the identities: %w", err)
@@ -217,7 +220,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 			return errRecord
 		}
 		p.ARN = iamARN(d.place.Account, KindPolicy, p.Path, p.Name)
-		st.policies[strings.ToLower(p.Name)] = p
+		st.policies[policy.Lower(p.Name)] = p
 	case "key":
 		k := new(accessKey)
 		if err := decode(value, &k.AccessKey); err != nil {

@@ -11,10 +11,8 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/policy"
 )
-
-// KindDevice is a device that shows codes: the second factor of a user.
-const KindDevice Kind = "mfa"
 
 // Device names a device by its serial number.
 func Device(serial string) Ref { return Ref{KindDevice, serial} }
@@ -41,7 +39,7 @@ type MFADevice struct {
 	seed seed // nil if it was sealed under another seal key
 }
 
-func (m *MFADevice) key() string    { return strings.ToLower(m.Name) }
+func (m *MFADevice) key() string    { return policy.Lower(m.Name) }
 func (m *MFADevice) record() string { return "device/" + m.key() }
 
 // FactorError: a second factor is not shown. (AWS: InvalidAuthenticationCode, and
@@ -99,10 +97,10 @@ func (d *Directory) CreateMFADevice(ctx context.Context, name, path string, tags
 	}
 	err = d.change(ctx, func(c *change) error {
 		if c.devices[m.key()] != nil {
-			return &ExistsError{"MFA device", name}
+			return &ExistsError{KindDevice, name}
 		}
 		if len(c.devices) >= MaxUsers {
-			return &LimitError{"MFA devices", MaxUsers}
+			return &LimitError{Quota: QuotaDevices, What: "MFA devices", Limit: MaxUsers}
 		}
 		m.Created = c.now
 		m.Sealed = d.seal.seed.Seal(nil, nil, m.seed, []byte(m.Serial))
@@ -123,10 +121,10 @@ func (d *Directory) EnableMFADevice(ctx context.Context, user, serial, first, se
 			return err
 		}
 		if m.User != "" {
-			return &ExistsError{"user of MFA device", m.Serial}
+			return &ExistsError{KindDeviceUser, m.Serial}
 		}
 		if len(c.devicesOf(e)) >= MaxDevicesPerUser {
-			return &LimitError{"MFA devices of user " + e.Name, MaxDevicesPerUser}
+			return &LimitError{Quota: QuotaUserDevices, What: "MFA devices of user " + e.Name, Limit: MaxDevicesPerUser}
 		}
 		m.User, m.Enabled = e.ID, c.now
 		return c.synchronize(m, first, second)
@@ -164,7 +162,7 @@ func (d *Directory) DeleteMFADevice(ctx context.Context, serial string) error {
 			return err
 		}
 		if m.User != "" {
-			return &InUseError{"MFA device", m.Name, "it is a user's: deactivate it first"}
+			return &InUseError{KindDevice, m.Name, KindUser, "it is a user's: deactivate it first"}
 		}
 		delete(c.devices, m.key())
 		delete(d.guesses, m.key())
@@ -194,7 +192,7 @@ func (d *Directory) MFADevicesOf(user string) ([]*MFADevice, error) {
 	st := d.state.Load()
 	e := st.entities[User(user).key()]
 	if e == nil {
-		return nil, &NotFoundError{string(KindUser), user}
+		return nil, missing(KindUser, user)
 	}
 	return st.devicesOf(e), nil
 }
@@ -273,16 +271,16 @@ func (c *change) isOf(m *MFADevice, user string) error {
 		return err
 	}
 	if m.User != e.ID {
-		return &NotFoundError{"MFA device of user " + e.Name, m.Serial}
+		return &NotFoundError{Kind: KindDevice, What: "MFA device of user " + e.Name, Name: m.Serial}
 	}
 	return nil
 }
 
 // device finds a device by exactly its serial number.
 func (st *state) device(serial string) (*MFADevice, error) {
-	m := st.devices[strings.ToLower(serial[strings.LastIndexByte(serial, '/')+1:])]
+	m := st.devices[policy.Lower(serial[strings.LastIndexByte(serial, '/')+1:])]
 	if m == nil || m.Serial != serial {
-		return nil, &NotFoundError{"MFA device", serial}
+		return nil, &NotFoundError{Kind: KindDevice, What: "MFA device", Name: serial}
 	}
 	return m, nil
 }

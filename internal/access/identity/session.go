@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,7 +85,7 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 		packed += len(k)
 	}
 	if packed > MaxPacked {
-		return nil, &PackedError{packed, MaxPacked}
+		return nil, &PackedError{"policies and tags", packed, MaxPacked}
 	}
 	now := d.now().UTC().Truncate(time.Microsecond)
 	c.Key, c.Of, c.Revoked = newID("ASIA"), e.ID, d.state.Load().revocations(e)
@@ -98,7 +97,7 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 	sealed := d.seal.token.Seal([]byte{tokenVersion}, nil, text, d.seal.label())
 	token := tokenEncoding.EncodeToString(sealed)
 	if len(token) > MaxToken {
-		return nil, &PackedError{len(token), MaxToken}
+		return nil, &PackedError{"policies, tags and claims of its provider", len(token), MaxToken}
 	}
 	s := &Session{
 		KeyID: c.Key, Secret: d.seal.secret(c.Key), Token: token, Issued: now, Expires: now.Add(ttl),
@@ -348,31 +347,4 @@ func (d *Directory) bindSession(st *state, s *session, e *Entity) *bound {
 	}
 	b.credential.Rights = policy.Compile(l.Layers)
 	return b
-}
-
-// mergeTags is base with over over it, the case of keys not counted.
-func mergeTags(base, over map[string]string) map[string]string {
-	if len(over) == 0 {
-		return base
-	}
-	tags := maps.Clone(over)
-	for k, v := range base {
-		if _, _, ok := foldedTag(over, k); !ok {
-			tags[k] = v
-		}
-	}
-	return tags
-}
-
-// foldedTag finds a tag without regard to the case of its key.
-func foldedTag(tags map[string]string, key string) (k, v string, ok bool) {
-	if v, ok := tags[key]; ok {
-		return key, v, true
-	}
-	for k, v := range tags {
-		if strings.EqualFold(k, key) {
-			return k, v, true
-		}
-	}
-	return "", "", false
 }

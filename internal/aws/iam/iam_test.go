@@ -49,7 +49,7 @@ func run(t *testing.T, d *awstest.Door, who string, steps []step) {
 		}
 		a := d.Call(who, "iam", words[0], params...)
 		if !a.Is(s.want) || !strings.Contains(a.Message+a.Body, s.text) {
-			t.Errorf("%s:\n got %d %s\nwant %q %s", s.call, a.Status, a.Body, s.want, s.text)
+			t.Errorf("%.300s:\n got %d %s\nwant %q %s", s.call, a.Status, a.Body, s.want, s.text)
 		}
 	}
 }
@@ -178,6 +178,29 @@ func TestLifeOfEverything(t *testing.T) {
 	})
 }
 
+// TestTextsOfErrors: the texts are AWS's whatever the names in them are.
+func TestTextsOfErrors(t *testing.T) {
+	d := awstest.Open(t)
+	long := func(document string, size int) string { // with that many characters of further actions
+		before, after, _ := strings.Cut(document, `"Action":"`)
+		action, rest, _ := strings.Cut(after, `"`)
+		return before + `"Action":["` + action + `"` + strings.Repeat(`,"`+action+strings.Repeat("A", 97-len(action))+`"`, size/100) + "]" + rest
+	}
+	version := "CreatePolicyVersion PolicyArn=" + arn + "policy/p,q PolicyDocument=LISTEN"
+	run(t, d, d.Root, []step{
+		{"CreateUser UserName=a,b", "", ""},
+		{"PutUserPolicy UserName=a,b PolicyName=p PolicyDocument=" + long(listen, 2048), "LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user a,b</Message>"},
+		{"CreateRole RoleName=r AssumeRolePolicyDocument=" + long(trust, 4096), "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 4096"},
+		{"CreatePolicy PolicyName=r PolicyDocument=" + long(listen, 6200), "LimitExceeded", "Cannot exceed quota for PolicySize: 6144"},
+		{"CreatePolicy PolicyName=p,q PolicyDocument=LISTEN", "", ""}, {version, "", ""}, {version, "", ""}, {version, "", ""}, {version, "", ""},
+		{version, "LimitExceeded", "A managed policy can have up to 5 versions, and p,q has them."},
+		{"DeletePolicy PolicyArn=" + arn + "policy/p,q", "DeleteConflict", "This policy has more than one version."},
+		{"DetachUserPolicy UserName=a,b PolicyArn=" + arn + "policy/p,q", "NoSuchEntity", "Policy " + arn + "policy/p,q was not found."},
+		{"CreateAccessKey UserName=a,b", "", ""},
+		{"DeleteUser UserName=a,b", "DeleteConflict", "Cannot delete entity, must delete access keys first."},
+	})
+}
+
 // TestKeys: a secret is told once, a key that is off lets nobody in, and one's
 // own needs no name.
 func TestKeys(t *testing.T) {
@@ -292,6 +315,46 @@ func TestConditions(t *testing.T) {
 		{"PutRolePolicy RoleName=free PolicyName=p PolicyDocument=LISTEN", "AccessDenied", ""},
 		{"PutUserPermissionsBoundary UserName=outside PermissionsBoundary=" + arn + "policy/list", "", ""},
 		{"PutUserPermissionsBoundary UserName=outside PermissionsBoundary=" + arn + "policy/other", "AccessDenied", ""},
+	})
+}
+
+// TestLettersThatOnlyUnicodeTakesForOthers: the long s and the Kelvin sign are
+// not s and k. A tag whose key has them stands for no other tag, in no rule.
+func TestLettersThatOnlyUnicodeTakesForOthers(t *testing.T) {
+	const long, kelvin = "cla\u017fs", "\u212aind"
+	d := awstest.Open(t)
+	tagger := d.User("tagger", `{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Action":["iam:TagUser","iam:UntagUser"],"Resource":"*"},
+		{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"ForAnyValue:StringEqualsIgnoreCase":{"aws:TagKeys":["class","kind"]}}},
+		{"Effect":"Allow","Action":"iam:ListUsers","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/class":"secret"}}},
+		{"Effect":"Allow","Action":"iam:ListRoles","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/kind":"secret"}}},
+		{"Effect":"Allow","Action":"iam:CreateUser","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/kind":"secret"}}},
+		{"Effect":"Allow","Action":"iam:DeleteUser","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/kind":"secret"}}}]}`)
+	d.User("other", "")
+	tag := func(key, value string) string { return " Tags.member.1.Key=" + key + " Tags.member.1.Value=" + value }
+	run(t, d, d.Root, []step{
+		{"TagUser UserName=tagger" + tag("class", "low"), "", ""},
+		{"TagUser UserName=tagger" + tag("Kind", "low"), "", ""},
+	})
+	run(t, d, tagger, []step{
+		{"TagUser UserName=tagger" + tag("CLASS", "secret"), "AccessDenied", ""},
+		{"TagUser UserName=tagger" + tag(long, "secret"), "", ""},
+		{"TagUser UserName=tagger" + tag(kelvin, "secret"), "", ""},
+		{"ListUsers", "AccessDenied", ""},
+		{"ListRoles", "AccessDenied", ""},
+		{"TagUser UserName=other" + tag(kelvin, "secret"), "", ""},
+		{"CreateUser UserName=another" + tag(kelvin, "secret"), "AccessDenied", ""},
+		{"DeleteUser UserName=other", "AccessDenied", ""},
+		{"UntagUser UserName=tagger TagKeys.member.1=" + long + " TagKeys.member.2=" + kelvin, "", ""},
+	})
+	run(t, d, d.Root, []step{
+		{"ListUserTags UserName=tagger", "", "<member><Key>Kind</Key><Value>low</Value></member><member><Key>class</Key><Value>low</Value></member>"},
+		// Two tags, since they are two keys.
+		{"CreateUser UserName=both" + tag("kind", "1") + " Tags.member.2.Key=" + kelvin + " Tags.member.2.Value=2", "", ""},
+		{"SimulatePrincipalPolicy PolicySourceArn=" + arn + "user/both ActionNames.member.1=iam:Get PolicyInputList.member.1=" +
+			`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/KIND":"1"}}}}`, "", "<EvalDecision>allowed<"},
+		{"SimulatePrincipalPolicy PolicySourceArn=" + arn + "user/tagger ActionNames.member.1=iam:Get ContextEntries.member.1.ContextKeyName=aws:RequestTag/" + kelvin +
+			` ContextEntries.member.1.ContextKeyValues.member.1=1 PolicyInputList.member.1={"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/kind":"1"}}}}`, "", "<EvalDecision>implicitDeny<"},
 	})
 }
 
