@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -231,8 +230,7 @@ func (c *command) withClient(f func(*api.Client) error) error {
 
 // printJSON prints v for programs.
 func (c *command) printJSON(v any) error {
-	e := json.NewEncoder(c.out)
+	e := c.out.json()
 	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
