@@ -121,7 +121,7 @@ func TestNoAnswerSteersTheScreen(t *testing.T) {
 		case operation != "":
 			answer = map[string]any{
 				"User": named, "Role": named, "Group": named, "Policy": named, "PolicyVersion": named,
-				"Users": []any{named}, "Roles": []any{named}, "Groups": []any{named}, "Policies": []any{named}, "AccessKeyMetadata": []any{named},
+				"Users": []any{named}, "Roles": []any{named}, "Groups": []any{named}, "Policies": []any{named}, "AccessKeyMetadata": []any{named}, "AccessKey": named,
 				"UserDetailList": []any{named}, "RoleDetailList": []any{named}, "GroupDetailList": []any{named},
 			}
 		case strings.HasSuffix(r.URL.Path, "/invocations"):
@@ -142,7 +142,7 @@ func TestNoAnswerSteersTheScreen(t *testing.T) {
 	for _, line := range []string{
 		"whoami", "ls", "logs", "audit", "audit verify", "runtime ls", "invoke f", "env", "rm shop",
 		"user ls", "user show ann", "role ls", "role show r", "group ls", "group show g", "policy ls", "policy show " + "arn:aws:iam::aws:policy/x",
-		"key ls --user ann", "key add ann", "policy explain user:ann lambda:InvokeFunction function:f",
+		"key ls ann", "key add ann", "policy explain user:ann lambda:InvokeFunction function:f",
 	} {
 		for _, asJSON := range []bool{false, true} {
 			args := strings.Fields(line)
