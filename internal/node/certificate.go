@@ -92,11 +92,7 @@ func openCertificate(c Config, now func() time.Time, logger *slog.Logger) (*cert
 // machine alone.
 func onLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return err == nil && api.Loopback(host)
 }
 
 // load reads the files as they are.

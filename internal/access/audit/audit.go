@@ -54,7 +54,8 @@ type Log struct {
 
 	mu    sync.Mutex
 	tally *tally
-	late  []*Record // ends that could not be written, for a while
+	late  []*Record     // ends that could not be written, for a while
+	grown chan struct{} // closed with the next record; nil if nobody waits
 
 	wake    chan struct{} // something was counted, or the log is too large
 	closing chan struct{}

@@ -165,6 +165,7 @@ func (l *Log) update(ctx context.Context, fn func(*chain) error) error {
 		return err
 	}
 	l.size.Store(size)
+	l.tell()
 	if size > l.MaxSize {
 		l.rouse()
 	}
