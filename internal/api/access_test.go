@@ -462,7 +462,7 @@ func TestFindKey(t *testing.T) {
 		key, dir, want string
 		env            map[string]string
 	}{
-		{"", dir, root.Token(), nil}, {"", dir, root.Token(), aws}, {"", t.TempDir(), "neither GUST_KEY nor", nil},
+		{"", dir, root.Token(), nil}, {"", dir, root.Token(), aws}, {"", t.TempDir(), "neither GUST_KEY nor", nil}, {"", "", "its own node alone", nil},
 		{"AKIAX.y", dir, "AKIAX.y", aws}, {"ASIAX.y.to.ken", dir, "ASIAX.y.to.ken", nil},
 		{"x", dir, "want ID.SECRET", nil}, {"x.", dir, "want ID.SECRET", nil}, {".y", dir, "want ID.SECRET", nil}, {"x.y.", dir, "want ID.SECRET", nil},
 		{"aws", dir, "AKIAAWS.s.t", aws}, {"aws", dir, "is not set", nil},

@@ -171,6 +171,20 @@ func (f *fixture) doAs(user, method, path, body string) *httptest.ResponseRecord
 	return w
 }
 
+// TestUnknownParameter: every route refuses a query parameter that it does not
+// know, so that a misspelt one is not taken for one that was left out.
+func TestUnknownParameter(t *testing.T) {
+	f := newFixture(t)
+	for _, r := range routes {
+		path := strings.NewReplacer("{app}", "shop", "{name}", "api", "{sha256}", strings.Repeat("0", 64)).Replace(r.path)
+		body := map[string]string{"/v1/explain": `{"principal":"root","action":"lambda:InvokeFunction","resource":"*"}`}[r.path]
+		w := f.do(r.method, path+"?colour=red", body)
+		if w.Code != http.StatusBadRequest || r.method != "HEAD" && !strings.Contains(w.Body.String(), `has no parameter \"colour\"`) {
+			t.Errorf("%s %s: %d %s", r.method, path, w.Code, w.Body)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	f := newFixture(t)
 	digest := strings.Repeat("a", 64)
@@ -529,11 +543,17 @@ func TestClientErrors(t *testing.T) {
 }
 
 func TestNewClient(t *testing.T) {
-	for _, tt := range []struct{ endpoint, want string }{ // want "" for an error
+	for _, tt := range []struct{ endpoint, want string }{ // want "" for an error; a key goes elsewhere over TLS, or by the word http
 		{"127.0.0.1:4566", "http://127.0.0.1:4566"},
 		{":4566", "http://127.0.0.1:4566"},
 		{"0.0.0.0:4566", "http://127.0.0.1:4566"},
 		{"[::]:4566", "http://[::1]:4566"},
+		{"localhost:4566", "http://localhost:4566"},
+		{"[::ffff:127.0.0.1]:4566", "http://[::ffff:127.0.0.1]:4566"},
+		{"192.0.2.1:4566", "https://192.0.2.1:4566"},
+		{"localhost.example.com:4566", "https://localhost.example.com:4566"},
+		{"gust.example.com", "https://gust.example.com"},
+		{"http://192.0.2.1:4566", "http://192.0.2.1:4566"},
 		{"https://gust.example.com/", "https://gust.example.com"},
 		{"ftp://gust.example.com", ""},
 		{"http://u:p@gust.example.com", ""},
@@ -548,6 +568,38 @@ func TestNewClient(t *testing.T) {
 			}
 		} else if tt.want != "" {
 			t.Errorf("NewClient(%q): %v", tt.endpoint, err)
+		}
+	}
+}
+
+func TestAddressIsNamed(t *testing.T) {
+	for _, tt := range []struct {
+		api, fingerprint, endpoint string
+		want                       bool
+	}{
+		{"127.0.0.1:4566", "", "127.0.0.1:4566", true},
+		{"127.0.0.1:4566", "", "http://127.0.0.1:4566/", true},
+		{"127.0.0.1:4566", "", "localhost:4566", true},
+		{"127.0.0.1:4566", "", "0.0.0.0:4566", true}, // as --api of its gust up may be written
+		{"127.0.0.1:4566", "", "https://127.0.0.1:4566", false},
+		{"127.0.0.1:4566", "", "127.0.0.1:4567", false},
+		{"127.0.0.1:4566", "", "127.0.0.2:4566", false},
+		{"127.0.0.1:4566", "", "192.0.2.1:4566", false},
+		{"127.0.0.1:4566", "", "127.0.0.1.example.com:4566", false},
+		{"127.0.0.1:4566", "", "u@127.0.0.1:4566", false},
+		{"127.0.0.1:4566", "", "http://127.0.0.1:4566/x", false},
+		{"127.0.0.1:4566", "", "127.0.0.1", false},
+		{"127.0.0.1:4566", "", "", false},
+		{"[::]:4566", "ab", ":4566", true},
+		{"[::]:4566", "ab", "127.0.0.1:4566", true},
+		{"[::]:4566", "ab", "https://localhost:4566", true},
+		{"[::]:4566", "ab", "http://localhost:4566", false},
+		{"[::]:4566", "ab", "192.0.2.1:4566", false},
+		{"192.0.2.1:4566", "ab", "192.0.2.1:4566", true},
+		{"192.0.2.1:4566", "ab", "localhost:4566", false},
+	} {
+		if got := (Address{API: tt.api, Fingerprint: tt.fingerprint}).Named(tt.endpoint); got != tt.want {
+			t.Errorf("a node at %s (fingerprint %q) is named by %q: %v, want %v", tt.api, tt.fingerprint, tt.endpoint, got, tt.want)
 		}
 	}
 }

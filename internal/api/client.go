@@ -40,24 +40,25 @@ type Client struct {
 	pause func(ctx context.Context, d time.Duration)
 }
 
-// NewClient makes a client for the node at endpoint: a URL, or host:port. With
+// NewClient makes a client for the node at endpoint: a URL, or host:port, which
+// is http on this machine and https elsewhere, since the key goes along. With
 // the fingerprint of its certificate the node is known by that alone; without,
 // https needs a certificate that the system trusts.
 func NewClient(endpoint string, key *access.Key, fingerprint string) (*Client, error) {
-	if !strings.Contains(endpoint, "://") {
-		scheme := "http://"
-		if fingerprint != "" {
-			scheme = "https://"
-		}
-		endpoint = scheme + Reachable(endpoint)
+	bare := !strings.Contains(endpoint, "://")
+	if bare {
+		endpoint = "https://" + Reachable(endpoint)
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("%q is not where a node can be: want HOST:PORT, http://HOST:PORT or https://HOST", endpoint)
+		return nil, fmt.Errorf("%q is not where a node can be: want HOST:PORT, https://HOST, or http://HOST:PORT for a node without TLS", endpoint)
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() || u.Hostname() == "localhost" {
+	if Loopback(u.Hostname()) {
 		t.Proxy = nil
+		if bare && fingerprint == "" {
+			u.Scheme = "http"
+		}
 	}
 	t.DisableCompression = true
 	if fingerprint != "" {
@@ -69,6 +70,13 @@ func NewClient(endpoint string, key *access.Key, fingerprint string) (*Client, e
 		}
 	}
 	return &Client{Endpoint: u.Scheme + "://" + u.Host, Key: key, http: &http.Client{Transport: t}, pause: pause}, nil
+}
+
+// Loopback tells whether a host, a name or an IP address, is reached from this
+// machine alone.
+func Loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // Reachable turns an address that is listened on into one to call: 0.0.0.0:80
