@@ -287,20 +287,37 @@ func names(list []detail) []string {
 }
 
 // make makes a user, a group or a role, and gives it what it is to have: all of
-// it, or it is removed again.
+// it, or it is removed again, also when an interrupt comes in between.
 func (d *directory) make(h holder, in api.Params, steps ...func() error) error {
-	if err := d.iam("Create"+h.kind, in); err != nil {
+	held, release := d.uninterrupted() // else nobody knew whether it was made
+	err := held.iam("Create"+h.kind, in)
+	release()
+	if err != nil {
 		return err
 	}
 	for _, s := range steps {
 		if err := s(); err != nil {
-			if undo := d.remove(h, true); undo != nil {
+			held, release := d.uninterrupted()
+			defer release()
+			if undo := held.remove(h, true); undo != nil {
 				return fmt.Errorf("%s is made, and does not have all that it was to have: %w; nor could it be removed again: %w", h, err, undo)
 			}
 			return err
 		}
 	}
 	return nil
+}
+
+// maxUninterrupted is how long what an interrupt must not cut short may take. A
+// second interrupt ends the command in any case.
+const maxUninterrupted = 30 * time.Second
+
+// uninterrupted is the directory for what has to be done to its end.
+func (d *directory) uninterrupted() (*directory, context.CancelFunc) {
+	held := *d
+	var release context.CancelFunc
+	held.ctx, release = context.WithTimeout(context.WithoutCancel(d.ctx), maxUninterrupted)
+	return &held, release
 }
 
 // printRights prints the part of an entry that all kinds have in common.
