@@ -113,6 +113,9 @@ and by rights of its own (--allow and --on). All of it is done, or nothing.
     --subject 'repo:acme/shop:*' --allow gust:DeployApp --on app:shop`,
 		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := g.check(c, cmd); err != nil {
+				return err
+			}
 			given, err := tagList(tags)
 			if err != nil {
 				return usageError{err, cmd.CommandPath()}
@@ -123,7 +126,7 @@ and by rights of its own (--allow and --on). All of it is done, or nothing.
 				if err != nil {
 					return usageError{err, cmd.CommandPath()}
 				}
-				steps, err := g.steps(d, h)
+				steps, err := g.steps(cmd, d, h)
 				if err != nil {
 					return err
 				}

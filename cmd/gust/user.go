@@ -77,6 +77,9 @@ for AWS clients and for gust.`,
 			if err := k.check(cmd); err != nil {
 				return err
 			}
+			if err := g.check(c, cmd); err != nil {
+				return err
+			}
 			if k.env && !withKey {
 				return usageError{errors.New("--env prints a key: it goes with --key"), cmd.CommandPath()}
 			}
@@ -86,7 +89,7 @@ for AWS clients and for gust.`,
 			}
 			return c.withDirectory(cmd, func(d *directory) error {
 				h := user(args[0])
-				steps, err := g.steps(d, h)
+				steps, err := g.steps(cmd, d, h)
 				if err != nil {
 					return err
 				}
