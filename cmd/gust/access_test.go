@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,16 @@ func TestTrustDocument(t *testing.T) {
 		}
 		if all := trusted(json.RawMessage(doc)); len(all) != len(strings.Fields(c.trust)) {
 			t.Errorf("%q is shown as %q", c.trust, all)
+		}
+	}
+}
+
+// Whom a role trusts is listed in the same order each time.
+func TestTrustedInOrder(t *testing.T) {
+	for range 20 { // of two kinds each time another one may come first
+		got := trusted(json.RawMessage(`{"Statement": [{"Principal": {"Service": "lambda.amazonaws.com", "AWS": ["arn:aws:iam::1:user/b", "arn:aws:iam::1:user/a"]}}]}`))
+		if want := []string{"user/b", "user/a", "lambda.amazonaws.com"}; !slices.Equal(got, want) {
+			t.Fatalf("%q, want %q", got, want)
 		}
 	}
 }

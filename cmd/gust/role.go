@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -76,10 +77,10 @@ func trusted(trust json.RawMessage) (all []string) {
 		return []string{"see `gust role show`"} // it may be written in other ways
 	}
 	for _, s := range doc.Statement {
-		for _, v := range s.Principal {
-			list, ok := v.([]any)
+		for _, kind := range slices.Sorted(maps.Keys(s.Principal)) {
+			list, ok := s.Principal[kind].([]any)
 			if !ok {
-				list = []any{v}
+				list = []any{s.Principal[kind]}
 			}
 			for _, p := range list {
 				all = append(all, shortARN(fmt.Sprint(p)))
