@@ -368,25 +368,3 @@ func (c *command) runWith(ctx context.Context, vars [][2]string, args []string) 
 	}
 	return err
 }
-
-// revoke is `gust role revoke` and `gust user revoke`.
-func (c *command) revoke(kind string, names func(*cobra.Command, *api.Client) ([]string, error), revoke func(*api.Client, context.Context, string) error, after string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "revoke NAME",
-		Short: "End all sessions of a " + kind + " at once",
-		Long: `End all sessions of a ` + kind + ` that have begun by now: the next request of each is
-refused. ` + after,
-		Example:           "  gust " + kind + " revoke NAME",
-		Args:              one,
-		ValidArgsFunction: c.completeNames(names),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withClient(func(client *api.Client) error {
-				if err := revoke(client, cmd.Context(), args[0]); err != nil {
-					return err
-				}
-				fmt.Fprintf(c.out, "all sessions of %s %s are ended\n", kind, args[0])
-				return nil
-			})
-		},
-	}
-}
