@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/api"
 )
 
@@ -47,7 +48,19 @@ func TestEachStepThatFailsIsUndone(t *testing.T) {
 			return func() { ln.Close() }, addr(c)
 		}
 	}
+	// Others could change what is in the folder.
+	open := func(mode os.FileMode) func(*Config) (func(), string) {
+		return func(c *Config) (func(), string) {
+			if err := errors.Join(os.MkdirAll(c.Data, 0o700), os.Chmod(c.Data, mode)); err != nil {
+				t.Fatal(err)
+			}
+			return func() { os.Chmod(c.Data, mode&^0o022) }, "chmod go-w " + c.Data
+		}
+	}
 	for name, obstacle := range map[string]func(*Config) (remove func(), named string){
+		"folder that all write to":       open(0o777),
+		"folder that all put files into": open(0o777 | os.ModeSticky),
+		"folder that a group writes to":  open(0o770),
 		"folder": func(c *Config) (func(), string) {
 			if err := os.WriteFile(c.Data, nil, 0o600); err != nil {
 				t.Fatal(err)
@@ -82,12 +95,29 @@ func TestEachStepThatFailsIsUndone(t *testing.T) {
 			}
 			return func() { os.RemoveAll(path) }, "node.json"
 		},
+		"key of another user": func(c *Config) (func(), string) {
+			if os.Geteuid() != 0 {
+				return nil, "only root gives files away"
+			}
+			path := filepath.Join(c.Data, access.RootKeyFile)
+			err := os.MkdirAll(c.Data, 0o700)
+			if err == nil {
+				_, _, err = access.OpenRootKey(c.Data)
+			}
+			if err = errors.Join(err, os.Chown(path, 65534, -1)); err != nil {
+				t.Fatal(err)
+			}
+			return func() { os.Chown(path, 0, -1) }, "chown 0 " + path
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Default()
 			c.Data = filepath.Join(t.TempDir(), "data")
 			c.HTTP, c.API, c.Sandbox = free(), free(), "none"
 			remove, named := obstacle(&c)
+			if remove == nil {
+				t.Skip(named)
+			}
 			n, err := Open(t.Context(), c, api.Build{}, slog.New(slog.DiscardHandler))
 			if err == nil {
 				n.Close(context.Background()) //nolint:errcheck // it should not be there
