@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -387,7 +388,7 @@ func TestUploadThatBreaksOffLeavesNothing(t *testing.T) {
 	f := newFixture(t)
 	data := bootstrapZip(t)
 	digest, size, _ := gust.DigestOf(bytes.NewReader(data))
-	if err := f.client.PutArtifact(t.Context(), digest, io.MultiReader(bytes.NewReader(data[:100]), broken{}), size); err == nil {
+	if err := f.client.PutArtifact(t.Context(), digest, broken(data[:100]), size); err == nil {
 		t.Fatal("no error")
 	}
 	if has, err := f.client.HasArtifact(t.Context(), digest); has || err != nil {
@@ -402,9 +403,12 @@ func TestUploadThatBreaksOffLeavesNothing(t *testing.T) {
 	}
 }
 
-type broken struct{}
+// broken is what can be read of a file that is longer.
+type broken []byte
 
-func (broken) Read([]byte) (int, error) { return 0, errors.New("broken") }
+func (b broken) ReadAt(p []byte, at int64) (int, error) {
+	return copy(p, b[min(at, int64(len(b))):]), errors.New("broken")
+}
 
 func TestEnvironmentsAreFiltered(t *testing.T) {
 	f := newFixture(t)
@@ -539,11 +543,17 @@ func TestClientErrors(t *testing.T) {
 }
 
 func TestNewClient(t *testing.T) {
-	for _, tt := range []struct{ endpoint, want string }{ // want "" for an error
+	for _, tt := range []struct{ endpoint, want string }{ // want "" for an error; a key goes elsewhere over TLS, or by the word http
 		{"127.0.0.1:4566", "http://127.0.0.1:4566"},
 		{":4566", "http://127.0.0.1:4566"},
 		{"0.0.0.0:4566", "http://127.0.0.1:4566"},
 		{"[::]:4566", "http://[::1]:4566"},
+		{"localhost:4566", "http://localhost:4566"},
+		{"[::ffff:127.0.0.1]:4566", "http://[::ffff:127.0.0.1]:4566"},
+		{"192.0.2.1:4566", "https://192.0.2.1:4566"},
+		{"localhost.example.com:4566", "https://localhost.example.com:4566"},
+		{"gust.example.com", "https://gust.example.com"},
+		{"http://192.0.2.1:4566", "http://192.0.2.1:4566"},
 		{"https://gust.example.com/", "https://gust.example.com"},
 		{"ftp://gust.example.com", ""},
 		{"http://u:p@gust.example.com", ""},
@@ -558,6 +568,38 @@ func TestNewClient(t *testing.T) {
 			}
 		} else if tt.want != "" {
 			t.Errorf("NewClient(%q): %v", tt.endpoint, err)
+		}
+	}
+}
+
+func TestAddressIsNamed(t *testing.T) {
+	for _, tt := range []struct {
+		api, fingerprint, endpoint string
+		want                       bool
+	}{
+		{"127.0.0.1:4566", "", "127.0.0.1:4566", true},
+		{"127.0.0.1:4566", "", "http://127.0.0.1:4566/", true},
+		{"127.0.0.1:4566", "", "localhost:4566", true},
+		{"127.0.0.1:4566", "", "0.0.0.0:4566", true}, // as --api of its gust up may be written
+		{"127.0.0.1:4566", "", "https://127.0.0.1:4566", false},
+		{"127.0.0.1:4566", "", "127.0.0.1:4567", false},
+		{"127.0.0.1:4566", "", "127.0.0.2:4566", false},
+		{"127.0.0.1:4566", "", "192.0.2.1:4566", false},
+		{"127.0.0.1:4566", "", "127.0.0.1.example.com:4566", false},
+		{"127.0.0.1:4566", "", "u@127.0.0.1:4566", false},
+		{"127.0.0.1:4566", "", "http://127.0.0.1:4566/x", false},
+		{"127.0.0.1:4566", "", "127.0.0.1", false},
+		{"127.0.0.1:4566", "", "", false},
+		{"[::]:4566", "ab", ":4566", true},
+		{"[::]:4566", "ab", "127.0.0.1:4566", true},
+		{"[::]:4566", "ab", "https://localhost:4566", true},
+		{"[::]:4566", "ab", "http://localhost:4566", false},
+		{"[::]:4566", "ab", "192.0.2.1:4566", false},
+		{"192.0.2.1:4566", "ab", "192.0.2.1:4566", true},
+		{"192.0.2.1:4566", "ab", "localhost:4566", false},
+	} {
+		if got := (Address{API: tt.api, Fingerprint: tt.fingerprint}).Named(tt.endpoint); got != tt.want {
+			t.Errorf("a node at %s (fingerprint %q) is named by %q: %v, want %v", tt.api, tt.fingerprint, tt.endpoint, got, tt.want)
 		}
 	}
 }
@@ -699,6 +741,79 @@ func TestRuntimes(t *testing.T) {
 		var e *Error
 		if !errors.As(err, &e) || e.Code != "invalid" || len(e.Details) != 2 || !strings.HasPrefix(e.Details[0], "function api: the node has no runtime node@99 (it has none with an interpreter)") {
 			t.Errorf("the error is %v", err)
+		}
+	}
+}
+
+// What the node refuses for a moment is sent again when it says, whole, and some
+// times only; what a function refuses is not.
+func TestBusyNodesAreAskedAgain(t *testing.T) {
+	var refusals, asked int
+	code, after := "busy", "1"
+	var got []byte
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked <= refusals {
+			w.Header().Set("Retry-After", after)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintf(w, `{"error":{"code":%q,"message":"not now"}}`, code)
+			return
+		}
+		got, _ = io.ReadAll(r.Body)
+		fmt.Fprint(w, "{}")
+	}))
+	defer server.Close()
+	c, err := NewClient(server.URL, &access.Key{ID: "AKIAX", Secret: "y"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var pauses []time.Duration
+	c.pause = func(_ context.Context, d time.Duration) { pauses = append(pauses, d) }
+	try := func(n int, ask func() error) error {
+		refusals, asked, pauses, got = n, 0, nil, nil
+		return ask()
+	}
+	data := bytes.Repeat([]byte("x"), 1<<20)
+	put := func() error { return c.PutArtifact(ctx, "d", bytes.NewReader(data), int64(len(data))) }
+	if err := try(3, put); err != nil || len(pauses) != 3 || pauses[0] != time.Second || !bytes.Equal(got, data) {
+		t.Errorf("%v after %v; %d bytes came", err, pauses, len(got))
+	}
+	plan := func() error { _, err := c.Plan(ctx, &gust.App{Name: "shop"}, nil); return err }
+	if err := try(1, plan); err != nil || !strings.Contains(string(got), "shop") {
+		t.Errorf("%v; %s came", err, got)
+	}
+	if err := try(1000, plan); !errors.Is(err, gust.ErrBusy) || len(pauses) != maxPauses || asked != maxPauses+1 {
+		t.Errorf("%v after being asked %d times", err, asked)
+	}
+	for _, no := range [][2]string{{codeThrottled, "1"}, {"busy", ""}, {"busy", "soon"}} {
+		code, after = no[0], no[1]
+		if err := try(1, plan); err == nil || len(pauses) != 0 {
+			t.Errorf("%v is asked again", no)
+		}
+	}
+	code, after = "busy", "1"
+	gone := errors.New("gone")
+	c.pause = func(context.Context, time.Duration) { cancel(gone) }
+	if err := try(1, plan); !errors.Is(err, gone) || asked != 1 {
+		t.Errorf("%v after being asked %d times by who is gone", err, asked)
+	}
+}
+
+// More calls than a user may make at once are made all the same, at the node's
+// pace.
+func TestManyCallsOfAUser(t *testing.T) {
+	f := newFixture(t)
+	f.keys.may("ann", "gust:ListApps *")
+	c := f.as("ann")
+	paused := false
+	c.pause = func(ctx context.Context, d time.Duration) { paused = true; pause(ctx, d) }
+	for n := 0; !paused; n++ {
+		if _, _, err := c.Apps(t.Context()); err != nil {
+			t.Fatalf("call %d: %v", n, err)
+		}
+		if n == 5000 {
+			t.Fatal("nobody is held to a pace")
 		}
 	}
 }
