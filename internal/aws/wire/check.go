@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -40,7 +41,7 @@ func (p *planner) check(name string, s *Shape) (*check, error) {
 		}
 	}
 	if s.Pattern != "" && err == nil {
-		c.pattern, err = matcher(or(s.Match, s.Pattern))
+		c.pattern, err = matcher(cmp.Or(s.Match, s.Pattern))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the shape %s: %w", name, err)
