@@ -126,10 +126,4 @@ func (c *condition) mismatch(req *Request) string {
 }
 
 // shorten cuts what nobody reads to its end.
-func shorten(s string) string {
-	const limit = 300
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "..."
-}
+func shorten(s string) string { return gust.Clip(s, 300) }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // check is a shape's constraints, made ready.
@@ -262,13 +264,4 @@ func (f *findings) hold(n *node, v reflect.Value, at *path) {
 }
 
 // clip is s for an error, not too long.
-func clip(s string) string {
-	if len(s) <= 120 {
-		return s
-	}
-	end := 120
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "..."
-}
+func clip(s string) string { return gust.Clip(s, 120) }
