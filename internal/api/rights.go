@@ -66,7 +66,7 @@ func (s *server) explain(q *request) (answer, error) {
 	}
 	keys := make(map[string][]string, len(in.Context))
 	for k, v := range in.Context {
-		keys[strings.ToLower(k)] = v
+		keys[policy.Lower(k)] = v
 	}
 	e, err := s.Directory.Explain(who, in.Action, in.Resource, keys)
 	if err != nil {

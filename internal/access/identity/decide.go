@@ -61,7 +61,17 @@ func (d *Directory) Decide(c *access.Caller, n *access.Need) policy.Decision {
 	if c.Rights == nil { // the anonymous have none
 		return policy.Compile(policy.Layers{}).Decide(&q.request, resource)
 	}
-	return c.Rights.Decide(&q.request, resource)
+	decision := c.Rights.Decide(&q.request, resource)
+	if decision.Layer == policy.LayerResource && decision.Denied && isRole(n) {
+		return policy.Decision{Layer: policy.LayerResource} // as of a role that is not there: see resource
+	}
+	return decision
+}
+
+// isRole tells whether the resource that is asked for is a role to be assumed.
+func isRole(n *access.Need) bool {
+	service, _, _ := strings.Cut(n.Action, ":")
+	return strings.HasPrefix(n.Resource, "arn:aws:iam::") && policy.EqualFold(service, "sts")
 }
 
 // sessionRule is what AWS refuses to sessions of a user's or the root's own keys
@@ -75,11 +85,11 @@ func sessionRule(p *access.Principal, action string) *policy.Decision {
 	service, operation, _ := strings.Cut(action, ":")
 	switch {
 	case p.Kind == access.KindRole:
-		if !strings.EqualFold(action, "sts:GetSessionToken") {
+		if !policy.EqualFold(action, "sts:GetSessionToken") {
 			return nil
 		}
-	case strings.EqualFold(service, "iam"):
-	case strings.EqualFold(service, "sts") && !strings.EqualFold(operation, "AssumeRole") && !strings.EqualFold(operation, "GetCallerIdentity"):
+	case policy.EqualFold(service, "iam"):
+	case policy.EqualFold(service, "sts") && !policy.EqualFold(operation, "AssumeRole") && !policy.EqualFold(operation, "GetCallerIdentity"):
 	default:
 		return nil
 	}
@@ -94,14 +104,14 @@ func (d *Directory) resource(q *question) (*policy.Document, error) {
 	arn := q.request.Resource
 	var doc Document
 	if strings.HasPrefix(arn, "arn:aws:iam::") {
-		if !strings.HasPrefix(q.request.Action, "sts:") {
+		if !isRole(q.need) {
 			return nil, nil
 		}
-		e := d.byARN(st, arn)
-		if e == nil || e.Kind != KindRole {
-			return nil, nil
+		// Whether a role is there is nobody's business whom it does not trust.
+		doc = d.trustless
+		if e := d.byARN(st, arn); e != nil && e.Kind == KindRole {
+			doc = e.Trust
 		}
-		doc = e.Trust
 	} else {
 		var ok bool
 		if doc, ok = d.resourcePolicy(st, arn); !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
@@ -123,7 +133,7 @@ func (q *question) value(key string) []string {
 	c := q.caller
 	p := c.Principal
 	if tag, ok := strings.CutPrefix(key, "aws:principaltag/"); ok {
-		if _, v, ok := foldedTag(p.Tags, tag); ok {
+		if _, v, ok := FindTag(p.Tags, tag); ok {
 			return []string{v}
 		}
 		return nil

@@ -24,6 +24,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -70,7 +71,8 @@ type Directory struct {
 	log         *slog.Logger
 	seal        *seal
 	root        *access.Credential
-	rootOnly    *Entity // what sessions of the root key are sessions of
+	rootOnly    *Entity  // what sessions of the root key are sessions of
+	trustless   Document // the trust policy of roles that are not there
 
 	writing sync.Mutex // one change at a time
 	state   atomic.Pointer[state]
@@ -120,6 +122,7 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
 	d.seal = newSeal(o.Seal, o.Place.Account)
 	d.root = access.RootCredential(o.Root, o.Place)
 	d.rootOnly = &Entity{Kind: KindUser, Name: d.root.Principal.Name, ARN: d.root.Principal.ARN, ID: o.Place.Account}
+	d.trustless = Document{&document{kind: policy.Trust, text: functionTrust}}
 	st, err := d.load()
 	if err != nil {
 		return nil, fmt.Errorf("read the identities: %w", err)
@@ -215,7 +218,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 			return errRecord
 		}
 		p.ARN = iamARN(d.place.Account, KindPolicy, p.Path, p.Name)
-		st.policies[strings.ToLower(p.Name)] = p
+		st.policies[policy.Lower(p.Name)] = p
 	case "key":
 		k := new(accessKey)
 		if err := decode(value, &k.AccessKey); err != nil {

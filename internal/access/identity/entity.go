@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +48,7 @@ func (r Ref) String() string { return string(r.Kind) + " " + cut(r.Name) }
 
 // key is r as the directory knows it. Only ASCII is folded: other letters are in
 // no name.
-func (r Ref) key() Ref { return Ref{r.Kind, strings.ToLower(r.Name)} }
+func (r Ref) key() Ref { return Ref{r.Kind, policy.Lower(r.Name)} }
 
 // Entity is a user, a group or a role. What the directory gives out is shared
 // and never changed.

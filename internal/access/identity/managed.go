@@ -64,7 +64,7 @@ func (st *state) policy(arn string) *ManagedPolicy {
 	if p := st.aws[arn]; p != nil {
 		return p
 	}
-	if p := st.policies[strings.ToLower(arn[strings.LastIndexByte(arn, '/')+1:])]; p != nil && p.ARN == arn {
+	if p := st.policies[policy.Lower(arn[strings.LastIndexByte(arn, '/')+1:])]; p != nil && p.ARN == arn {
 		return p
 	}
 	return nil
@@ -111,7 +111,7 @@ func (d *Directory) CreatePolicy(ctx context.Context, n NewPolicy) (p *ManagedPo
 		return nil, err
 	}
 	err = d.change(ctx, func(c *change) error {
-		if c.policies[strings.ToLower(n.Name)] != nil {
+		if c.policies[policy.Lower(n.Name)] != nil {
 			return &ExistsError{KindPolicy, n.Name}
 		}
 		if len(c.policies) >= MaxPolicies {
@@ -207,7 +207,7 @@ func (d *Directory) DeletePolicy(ctx context.Context, arn string) error {
 		if n := len(p.Versions); n > 1 {
 			return &InUseError{KindPolicy, p.Name, KindVersion, fmt.Sprintf("it has %d versions: delete those that are not the default first", n)}
 		}
-		delete(c.policies, strings.ToLower(p.Name))
+		delete(c.policies, policy.Lower(p.Name))
 		c.delete(p.record())
 		return nil
 	})
@@ -277,7 +277,7 @@ func (d *Directory) editPolicy(ctx context.Context, arn string, fn func(*change,
 
 // putPolicy makes p, a copy that nobody else has, what is known under its ARN.
 func (c *change) putPolicy(p *ManagedPolicy) error {
-	c.policies[strings.ToLower(p.Name)] = p
+	c.policies[policy.Lower(p.Name)] = p
 	groups := make(map[string]bool)
 	uses := func(e *Entity) bool { return slices.Contains(e.managed(), p.ARN) }
 	for _, e := range c.byID {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gust-dev/gust/internal/access/oidc"
+	"github.com/gust-dev/gust/internal/access/policy"
 )
 
 // IdentityProvider is an OpenID Connect issuer whose tokens may stand for roles.
@@ -144,7 +145,7 @@ func (c *change) putProvider(p *IdentityProvider) error {
 func (d *Directory) Tag(ctx context.Context, r Ref, tags map[string]string) error {
 	return d.editTags(ctx, r, func(has map[string]string) {
 		for k := range tags {
-			maps.DeleteFunc(has, func(old, _ string) bool { return strings.EqualFold(old, k) })
+			maps.DeleteFunc(has, func(old, _ string) bool { return policy.EqualFold(old, k) })
 		}
 		maps.Copy(has, tags)
 	}, tags)
@@ -154,7 +155,7 @@ func (d *Directory) Tag(ctx context.Context, r Ref, tags map[string]string) erro
 func (d *Directory) Untag(ctx context.Context, r Ref, keys []string) error {
 	return d.editTags(ctx, r, func(has map[string]string) {
 		for _, k := range keys {
-			maps.DeleteFunc(has, func(old, _ string) bool { return strings.EqualFold(old, k) })
+			maps.DeleteFunc(has, func(old, _ string) bool { return policy.EqualFold(old, k) })
 		}
 	}, nil)
 }

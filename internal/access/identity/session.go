@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -344,31 +343,4 @@ func (d *Directory) bindSession(st *state, s *session, e *Entity) *bound {
 	}
 	b.credential.Rights = policy.Compile(l.Layers)
 	return b
-}
-
-// mergeTags is base with over over it, the case of keys not counted.
-func mergeTags(base, over map[string]string) map[string]string {
-	if len(over) == 0 {
-		return base
-	}
-	tags := maps.Clone(over)
-	for k, v := range base {
-		if _, _, ok := foldedTag(over, k); !ok {
-			tags[k] = v
-		}
-	}
-	return tags
-}
-
-// foldedTag finds a tag without regard to the case of its key.
-func foldedTag(tags map[string]string, key string) (k, v string, ok bool) {
-	if v, ok := tags[key]; ok {
-		return key, v, true
-	}
-	for k, v := range tags {
-		if strings.EqualFold(k, key) {
-			return k, v, true
-		}
-	}
-	return "", "", false
 }

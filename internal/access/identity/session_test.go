@@ -442,6 +442,13 @@ func TestTagsAndSourceIdentityGoOnThroughRoles(t *testing.T) {
 	if _, err := d.AssumeRole(one, again); !errors.Is(err, gust.ErrInvalid) {
 		t.Errorf("a transitive tag was set again: %v", err)
 	}
+	// A long s is no s: a session's tag that has one is not the role's.
+	must(t, d.Tag(t.Context(), Role("first"), map[string]string{"class": "low"}))
+	s, err = d.AssumeRole(c, AssumeRole{RoleARN: first.ARN, SessionName: "one", Limits: Limits{Tags: map[string]string{"cla\u017fs": "high"}}})
+	must(t, err)
+	if tags := caller(t, d, s.KeyID, s.Token).Principal.Tags; tags["class"] != "low" || tags["cla\u017fs"] != "high" {
+		t.Errorf("the session's tags are %v", tags)
+	}
 	_, err = d.AssumeRole(one, AssumeRole{RoleARN: second.ARN, SessionName: "two", Limits: Limits{SourceIdentity: "mallory"}})
 	denied(t, "another source identity", err)
 

@@ -59,7 +59,7 @@ var globalKeys = makeKeys([]keyFacts{
 func makeKeys(list []keyFacts) map[string]keyFacts {
 	keys := make(map[string]keyFacts, len(list))
 	for _, k := range list {
-		keys[strings.ToLower(k.name)] = k
+		keys[Lower(k.name)] = k
 	}
 	return keys
 }

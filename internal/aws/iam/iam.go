@@ -66,16 +66,11 @@ func tagsOf(tags map[string]string) []Tag {
 	return list
 }
 
-// tagsIn are the tags of a request. Keys that differ in case alone are one, and
-// no key is there twice.
+// tagsIn are the tags of a request.
 func tagsIn(list []Tag) (map[string]string, error) {
-	tags, seen := make(map[string]string, len(list)), make(map[string]bool, len(list))
-	for _, t := range list {
-		if seen[strings.ToLower(t.Key)] {
-			return nil, fault("InvalidInputException", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-		}
-		seen[strings.ToLower(t.Key)] = true
-		tags[t.Key] = t.Value
+	tags, ok := identity.ReadTags(list, func(t Tag) (key, value string) { return t.Key, t.Value })
+	if !ok {
+		return nil, fault("InvalidInputException", "%s", identity.DuplicateTags)
 	}
 	return tags, nil
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	gust "github.com/gust-dev/gust"
@@ -213,14 +212,9 @@ func arns(list []PolicyDescriptorType) []string {
 }
 
 func tagsIn(list []Tag) (map[string]string, error) {
-	tags := make(map[string]string, len(list))
-	for _, t := range list {
-		for k := range tags {
-			if strings.EqualFold(k, t.Key) {
-				return nil, invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-			}
-		}
-		tags[t.Key] = t.Value
+	tags, ok := identity.ReadTags(list, func(t Tag) (key, value string) { return t.Key, t.Value })
+	if !ok {
+		return nil, invalid("%s", identity.DuplicateTags)
 	}
 	return tags, nil
 }

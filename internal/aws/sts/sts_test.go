@@ -362,6 +362,38 @@ func TestWebIdentity(t *testing.T) {
 	}
 }
 
+// TestDenialsDoNotTellWhichRolesThereAre: a role that trusts somebody else looks
+// like none, however long its session is to last.
+func TestDenialsDoNotTellWhichRolesThereAre(t *testing.T) {
+	d := awstest.Open(t, &gust.Function{Name: "pay", App: "shop"})
+	is := newIssuer(t, d, httptest.NewServer)
+	role(t, d, "hidden", trusts(`{"Service":"lambda.amazonaws.com"}`, `"sts:AssumeRole"`, ""), "")
+	role(t, d, "shut", policy(`{"Effect":"Deny","Principal":"*","Action":"sts:*"}`), "")
+	token := is.token(is.key, nil)
+	for who, key := range map[string]string{
+		"a web identity": "", "a user who may nothing": d.User("alice", ""), "one who may assume all": d.User("bob", policy(allow("sts:*", "*"))),
+		"root": d.Root,
+	} {
+		told := func(name, seconds string, params ...string) string {
+			op := "AssumeRole"
+			params = append(params, "RoleArn", arn+"role/"+name, "RoleSessionName", "work", "DurationSeconds", seconds)
+			if key == "" {
+				op, params = "AssumeRoleWithWebIdentity", append(params, "WebIdentityToken", token)
+			}
+			a := d.Call(key, "sts", op, params...)
+			return a.Code + " " + strings.ReplaceAll(a.Message, "role/"+name, "role/NAME")
+		}
+		for _, seconds := range []string{"900", "7200", "43200"} {
+			want := told("none", seconds)
+			for _, name := range []string{"hidden", "shut", "gust/fn.pay"} {
+				if got := told(name, seconds); got != want || !strings.HasPrefix(got, "AccessDenied ") {
+					t.Errorf("%s, for %s s: of the role %s it is told\n %s\nof none\n %s", who, seconds, name, got, want)
+				}
+			}
+		}
+	}
+}
+
 // TestIssuerOnThisMachine: it needs no TLS, and nobody is it by another scheme.
 func TestIssuerOnThisMachine(t *testing.T) {
 	d := awstest.Open(t)
