@@ -35,7 +35,7 @@ func (s *server) simulation() []wire.Operation {
 // aboutSource: it is about the user, group or role whose policies are looked at.
 func (s *server) aboutSource(action, arn string) []access.Need {
 	n := access.Need{Action: action, Resource: arn, Keys: map[string][]string{}}
-	rest := strings.TrimPrefix(arn, "arn:aws:iam::"+s.Place.Account+":")
+	rest := strings.TrimPrefix(arn, s.Place.IAM(""))
 	if kind, name, ok := strings.Cut(rest, "/"); ok && kind != string(identity.KindPolicy) && kind != string(identity.KindProvider) {
 		name = name[strings.LastIndexByte(name, '/')+1:]
 		if e, err := s.Directory.Entity(identity.Ref{Kind: identity.Kind(kind), Name: name}); err == nil && e.ARN == arn {
@@ -49,7 +49,7 @@ func (s *server) aboutSource(action, arn string) []access.Need {
 // layers are those of a user, a group or a role by its ARN, which is what was
 // asked for: another way to write it would pass by who may not.
 func (s *server) layers(arn string) (policy.Layers, policy.Subject, error) {
-	if !strings.HasPrefix(arn, "arn:aws:iam::"+s.Place.Account+":") {
+	if !strings.HasPrefix(arn, s.Place.IAM("")) {
 		return policy.Layers{}, policy.Subject{}, fault("InvalidInputException", "PolicySourceArn is %.200s: it may be the ARN of a user, a group or a role of this account", arn)
 	}
 	return s.Directory.Layers(arn)
@@ -84,7 +84,7 @@ func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owne
 	if err := unused(handling != nil, "ResourceHandlingOption", "there are no instances, leave it out"); err != nil {
 		return err
 	}
-	if own := "arn:aws:iam::" + s.Place.Account + ":root"; owner != nil && *owner != own && *owner != s.Place.Account {
+	if own := s.Place.IAM("root"); owner != nil && *owner != own && *owner != s.Place.Account {
 		return fault("InvalidInputException", "ResourceOwner is %s: a node has one account, whose ARN is %s", *owner, own)
 	}
 	if len(boundaries) > 1 {
