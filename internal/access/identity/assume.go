@@ -141,7 +141,7 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	asks := *c
 	asks.Credential = &access.Credential{Principal: anonymous}
 	for _, n := range in.needs("sts:AssumeRoleWithWebIdentity", anonymous, keys) {
-		q := d.ask(&asks, &n)
+		q := ask(d.place, &asks, &n)
 		q.subject = policy.Subject{Kind: "federated", Federated: p.ARN, ID: in.Subject}
 		decision := nobody.Decide(&q.request, trust)
 		q.release()

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
+
+	"github.com/gust-dev/gust/internal/access"
 )
 
 // TestSimulationsEndWithTheirCaller: nobody waits for what is left.
 func TestSimulationsEndWithTheirCaller(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
-	sim := simulation{context: map[string][]string{}}
+	sim := simulation{s: &server{Options: Options{Now: time.Now}}, asks: &access.Principal{}, context: map[string][]string{}}
 	decide := func() error {
 		_, err := sim.run(ctx, []string{"s3:GetObject"}, nil, nil, nil)
 		return err
