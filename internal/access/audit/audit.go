@@ -136,7 +136,7 @@ func (l *Log) Begin(ctx context.Context, r *Record) (*Entry, error) {
 func (e *Entry) End(ctx context.Context, result Result, code string) error {
 	r := e.begin
 	r.Kind, r.Began, r.Start = KindEnd, e.begin.Seq, e.begin.Time
-	r.Result, r.Code = result, cut(code, maxText)
+	r.Result, r.Code = result, gust.Clip(code, maxText)
 	err := e.log.update(context.WithoutCancel(ctx), func(c *chain) error { return c.end(&r) })
 	if err == nil {
 		return nil

@@ -68,7 +68,7 @@ func parseLink(s string) (link, error) {
 	seq, err := strconv.ParseUint(number, 10, 64)
 	sum, herr := hex.DecodeString(digest)
 	if !ok || err != nil || herr != nil || len(sum) != sha256.Size {
-		return link{}, invalid("%q is no head of an audit log; want NUMBER:HASH, as verifying printed it", cut(s, 120))
+		return link{}, invalid("%q is no head of an audit log; want NUMBER:HASH, as verifying printed it", gust.Clip(s, 120))
 	}
 	return link{seq, hash(sum)}, nil
 }

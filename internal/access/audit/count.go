@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	gust "github.com/gust-dev/gust"
 )
 
 const (
@@ -106,7 +108,7 @@ func (t *tally) records() []*Record {
 	for _, who := range slices.Sorted(maps.Keys(t.principals)) {
 		if n := t.principals[who].over; n > 0 {
 			list = append(list, &Record{
-				Kind: KindCount, Start: t.since.UTC(), Principal: cut(cmp.Or(who, others), maxName), Result: Denied, Count: n,
+				Kind: KindCount, Start: t.since.UTC(), Principal: gust.Clip(cmp.Or(who, others), maxName), Result: Denied, Count: n,
 				Reason: "only counted: each principal's first " + strconv.Itoa(denialsAMinute) + " denials in a minute are a record each",
 			})
 		}
@@ -121,7 +123,7 @@ func (t *tally) records() []*Record {
 		}
 		for reason, n := range t.sources[from] {
 			r.Count += n
-			r.Parameters[cut(reason, maxText)] = strconv.FormatUint(n, 10)
+			r.Parameters[gust.Clip(reason, maxText)] = strconv.FormatUint(n, 10)
 		}
 		list = append(list, r)
 	}

@@ -141,7 +141,7 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	asks := *c
 	asks.Credential = &access.Credential{Principal: anonymous}
 	for _, n := range in.needs("sts:AssumeRoleWithWebIdentity", anonymous, keys) {
-		q := d.ask(&asks, &n)
+		q := ask(d.place, &asks, &n)
 		q.subject = policy.Subject{Kind: "federated", Federated: p.ARN, ID: in.Subject}
 		decision := nobody.Decide(&q.request, trust)
 		q.release()
@@ -160,7 +160,7 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 // ProviderOf finds the provider of a token's issuer.
 func (d *Directory) ProviderOf(issuer string) (*IdentityProvider, error) {
 	_, url, _ := strings.Cut(strings.TrimSuffix(issuer, "/"), "://")
-	p := d.state.Load().providers[iamARN(d.place.Account, KindProvider, "/", url)]
+	p := d.state.Load().providers[iamARN(d.place, KindProvider, "/", url)]
 	if p != nil && p.Issuer() == strings.TrimSuffix(issuer, "/") {
 		return p, nil
 	}

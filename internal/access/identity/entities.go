@@ -456,7 +456,7 @@ func (d *Directory) edit(ctx context.Context, r Ref, fn func(*change, *Entity) e
 
 // put makes e, a copy that nobody else has, what is known under its ID.
 func (c *change) put(e *Entity) error {
-	e.ARN = iamARN(c.account, e.Kind, e.Path, e.Name)
+	e.ARN = iamARN(c.d.place, e.Kind, e.Path, e.Name)
 	c.entities[e.Ref().key()], c.byID[e.ID] = e, e
 	if e.Kind == KindGroup {
 		c.refresh(func(u *Entity) bool { return slices.Contains(u.Groups, e.ID) })

@@ -124,9 +124,4 @@ func (e *DeniedError) Error() string {
 }
 
 // cut keeps what a caller sent from filling a log.
-func cut(s string) string {
-	if len(s) > 300 {
-		return s[:300] + "..."
-	}
-	return s
-}
+func cut(s string) string { return gust.Clip(s, 300) }

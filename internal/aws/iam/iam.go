@@ -78,14 +78,6 @@ func tagsIn(list []Tag) (map[string]string, error) {
 // second is a time as the API has it: in whole seconds.
 func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
-// or is what p points to, or what stands for it when it is left out.
-func or[T any](p *T, missing T) T {
-	if p == nil {
-		return missing
-	}
-	return *p
-}
-
 // each is f of each.
 func each[A, B any](list []A, f func(A) B) []B {
 	all := make([]B, len(list))

@@ -25,7 +25,7 @@ func (s *server) generateCredentialReport(context.Context, *none) (*GenerateCred
 func (s *server) getCredentialReport(context.Context, *none) (*GetCredentialReportResponse, error) {
 	var buf bytes.Buffer
 	w := csv.NewWriter(&buf)
-	rows := [][]string{reportColumns, s.reportRow("<root_account>", "arn:aws:iam::"+s.Place.Account+":root", "not_supported", false, []*identity.AccessKey{{Active: true}})}
+	rows := [][]string{reportColumns, s.reportRow("<root_account>", s.Place.IAM("root"), "not_supported", false, []*identity.AccessKey{{Active: true}})}
 	for _, e := range s.Directory.Entities(identity.KindUser, "") {
 		keys, err := s.Directory.Keys(e.Name)
 		if err != nil {

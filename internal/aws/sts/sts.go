@@ -123,9 +123,9 @@ func asked(in *AssumeRoleRequest) (*identity.AssumeRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &identity.AssumeRole{RoleARN: in.RoleArn, SessionName: in.RoleSessionName, ExternalID: or(in.ExternalId), Limits: identity.Limits{
-		Duration: seconds(in.DurationSeconds), Policy: or(in.Policy), PolicyARNs: arns(in.PolicyArns), Tags: tags, Transitive: in.TransitiveTagKeys,
-		SourceIdentity: or(in.SourceIdentity),
+	return &identity.AssumeRole{RoleARN: in.RoleArn, SessionName: in.RoleSessionName, ExternalID: wire.Or(in.ExternalId, ""), Limits: identity.Limits{
+		Duration: seconds(in.DurationSeconds), Policy: wire.Or(in.Policy, ""), PolicyARNs: arns(in.PolicyArns), Tags: tags, Transitive: in.TransitiveTagKeys,
+		SourceIdentity: wire.Or(in.SourceIdentity, ""),
 	}}, nil
 }
 
@@ -152,7 +152,7 @@ func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWi
 	}
 	ask := identity.WebIdentity{Issuer: claims.Issuer, Subject: claims.Subject, Audience: []string{claims.Audience}, Claims: claims.Values,
 		AssumeRole: identity.AssumeRole{RoleARN: in.RoleArn, SessionName: in.RoleSessionName, Limits: identity.Limits{
-			Duration: seconds(in.DurationSeconds), Policy: or(in.Policy), PolicyARNs: arns(in.PolicyArns), Tags: claims.Tags, Transitive: claims.Transitive,
+			Duration: seconds(in.DurationSeconds), Policy: wire.Or(in.Policy, ""), PolicyARNs: arns(in.PolicyArns), Tags: claims.Tags, Transitive: claims.Transitive,
 			SourceIdentity: claims.SourceIdentity,
 		}}}
 	session, err := s.Directory.AssumeRoleWithWebIdentity(guard.CallFrom(ctx).Caller, ask)
@@ -216,16 +216,13 @@ func packed(s *identity.Session, l identity.Limits) *int32 {
 }
 
 func seconds(n *int32) time.Duration {
-	if n == nil {
-		return 0
-	}
-	return time.Duration(*n) * time.Second
+	return time.Duration(wire.Or(n, 0)) * time.Second
 }
 
 func arns(list []PolicyDescriptorType) []string {
 	var all []string
 	for _, d := range list {
-		all = append(all, or(d.Arn))
+		all = append(all, wire.Or(d.Arn, ""))
 	}
 	return all
 }
@@ -236,13 +233,6 @@ func tagsIn(list []Tag) (map[string]string, error) {
 		return nil, invalid("%s", identity.DuplicateTags)
 	}
 	return tags, nil
-}
-
-func or(p *string) string {
-	if p == nil {
-		return ""
-	}
-	return *p
 }
 
 func some(s string) *string {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -279,7 +280,7 @@ func setText(n *node, v reflect.Value, text, what, usualTime string) error {
 		}
 		v.SetBytes(b)
 	case kindTime:
-		format := or(n.time, usualTime)
+		format := cmp.Or(n.time, usualTime)
 		t, ok := parseTime(format, text)
 		if !ok {
 			return wrong("a time as " + timeExample[format])

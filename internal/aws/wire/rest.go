@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/base64"
 	"maps"
 	"net/http"
@@ -141,7 +142,7 @@ func (x *exchange) bindHeader(f *field, v reflect.Value, values []string) error 
 	}
 	var items []string
 	for _, value := range values {
-		more, ok := splitHeader(value, f.elem.kind == kindTime && or(f.elem.time, httpTime) == httpTime)
+		more, ok := splitHeader(value, f.elem.kind == kindTime && cmp.Or(f.elem.time, httpTime) == httpTime)
 		if !ok {
 			return problemf(malformed, "the header %s is %s, which is no list", f.name, quoted(value))
 		}
@@ -333,7 +334,7 @@ func (x *exchange) answerREST(format eventFormat, out reflect.Value, document fu
 			x.write(status, "", nil)
 			return nil
 		}
-		x.write(status, or(media, format.media()), document(nil, s, out))
+		x.write(status, cmp.Or(media, format.media()), document(nil, s, out))
 		return nil
 	}
 	given, ok := p.given(out)
@@ -348,11 +349,11 @@ func (x *exchange) answerREST(format eventFormat, out reflect.Value, document fu
 	case kindReader:
 		return x.pour(status, given)
 	case kindBlob:
-		x.write(status, or(media, "application/octet-stream"), given.Bytes())
+		x.write(status, cmp.Or(media, "application/octet-stream"), given.Bytes())
 	case kindString:
-		x.write(status, or(media, "text/plain"), []byte(given.String()))
+		x.write(status, cmp.Or(media, "text/plain"), []byte(given.String()))
 	default:
-		x.write(status, or(media, format.media()), document(p, p.fields, given))
+		x.write(status, cmp.Or(media, format.media()), document(p, p.fields, given))
 	}
 	return nil
 }
@@ -392,7 +393,7 @@ func textOf(n *node, v reflect.Value) string {
 	case kindBlob:
 		return base64.StdEncoding.EncodeToString(v.Bytes())
 	case kindTime:
-		return string(appendTime(nil, or(n.time, httpTime), v.Interface().(time.Time)))
+		return string(appendTime(nil, cmp.Or(n.time, httpTime), v.Interface().(time.Time)))
 	case kindList:
 		items := make([]string, v.Len())
 		for i := range items {

@@ -190,10 +190,6 @@ func RequestID(ctx context.Context) string { return from(ctx).id }
 // are not to be changed.
 func RequestHeader(ctx context.Context) http.Header { return from(ctx).r.Header }
 
-// RequestTrailer are the headers that came after the request's body, such as
-// checksums, once the operation has read it to its end.
-func RequestTrailer(ctx context.Context) http.Header { return from(ctx).r.Trailer }
-
 // ResponseHeader takes headers of the answer that its type does not have.
 func ResponseHeader(ctx context.Context) http.Header { return from(ctx).w.Header() }
 

@@ -186,3 +186,11 @@ func DoFor[In, Out any](f func(context.Context, *In) (*Out, error), needs func(c
 	}
 	return r
 }
+
+// Or is what a member of a request points to, or missing where it was left out.
+func Or[T any](member *T, missing T) T {
+	if member == nil {
+		return missing
+	}
+	return *member
+}
