@@ -408,6 +408,63 @@ func TestManyAskOnce(t *testing.T) {
 	}
 }
 
+// TestASlowIssuerHoldsNobodyWhoseKeyIsKnown: a token that names some key makes the
+// node ask, and those whose key is known do not wait for the answer.
+func TestASlowIssuerHoldsNobodyWhoseKeyIsKnown(t *testing.T) {
+	s := newServer(t, false)
+	good := s.sign("RS256", "rsa", "rsa", s.claims(nil))
+	other := s.sign("RS256", "rsa", "another", s.claims(nil))
+	hold := func(while func()) {
+		t.Helper()
+		came, answer := make(chan struct{}), make(chan struct{})
+		s.set(func() {
+			s.now = s.now.Add(again)
+			s.handler = func(w http.ResponseWriter, r *http.Request) {
+				close(came)
+				select {
+				case <-answer:
+				case <-r.Context().Done():
+					t.Error("it waited until the issuer was given up")
+				}
+				http.Error(w, "down", http.StatusServiceUnavailable)
+			}
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := s.verify(other); err == nil {
+				t.Error("a key that nobody knows is believed")
+			}
+		})
+		<-came
+		while()
+		close(answer)
+		wg.Wait()
+	}
+	if _, err := s.verify(good); err != nil {
+		t.Fatal(err)
+	}
+	known := func() {
+		t.Helper()
+		if _, err := s.verify(good); err != nil {
+			t.Error(err)
+		}
+	}
+	hold(known)
+	// Nor for another question to one that did not answer the last, if the key
+	// is not fresh any more.
+	s.set(func() { s.now = s.now.Add(fresh) })
+	hold(known)
+	// Who waits may leave.
+	hold(func() {
+		ctx, leave := context.WithCancelCause(t.Context())
+		leave(gust.ErrClosing)
+		_, err := s.verifier.Verify(ctx, other, func(string) (Provider, error) { return s.provider(), nil })
+		if !errors.Is(err, gust.ErrClosing) {
+			t.Error(err)
+		}
+	})
+}
+
 // TestTokensThatWouldNotDoAskNobody: no request leaves for what is wrong anyway.
 func TestTokensThatWouldNotDoAskNobody(t *testing.T) {
 	s := newServer(t, false)
