@@ -32,6 +32,9 @@ type Explanation struct {
 }
 
 func (s *server) explain(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
+	}
 	var in Question
 	if err := decode(q, &in, maxUnasked); err != nil {
 		return answer{}, err

@@ -261,7 +261,7 @@ func (d *Directory) assume(p *access.Principal, role *Entity, in *AssumeRole, c 
 // limit puts session policies into c.
 func (d *Directory) limit(c *claims, text string, arns []string) error {
 	if len(arns) > MaxAttached {
-		return &LimitError{"managed session policies", MaxAttached}
+		return &LimitError{What: "managed session policies", Limit: MaxAttached}
 	}
 	size := len([]rune(text))
 	st := d.state.Load()
@@ -272,7 +272,7 @@ func (d *Directory) limit(c *claims, text string, arns []string) error {
 		size += len(arn)
 	}
 	if size > MaxSessionPolicy {
-		return &PackedError{size, MaxSessionPolicy}
+		return &PackedError{"policies", size, MaxSessionPolicy}
 	}
 	if text != "" {
 		if _, err := policy.Parse(policy.Identity, []byte(text)); err != nil {
@@ -294,7 +294,7 @@ func (d *Directory) SessionToken(c *access.Caller, ttl time.Duration) (*Session,
 	e, longest, usual := d.rootOnly, MaxRootToken, MaxRootToken
 	if p.Kind == access.KindUser {
 		if e = d.state.Load().byID[p.ID]; e == nil {
-			return nil, &NotFoundError{string(KindUser), p.Name}
+			return nil, missing(KindUser, p.Name)
 		}
 		longest, usual = MaxUserToken, DefaultUserToken
 	}

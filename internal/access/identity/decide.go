@@ -301,7 +301,7 @@ func (d *Directory) named(st *state, who string) (e *Entity, session string, err
 		}
 	}
 	if e == nil || e.Kind == KindGroup {
-		return nil, "", &NotFoundError{"user or role (want an ARN, user/NAME, role/NAME or a name)", who}
+		return nil, "", &NotFoundError{What: "user or role (want an ARN, user/NAME, role/NAME or a name)", Name: who}
 	}
 	return e, session, nil
 }

@@ -55,7 +55,7 @@ type Options struct {
 	// It is asked at each use of such a role, and what it returns must not
 	// change.
 	Functions func() map[string]*gust.Function
-	// Now is the clock; nil is the store's.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Logger gets what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
@@ -108,7 +108,7 @@ type state struct {
 func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
 	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, closed: make(chan struct{})}
 	if d.now == nil {
-		d.now = s.Now
+		d.now = time.Now
 	}
 	if d.log == nil {
 		d.log = slog.Default()

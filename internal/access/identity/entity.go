@@ -22,6 +22,12 @@ const (
 	KindRole     Kind = "role"
 	KindPolicy   Kind = "policy"
 	KindProvider Kind = "oidc-provider"
+
+	// What hangs on one of those is in errors alone.
+	KindKey     Kind = "access key"
+	KindInline  Kind = "inline policy"
+	KindVersion Kind = "version"
+	KindAlias   Kind = "account alias"
 )
 
 // Ref names one thing: a user, a group or a role by its name, regardless of

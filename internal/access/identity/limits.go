@@ -59,6 +59,28 @@ const (
 	maxSourceIdentity = 64
 )
 
+// Quota is the name that AWS has for a limit; it is empty where AWS has none.
+type Quota string
+
+const (
+	QuotaPolicies    Quota = "PoliciesPerAccount"
+	QuotaProviders   Quota = "OpenIdConnectProvidersPerAccount"
+	QuotaKeys        Quota = "AccessKeysPerUser"
+	QuotaMemberships Quota = "GroupsPerUser"
+	QuotaVersions    Quota = "VersionsPerPolicy"
+	QuotaManaged     Quota = "PolicySize"
+	QuotaInline      Quota = "InlinePolicySize"
+	QuotaTrust       Quota = "ACLSizePerRole"
+	QuotaClientIDs   Quota = "ClientIdsPerOpenIdConnectProvider"
+	QuotaThumbprints Quota = "ThumbprintsPerOpenIdConnectProvider"
+)
+
+// quotas are those of a kind: how many there may be, and how many managed
+// policies one may have.
+var quotas = map[Kind]struct{ account, attached Quota }{
+	KindUser: {"UsersPerAccount", "PoliciesPerUser"}, KindGroup: {"GroupsPerAccount", "PoliciesPerGroup"}, KindRole: {"RolesPerAccount", "PoliciesPerRole"},
+}
+
 // nameRules are what a name of a kind may be.
 func checkName(what, name string, limit int) error {
 	switch {
@@ -163,7 +185,7 @@ func checkTags(tags map[string]string) error {
 		folded[policy.Lower(k)] = k
 	}
 	if len(tags) > MaxTags {
-		return &LimitError{"tags", MaxTags}
+		return &LimitError{What: "tags", Limit: MaxTags}
 	}
 	return nil
 }

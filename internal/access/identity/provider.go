@@ -40,7 +40,7 @@ func (p *IdentityProvider) copied() *IdentityProvider {
 
 func (p *IdentityProvider) check() error {
 	if n := len(p.ClientIDs); n > MaxClientIDs {
-		return &LimitError{"client IDs of provider " + p.URL, MaxClientIDs}
+		return &LimitError{Quota: QuotaClientIDs, What: "client IDs of provider " + p.URL, Limit: MaxClientIDs}
 	}
 	for _, id := range p.ClientIDs {
 		if id == "" || len(id) > 255 {
@@ -48,7 +48,7 @@ func (p *IdentityProvider) check() error {
 		}
 	}
 	if n := len(p.Thumbprints); n > MaxThumbprints {
-		return &LimitError{"thumbprints of provider " + p.URL, MaxThumbprints}
+		return &LimitError{Quota: QuotaThumbprints, What: "thumbprints of provider " + p.URL, Limit: MaxThumbprints}
 	}
 	for _, t := range p.Thumbprints {
 		if len(t) != 40 || strings.Trim(strings.ToLower(t), "0123456789abcdef") != "" {
@@ -76,10 +76,10 @@ func (d *Directory) CreateProvider(ctx context.Context, n IdentityProvider) (p *
 	}
 	err = d.change(ctx, func(c *change) error {
 		if c.providers[p.ARN] != nil {
-			return &ExistsError{"OpenID Connect provider", p.URL}
+			return &ExistsError{KindProvider, p.URL}
 		}
 		if len(c.providers) >= MaxProviders {
-			return &LimitError{"OpenID Connect providers", MaxProviders}
+			return &LimitError{Quota: QuotaProviders, What: "OpenID Connect providers", Limit: MaxProviders}
 		}
 		p.Created = c.now
 		return c.putProvider(p)
@@ -95,7 +95,7 @@ func (d *Directory) Provider(arn string) (*IdentityProvider, error) {
 	if p := d.state.Load().providers[arn]; p != nil {
 		return p, nil
 	}
-	return nil, &NotFoundError{"OpenID Connect provider", arn}
+	return nil, &NotFoundError{Kind: KindProvider, What: "OpenID Connect provider", Name: arn}
 }
 
 // Providers lists all of them, by URL.
@@ -109,7 +109,7 @@ func (d *Directory) UpdateProvider(ctx context.Context, arn string, fn func(*Ide
 	return d.change(ctx, func(c *change) error {
 		was := c.providers[arn]
 		if was == nil {
-			return &NotFoundError{"OpenID Connect provider", arn}
+			return &NotFoundError{Kind: KindProvider, What: "OpenID Connect provider", Name: arn}
 		}
 		p := was.copied()
 		if err := fn(p); err != nil {
@@ -198,7 +198,7 @@ func (d *Directory) SetAlias(ctx context.Context, alias string) error {
 func (d *Directory) DeleteAlias(ctx context.Context, alias string) error {
 	return d.change(ctx, func(c *change) error {
 		if c.alias != alias || alias == "" {
-			return &NotFoundError{"account alias", alias}
+			return missing(KindAlias, alias)
 		}
 		c.alias = ""
 		c.delete(keyAlias)

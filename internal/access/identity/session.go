@@ -84,7 +84,7 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 		packed += len(k)
 	}
 	if packed > MaxPacked {
-		return nil, &PackedError{packed, MaxPacked}
+		return nil, &PackedError{"policies and tags", packed, MaxPacked}
 	}
 	now := d.now().UTC().Truncate(time.Microsecond)
 	c.Key, c.Of, c.Revoked = newID("ASIA"), e.ID, d.state.Load().revocations(e)
@@ -96,7 +96,7 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 	sealed := d.seal.token.Seal([]byte{tokenVersion}, nil, text, d.seal.label())
 	token := tokenEncoding.EncodeToString(sealed)
 	if len(token) > MaxToken {
-		return nil, &PackedError{len(token), MaxToken}
+		return nil, &PackedError{"policies, tags and claims of its provider", len(token), MaxToken}
 	}
 	s := &Session{
 		KeyID: c.Key, Secret: d.seal.secret(c.Key), Token: token, Issued: now, Expires: now.Add(ttl),

@@ -516,6 +516,10 @@ func TestWebIdentities(t *testing.T) {
 			t.Errorf("%s: it is let in", what)
 		}
 	}
+	in.Claims = map[string][]string{"groups": {strings.Repeat("g", MaxToken)}}
+	if _, err := d.AssumeRoleWithWebIdentity(anonymous, in); !errors.As(err, new(*PackedError)) || !strings.Contains(err.Error(), "claims of its provider") {
+		t.Errorf("claims that are too long: %v", err)
+	}
 	_, err = d.AssumeRole(&access.Caller{Credential: d.root, At: d.now()}, in.AssumeRole)
 	denied(t, "root, who is not the provider", err)
 }

@@ -21,6 +21,10 @@ const (
 	// nothing allows what is longer.
 	MaxAction   = 256
 	MaxResource = 4096
+	// MaxValue bounds each value of a request's condition key, in bytes, as
+	// maxString does the policy's side, and MaxValues how many a key has. Of
+	// what is more no condition of an Allow holds, and each of a Deny does.
+	MaxValue = 2048
 
 	maxDepth     = 10
 	maxString    = 2048

@@ -53,7 +53,7 @@ func run(t *testing.T, d *awstest.Door, who string, steps []step) {
 		}
 		a := d.Call(who, "iam", words[0], params...)
 		if !a.Is(s.want) || !strings.Contains(a.Message+a.Body, s.text) {
-			t.Errorf("%s:\n got %d %s\nwant %q %s", s.call, a.Status, a.Body, s.want, s.text)
+			t.Errorf("%.300s:\n got %d %s\nwant %q %s", s.call, a.Status, a.Body, s.want, s.text)
 		}
 	}
 }
@@ -179,6 +179,29 @@ func TestLifeOfEverything(t *testing.T) {
 		{"UpdateUser UserName=alice NewUserName=eve NewPath=/", "", ""},
 		{"GetUser UserName=eve", "", arn + "user/eve"},
 		{"DeleteUser UserName=eve", "", ""},
+	})
+}
+
+// TestTextsOfErrors: the texts are AWS's whatever the names in them are.
+func TestTextsOfErrors(t *testing.T) {
+	d := awstest.Open(t)
+	long := func(document string, size int) string { // with that many characters of further actions
+		before, after, _ := strings.Cut(document, `"Action":"`)
+		action, rest, _ := strings.Cut(after, `"`)
+		return before + `"Action":["` + action + `"` + strings.Repeat(`,"`+action+strings.Repeat("A", 97-len(action))+`"`, size/100) + "]" + rest
+	}
+	version := "CreatePolicyVersion PolicyArn=" + arn + "policy/p,q PolicyDocument=LISTEN"
+	run(t, d, d.Root, []step{
+		{"CreateUser UserName=a,b", "", ""},
+		{"PutUserPolicy UserName=a,b PolicyName=p PolicyDocument=" + long(listen, 2048), "LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user a,b</Message>"},
+		{"CreateRole RoleName=r AssumeRolePolicyDocument=" + long(trust, 4096), "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 4096"},
+		{"CreatePolicy PolicyName=r PolicyDocument=" + long(listen, 6200), "LimitExceeded", "Cannot exceed quota for PolicySize: 6144"},
+		{"CreatePolicy PolicyName=p,q PolicyDocument=LISTEN", "", ""}, {version, "", ""}, {version, "", ""}, {version, "", ""}, {version, "", ""},
+		{version, "LimitExceeded", "A managed policy can have up to 5 versions, and p,q has them."},
+		{"DeletePolicy PolicyArn=" + arn + "policy/p,q", "DeleteConflict", "This policy has more than one version."},
+		{"DetachUserPolicy UserName=a,b PolicyArn=" + arn + "policy/p,q", "NoSuchEntity", "Policy " + arn + "policy/p,q was not found."},
+		{"CreateAccessKey UserName=a,b", "", ""},
+		{"DeleteUser UserName=a,b", "DeleteConflict", "Cannot delete entity, must delete access keys first."},
 	})
 }
 
@@ -590,6 +613,103 @@ func TestSimulation(t *testing.T) {
 		{"SimulateCustomPolicy PolicyInputList.member.1=LISTEN ActionNames.member.1=s3:GetObject ResourcePolicy=LISTEN", "InvalidInput", "ResourcePolicy"},
 		{"SimulateCustomPolicy PolicyInputList.member.1=LISTEN ActionNames.member.1=s3:GetObject ResourceOwner=arn:aws:iam::999999999999:root", "InvalidInput", "one account"},
 	})
+}
+
+// TestSimulationIsBounded: one request takes seconds of a core at the very most,
+// whatever policies and context it brings.
+func TestSimulationIsBounded(t *testing.T) {
+	d := awstest.Open(t)
+	simulate := func(doc string, docs, actions, values int, value, marker string) *awstest.Answer {
+		t.Helper()
+		params := []string{"MaxItems", "1000", "ContextEntries.member.1.ContextKeyName", "aws:UserAgent", "ContextEntries.member.1.ContextKeyType", "string"}
+		for i := range docs {
+			params = append(params, fmt.Sprint("PolicyInputList.member.", i+1), doc)
+		}
+		for i := range actions {
+			params = append(params, fmt.Sprint("ActionNames.member.", i+1), "s3:GetObject")
+		}
+		for i := range values {
+			params = append(params, fmt.Sprint("ContextEntries.member.1.ContextKeyValues.member.", i+1), value)
+		}
+		if marker != "" {
+			params = append(params, "Marker", marker)
+		}
+		return d.Call(d.Root, "iam", "SimulateCustomPolicy", params...)
+	}
+	long := strings.Repeat("a", 1900)
+	like := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":[` +
+		strings.TrimSuffix(strings.Repeat(`"*`+long+`b*",`, 16), ",") + `]}}}}`
+
+	// The largest of everything: 16 such patterns, each action on one resource.
+	if a := simulate(like, 1, 100, 1, strings.Repeat("a", 100_000), ""); !a.Is("") || len(a.All("EvalDecision")) != 100 || a.Text("EvalDecision") != "implicitDeny" {
+		t.Errorf("%.500s", a.Body)
+	}
+	// Much of both takes several pages.
+	seen, marker := 0, ""
+	for page := 1; page == 1 || marker != ""; page++ {
+		a := simulate(like, 10, 100, 1, long, marker)
+		n := len(a.All("EvalDecision"))
+		if !a.Is("") || n == 0 || n > 4<<20/(10*len(like)) {
+			t.Fatalf("page %d has %d of them: %.500s", page, n, a.Body)
+		}
+		seen, marker = seen+n, a.Text("Marker")
+	}
+	if seen != 100 {
+		t.Errorf("the pages have %d together", seen)
+	}
+	if a := simulate(like, 10, 1, 20, "x", ""); !a.Is("InvalidInput") || !strings.Contains(a.Message, "above the maximum of 4194304") {
+		t.Errorf("%.500s", a.Body)
+	}
+}
+
+// TestSimulatingTellsNothingOfOthers: who may simulate policies may not for that
+// learn who there is, and what is known of them.
+func TestSimulatingTellsNothingOfOthers(t *testing.T) {
+	d := awstest.Open(t)
+	eve := d.User("eve", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["iam:SimulateCustomPolicy","iam:SimulatePrincipalPolicy"],"Resource":["*"],
+		"Condition":{"StringNotLike":{"aws:ResourceTag/secret":"*"}}}}`)
+	d.User("alice", "")
+	d.Call(d.Root, "iam", "TagUser", "UserName", "alice", "Tags.member.1.Key", "secret", "Tags.member.1.Value", "blue")
+	d.Call(d.Root, "iam", "CreateRole", "RoleName", "worker", "AssumeRolePolicyDocument", trust)
+	tagged := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"StringLike":{"aws:PrincipalTag/secret":"*"}}}}`
+	known := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"StringLike":{"aws:userid":"*"}}}}`
+	lets := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"` + arn + `%s"},"Action":"s3:GetObject","Resource":"*"}}`
+	for _, source := range [][]string{{"SimulateCustomPolicy"}, {"SimulatePrincipalPolicy", "PolicySourceArn", arn + "user/eve"}} {
+		answer := func(doc, caller string, more ...string) string {
+			t.Helper()
+			a := d.Call(eve, "iam", source[0], slices.Concat(source[1:], []string{"PolicyInputList.member.1", doc, "CallerArn", caller, "ActionNames.member.1", "s3:GetObject"}, more)...)
+			if !a.Is("") {
+				t.Fatalf("%s: %s", caller, a.Body)
+			}
+			return strings.ReplaceAll(a.Body[:strings.Index(a.Body, "RequestId")], caller, "")
+		}
+		for _, doc := range []string{tagged, known} {
+			nobody := answer(doc, arn+"user/nobody")
+			for _, who := range []string{"user/alice", "user/ALICE", "role/worker", "role/nobody", "root"} {
+				if got := answer(doc, arn+who); got != nobody {
+					t.Errorf("%s tells of %s:\n%s\nof nobody it says\n%s", source[0], who, got, nobody)
+				}
+			}
+		}
+		// It is who a resource's policy names, still.
+		for _, who := range []string{"user/team/alice", "role/worker"} {
+			if got := answer(tagged, arn+who, "ResourcePolicy", fmt.Sprintf(lets, who)); !strings.Contains(got, "<EvalDecision>allowed<") {
+				t.Errorf("%s: %s", who, got)
+			}
+			if got := answer(tagged, arn+"user/bob", "ResourcePolicy", fmt.Sprintf(lets, who)); !strings.Contains(got, "<EvalDecision>implicitDeny<") {
+				t.Errorf("bob as %s: %s", who, got)
+			}
+		}
+	}
+	// The principal itself is known.
+	if a := d.Call(d.Root, "iam", "SimulatePrincipalPolicy", "PolicySourceArn", arn+"user/alice", "CallerArn", arn+"user/alice", "PolicyInputList.member.1", tagged, "ActionNames.member.1", "s3:GetObject"); a.Text("EvalDecision") != "allowed" {
+		t.Error(a.Body)
+	}
+	for _, caller := range []string{"alice", "user/alice", "arn:aws:iam::999999999999:user/alice", arn + "user/", arn + "group/devs", "arn:aws:sts::" + awstest.Account + ":assumed-role/worker/s"} {
+		if a := d.Call(d.Root, "iam", "SimulateCustomPolicy", "PolicyInputList.member.1", tagged, "CallerArn", caller, "ActionNames.member.1", "s3:GetObject"); a.Status != 400 || !strings.Contains(a.Body, "allerArn") {
+			t.Errorf("%s: %s", caller, a.Body)
+		}
+	}
 }
 
 func TestCredentialReport(t *testing.T) {

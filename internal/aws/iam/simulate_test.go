@@ -1,0 +1,25 @@
+package iam
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// TestSimulationsEndWithTheirCaller: nobody waits for what is left.
+func TestSimulationsEndWithTheirCaller(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	sim := simulation{context: map[string][]string{}}
+	decide := func() error {
+		_, err := sim.run(ctx, []string{"s3:GetObject"}, nil, nil, nil)
+		return err
+	}
+	if err := decide(); err != nil {
+		t.Fatal(err)
+	}
+	cancel(gone)
+	if err := decide(); !errors.Is(err, gone) {
+		t.Errorf("it goes on: %v", err)
+	}
+}
