@@ -174,6 +174,7 @@ func (d *Directory) unseal(k *accessKey) {
 // seal is what the node's seal key is for here.
 type seal struct {
 	key   cipher.AEAD // access keys' secrets
+	seed  cipher.AEAD // MFA devices' seeds
 	token cipher.AEAD // sessions' tokens
 	mac   []byte      // sessions' secrets are made of their key IDs
 	place []byte      // what tokens are bound to
@@ -198,7 +199,7 @@ func newSeal(key [32]byte, account string) *seal {
 		}
 		return gcm
 	}
-	return &seal{key: aead("access keys"), token: aead("session tokens"), mac: derive("session secrets"), place: []byte(account)}
+	return &seal{key: aead("access keys"), seed: aead("MFA devices"), token: aead("session tokens"), mac: derive("session secrets"), place: []byte(account)}
 }
 
 // secret is the secret key of a session.

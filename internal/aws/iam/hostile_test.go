@@ -14,46 +14,6 @@ import (
 	"github.com/gust-dev/gust/internal/aws/awstest"
 )
 
-// TestLettersThatOnlyUnicodeTakesForOthers: the long s and the Kelvin sign are
-// not s and k. A tag whose key has them stands for no other tag, in no rule.
-func TestLettersThatOnlyUnicodeTakesForOthers(t *testing.T) {
-	const long, kelvin = "cla\u017fs", "\u212aind"
-	d := awstest.Open(t)
-	tagger := d.User("tagger", `{"Version":"2012-10-17","Statement":[
-		{"Effect":"Allow","Action":["iam:TagUser","iam:UntagUser"],"Resource":"*"},
-		{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"ForAnyValue:StringEqualsIgnoreCase":{"aws:TagKeys":["class","kind"]}}},
-		{"Effect":"Allow","Action":"iam:ListUsers","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/class":"secret"}}},
-		{"Effect":"Allow","Action":"iam:ListRoles","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/kind":"secret"}}},
-		{"Effect":"Allow","Action":"iam:CreateUser","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/kind":"secret"}}},
-		{"Effect":"Allow","Action":"iam:DeleteUser","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/kind":"secret"}}}]}`)
-	d.User("other", "")
-	tag := func(key, value string) string { return " Tags.member.1.Key=" + key + " Tags.member.1.Value=" + value }
-	run(t, d, d.Root, []step{
-		{"TagUser UserName=tagger" + tag("class", "low"), "", ""},
-		{"TagUser UserName=tagger" + tag("Kind", "low"), "", ""},
-	})
-	run(t, d, tagger, []step{
-		{"TagUser UserName=tagger" + tag("CLASS", "secret"), "AccessDenied", ""},
-		{"TagUser UserName=tagger" + tag(long, "secret"), "", ""},
-		{"TagUser UserName=tagger" + tag(kelvin, "secret"), "", ""},
-		{"ListUsers", "AccessDenied", ""},
-		{"ListRoles", "AccessDenied", ""},
-		{"TagUser UserName=other" + tag(kelvin, "secret"), "", ""},
-		{"CreateUser UserName=another" + tag(kelvin, "secret"), "AccessDenied", ""},
-		{"DeleteUser UserName=other", "AccessDenied", ""},
-		{"UntagUser UserName=tagger TagKeys.member.1=" + long + " TagKeys.member.2=" + kelvin, "", ""},
-	})
-	run(t, d, d.Root, []step{
-		{"ListUserTags UserName=tagger", "", "<member><Key>Kind</Key><Value>low</Value></member><member><Key>class</Key><Value>low</Value></member>"},
-		// Two tags, since they are two keys.
-		{"CreateUser UserName=both" + tag("kind", "1") + " Tags.member.2.Key=" + kelvin + " Tags.member.2.Value=2", "", ""},
-		{"SimulatePrincipalPolicy PolicySourceArn=" + arn + "user/both ActionNames.member.1=iam:Get PolicyInputList.member.1=" +
-			`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/KIND":"1"}}}}`, "", "<EvalDecision>allowed<"},
-		{"SimulatePrincipalPolicy PolicySourceArn=" + arn + "user/tagger ActionNames.member.1=iam:Get ContextEntries.member.1.ContextKeyName=aws:RequestTag/" + kelvin +
-			` ContextEntries.member.1.ContextKeyValues.member.1=1 PolicyInputList.member.1={"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/kind":"1"}}}}`, "", "<EvalDecision>implicitDeny<"},
-	})
-}
-
 // TestProvidersDoNotTellWhatListens: whoever may make providers learns of a port
 // that is open, closed, or speaks another protocol or with another certificate,
 // nothing that would tell which it is.
