@@ -16,6 +16,7 @@ type request struct {
 	w     http.ResponseWriter
 	call  *guard.Call
 	route *route
+	need  access.Need       // what allow asked for
 	end   func(error) error // records what came of it
 }
 
@@ -46,12 +47,17 @@ func (q *request) allow(resource string, params ...guard.Param) error {
 
 // allowShown is allow, and a denial calls the resource what is shown.
 func (q *request) allowShown(resource, shown string, params ...guard.Param) error {
-	err := q.call.Allow(q.Context(), access.Need{Action: q.route.action, Resource: resource, Shown: shown})
-	if err != nil {
+	q.need = access.Need{Action: q.route.action, Resource: resource, Shown: shown}
+	if err := q.still(); err != nil {
 		return err
 	}
 	return q.record(resource, params...)
 }
+
+// still refuses the request unless what was allowed is allowed now. Whoever
+// allows before the body is read asks again when it is: it comes as slowly as its
+// sender likes.
+func (q *request) still() error { return q.call.Allow(q.Context(), q.need) }
 
 func (q *request) record(resource string, params ...guard.Param) (err error) {
 	q.end, err = q.call.Record(q.Context(), q.route.level, q.route.action, resource, params...)

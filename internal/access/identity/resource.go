@@ -19,7 +19,7 @@ func (d *Directory) ResourcePolicy(arn string) (Document, error) {
 	if p, ok := d.resourcePolicy(d.state.Load(), arn); ok {
 		return p, nil
 	}
-	return Document{}, &NotFoundError{"policy of the resource", arn}
+	return Document{}, &NotFoundError{What: "policy of the resource", Name: arn}
 }
 
 // resourcePolicy finds the policy of a resource. That of a function which has
@@ -71,7 +71,7 @@ func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn fun
 		// has its Sweep wait for it.
 		owner, there := d.ownerOf(arn)
 		if !there {
-			return &NotFoundError{"function", strings.TrimPrefix(arn, d.functionARN)}
+			return &NotFoundError{What: "function", Name: strings.TrimPrefix(arn, d.functionARN)}
 		}
 		was := ""
 		before := c.resources[arn]
@@ -92,12 +92,12 @@ func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn fun
 			return nil
 		}
 		what := "policy of " + arn
-		p, err := newDocument(policy.Resource, what, text, MaxResourcePolicy)
+		p, err := newDocument(policy.Resource, what, text, LimitError{Limit: MaxResourcePolicy})
 		if err != nil {
 			return err
 		}
 		if was == "" && len(c.resources) >= MaxResources {
-			return &LimitError{"resources with policies", MaxResources}
+			return &LimitError{What: "resources with policies", Limit: MaxResources}
 		}
 		if err := c.bind(what, p, before); err != nil {
 			return err

@@ -285,7 +285,7 @@ func (v flag) String() string { return strconv.FormatBool(bool(v)) }
 
 func makeBool(s string, variables bool) (value, string) {
 	p, wrong := syntax{variables: variables, fold: true}.compile(s)
-	if wrong == "" && p.isExact() && !strings.EqualFold(s, "true") && !strings.EqualFold(s, "false") {
+	if wrong == "" && p.isExact() && !EqualFold(s, "true") && !EqualFold(s, "false") {
 		wrong = "want true or false, got " + quote(s)
 	}
 	return &text{p}, wrong

@@ -272,12 +272,12 @@ func (p *parser) actions(n *node) []pattern {
 	var list []pattern
 	for _, item := range p.words(n, `an action such as "lambda:InvokeFunction"`) {
 		wrong := checkAction(item.text)
-		if wrong == "" && p.kind == Trust && !strings.HasPrefix(strings.ToLower(item.text), "sts:") {
+		if wrong == "" && p.kind == Trust && !strings.HasPrefix(Lower(item.text), "sts:") {
 			wrong = "a trust policy is about assuming the role: want sts:AssumeRole or another action of sts, got " + quote(item.text)
 		}
 		a := pattern{}
 		if wrong == "" {
-			a, wrong = syntax{wildcards: true, fold: true}.compile(strings.ToLower(item.text))
+			a, wrong = syntax{wildcards: true, fold: true}.compile(Lower(item.text))
 			a.raw = item.text
 		}
 		if wrong != "" {
@@ -367,7 +367,7 @@ func (p *parser) conditions(n *node) []condition {
 				p.report(k.value.path, k.offset, "%s", wrong)
 				continue
 			}
-			c.key, c.lookup = k.key, strings.ToLower(k.key)
+			c.key, c.lookup = k.key, Lower(k.key)
 			c.values = p.values(k.value, o)
 			list = append(list, c)
 		}

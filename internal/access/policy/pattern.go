@@ -342,7 +342,7 @@ func parseVariable(inner string) (v variable, wrong string) {
 		}
 		v.fallback, v.has = f[1:len(f)-1], true
 	}
-	v.key = strings.ToLower(strings.TrimSpace(key))
+	v.key = Lower(strings.TrimSpace(key))
 	if wrong := checkKey(v.key); wrong != "" {
 		return v, "the variable ${" + inner + "} names no key: " + wrong
 	}

@@ -141,7 +141,7 @@ func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owne
 		if e.ContextKeyName == nil || len(e.ContextKeyValues) == 0 {
 			return fault("InvalidInputException", "ContextEntries.%d has no name or no value", i+1)
 		}
-		sim.context[strings.ToLower(*e.ContextKeyName)] = e.ContextKeyValues
+		sim.context[policy.Lower(*e.ContextKeyName)] = e.ContextKeyValues
 	}
 	sim.now = s.Now()
 	return nil
@@ -299,10 +299,8 @@ func (sim *simulation) value(key string) []string {
 		return v
 	}
 	if tag, ok := strings.CutPrefix(key, "aws:principaltag/"); ok {
-		for k, v := range sim.tags {
-			if strings.EqualFold(k, tag) {
-				return []string{v}
-			}
+		if _, v, ok := identity.FindTag(sim.tags, tag); ok {
+			return []string{v}
 		}
 		return nil
 	}
@@ -345,7 +343,7 @@ var variable = regexp.MustCompile(`\$\{([A-Za-z0-9-]+:[^},]+)`)
 // contextKeys are the condition keys and the variables of documents, in order.
 func contextKeys(docs []policy.Attached) []string {
 	keys := map[string]string{} // by lower case, which is what counts
-	note := func(key string) { keys[strings.ToLower(key)] = key }
+	note := func(key string) { keys[policy.Lower(key)] = key }
 	for _, d := range docs {
 		for _, m := range variable.FindAllSubmatch(d.Document.JSON(), -1) {
 			note(strings.TrimSpace(string(m[1])))
