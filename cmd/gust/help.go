@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -152,6 +153,7 @@ func (c *command) nodeNames(cmd *cobra.Command, names func(*cobra.Command, *api.
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	list = slices.DeleteFunc(list, func(name string) bool { return printable(name) != name })
 	return list, cobra.ShellCompDirectiveNoFileComp
 }
 

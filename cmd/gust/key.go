@@ -267,7 +267,7 @@ func (c *command) keyChange(verb, short, operation, said string, in api.Params) 
 				if err := d.iam(operation, p); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "key %s of user %s %s\n", args[0], name, said)
+				fmt.Fprintf(c.out, "key %s of user %s %s\n", args[0], printable(name), said)
 				return nil
 			})
 		},

@@ -100,7 +100,7 @@ func (c *command) policyLs() *cobra.Command {
 				}
 				rows := [][]string{{"POLICY", "ATTACHED", "VERSION", "CHANGED", "DESCRIPTION"}}
 				for _, p := range list {
-					rows = append(rows, []string{p.PolicyName, strconv.Itoa(p.AttachmentCount), p.DefaultVersionId, ago(p.UpdateDate.Time, time.Now()), printable(cmp.Or(p.Description, "-"))})
+					rows = append(rows, []string{p.PolicyName, strconv.Itoa(p.AttachmentCount), p.DefaultVersionId, ago(p.UpdateDate.Time, time.Now()), cmp.Or(p.Description, "-")})
 				}
 				return c.out.table(rows)
 			})
@@ -124,7 +124,7 @@ func (c *command) policyShow() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "%s\n", doc)
+				fmt.Fprintf(c.out, "%s\n", printableJSON(string(doc)))
 				return nil
 			})
 		},
@@ -178,7 +178,7 @@ versions, and so does Gust: the oldest that does not count makes room.`,
 				}
 				version, err := d.newVersion("arn:aws:iam::"+d.place.Account+":policy/"+args[0], string(data))
 				if err == nil {
-					fmt.Fprintf(c.out, "policy %s is at version %s\n", args[0], version)
+					fmt.Fprintf(c.out, "policy %s is at version %s\n", args[0], printable(version))
 				}
 				return err
 			})
