@@ -34,6 +34,7 @@ type fixture struct {
 	store     *store.Store
 	catalog   *catalog.Catalog
 	recorder  *observe.Recorder
+	options   Options
 	handler   http.Handler
 	client    *Client
 	audit     *audit.Log
@@ -81,9 +82,7 @@ func newFixture(t testing.TB) *fixture {
 	must(err)
 	t.Cleanup(func() { must(directory.Close()) })
 	f := &fixture{directory: directory, store: s, catalog: c, recorder: recorder, audit: log2, keys: newTestKeys(), drain: drain}
-	f.handler = guard.New(access.New(f.keys, access.Options{}), f.keys, log2, nil).Require(func(w http.ResponseWriter, _ *http.Request, _ error) {
-		w.WriteHeader(http.StatusUnauthorized)
-	}, New(Options{
+	f.options = Options{
 		Catalog: c, Runtimes: library, Store: s, Recorder: recorder, Audit: log2, Directory: directory, Place: gust.DefaultPlace,
 		Environments: func() []invoke.Environment { return f.envs },
 		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
@@ -91,7 +90,8 @@ func newFixture(t testing.TB) *fixture {
 		Forget:       func(context.Context) error { f.forgot++; return nil },
 		Build:        BuildOf("1.2.3", "abc"),
 		Draining:     draining,
-	}))
+	}
+	f.handler = f.door(f.keys, f.keys)
 	server := httptest.NewServer(f.handler)
 	t.Cleanup(server.Close)
 	f.as = func(name string) *Client {
@@ -102,6 +102,14 @@ func newFixture(t testing.TB) *fixture {
 	}
 	f.client = f.as("root")
 	return f
+}
+
+// door is the API behind a guard that knows the keys that keys has, and asks dir
+// what they may.
+func (f *fixture) door(keys access.Keys, dir guard.Directory) http.Handler {
+	return guard.New(access.New(keys, access.Options{}), dir, f.audit, nil).Require(func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}, New(f.options))
 }
 
 // bootstrapZip is a zip with a bootstrap for this machine: the start of the test's
@@ -168,6 +176,20 @@ func (f *fixture) doAs(user, method, path, body string) *httptest.ResponseRecord
 	w := httptest.NewRecorder()
 	f.handler.ServeHTTP(w, r)
 	return w
+}
+
+// TestUnknownParameter: every route refuses a query parameter that it does not
+// know, so that a misspelt one is not taken for one that was left out.
+func TestUnknownParameter(t *testing.T) {
+	f := newFixture(t)
+	for _, r := range routes {
+		path := strings.NewReplacer("{app}", "shop", "{name}", "api", "{sha256}", strings.Repeat("0", 64)).Replace(r.path)
+		body := map[string]string{"/v1/explain": `{"principal":"root","action":"lambda:InvokeFunction","resource":"*"}`}[r.path]
+		w := f.do(r.method, path+"?colour=red", body)
+		if w.Code != http.StatusBadRequest || r.method != "HEAD" && !strings.Contains(w.Body.String(), `has no parameter \"colour\"`) {
+			t.Errorf("%s %s: %d %s", r.method, path, w.Code, w.Body)
+		}
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -373,7 +395,7 @@ func TestUploadThatBreaksOffLeavesNothing(t *testing.T) {
 	f := newFixture(t)
 	data := bootstrapZip(t)
 	digest, size, _ := gust.DigestOf(bytes.NewReader(data))
-	if err := f.client.PutArtifact(t.Context(), digest, io.MultiReader(bytes.NewReader(data[:100]), broken{}), size); err == nil {
+	if err := f.client.PutArtifact(t.Context(), digest, broken(data[:100]), size); err == nil {
 		t.Fatal("no error")
 	}
 	if has, err := f.client.HasArtifact(t.Context(), digest); has || err != nil {
@@ -388,9 +410,12 @@ func TestUploadThatBreaksOffLeavesNothing(t *testing.T) {
 	}
 }
 
-type broken struct{}
+// broken is what can be read of a file that is longer.
+type broken []byte
 
-func (broken) Read([]byte) (int, error) { return 0, errors.New("broken") }
+func (b broken) ReadAt(p []byte, at int64) (int, error) {
+	return copy(p, b[min(at, int64(len(b))):]), errors.New("broken")
+}
 
 func TestEnvironmentsAreFiltered(t *testing.T) {
 	f := newFixture(t)
@@ -471,158 +496,6 @@ func TestBackupIsWhole(t *testing.T) {
 	defer c.Close()
 	if has, err := s.Blobs().Has(digest); c.Snapshot().Functions["api"] == nil || !has || err != nil {
 		t.Errorf("restored: functions %v, artifact %v, %v", c.Snapshot().Functions, has, err)
-	}
-}
-
-func TestClientErrors(t *testing.T) {
-	key := &access.Key{ID: "AKIATEST", Secret: "secret"}
-	answer := func(status int, header, body string) *Client {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if got := r.Header.Get("Authorization"); got != "Bearer AKIATEST.secret" {
-				t.Errorf("the client sent the credential %q", got)
-			}
-			if header != "" {
-				name, value, _ := strings.Cut(header, ": ")
-				w.Header().Set(name, value)
-			}
-			w.WriteHeader(status)
-			_, _ = io.WriteString(w, body)
-		}))
-		t.Cleanup(server.Close)
-		c, err := NewClient(server.URL, key, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	tests := []struct {
-		client *Client
-		is     error
-		says   string
-	}{
-		{answer(401, "", ""), nil, "does not accept the key AKIATEST"},
-		{answer(404, "X-Amzn-Errortype: ResourceNotFoundException", `{"Type":"User","Message":"Function not found: x"}`), nil, "Function not found: x"},
-		{answer(409, "", `{"error":{"code":"conflict","message":"shop has it"}}`), gust.ErrConflict, "shop has it"},
-		{answer(502, "", "<html>"), nil, "502"},
-		{answer(200, "", "<html>"), nil, "reading what"},
-	}
-	for _, tt := range tests {
-		_, err := tt.client.Status(t.Context())
-		if err == nil || !strings.Contains(err.Error(), tt.says) || tt.is != nil && !errors.Is(err, tt.is) {
-			t.Errorf("error %v, want one that is %v and says %q", err, tt.is, tt.says)
-		}
-	}
-
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
-	c, err := NewClient(gone.URL, key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Status(t.Context()); !errors.Is(err, ErrNoNode) {
-		t.Errorf("without a node: %v, want ErrNoNode", err)
-	}
-}
-
-func TestNewClient(t *testing.T) {
-	for _, tt := range []struct{ endpoint, want string }{ // want "" for an error; a key goes elsewhere over TLS, or by the word http
-		{"127.0.0.1:4566", "http://127.0.0.1:4566"},
-		{":4566", "http://127.0.0.1:4566"},
-		{"0.0.0.0:4566", "http://127.0.0.1:4566"},
-		{"[::]:4566", "http://[::1]:4566"},
-		{"localhost:4566", "http://localhost:4566"},
-		{"[::ffff:127.0.0.1]:4566", "http://[::ffff:127.0.0.1]:4566"},
-		{"192.0.2.1:4566", "https://192.0.2.1:4566"},
-		{"localhost.example.com:4566", "https://localhost.example.com:4566"},
-		{"gust.example.com", "https://gust.example.com"},
-		{"http://192.0.2.1:4566", "http://192.0.2.1:4566"},
-		{"https://gust.example.com/", "https://gust.example.com"},
-		{"ftp://gust.example.com", ""},
-		{"http://u:p@gust.example.com", ""},
-		{"http://gust.example.com/v1", ""},
-		{"", ""},
-	} {
-		c, err := NewClient(tt.endpoint, nil, "")
-		if got := ""; err == nil {
-			got = c.Endpoint
-			if got != tt.want {
-				t.Errorf("NewClient(%q) asks %q, want %q", tt.endpoint, got, tt.want)
-			}
-		} else if tt.want != "" {
-			t.Errorf("NewClient(%q): %v", tt.endpoint, err)
-		}
-	}
-}
-
-func TestAddressIsNamed(t *testing.T) {
-	for _, tt := range []struct {
-		api, fingerprint, endpoint string
-		want                       bool
-	}{
-		{"127.0.0.1:4566", "", "127.0.0.1:4566", true},
-		{"127.0.0.1:4566", "", "http://127.0.0.1:4566/", true},
-		{"127.0.0.1:4566", "", "localhost:4566", true},
-		{"127.0.0.1:4566", "", "0.0.0.0:4566", true}, // as --api of its gust up may be written
-		{"127.0.0.1:4566", "", "https://127.0.0.1:4566", false},
-		{"127.0.0.1:4566", "", "127.0.0.1:4567", false},
-		{"127.0.0.1:4566", "", "127.0.0.2:4566", false},
-		{"127.0.0.1:4566", "", "192.0.2.1:4566", false},
-		{"127.0.0.1:4566", "", "127.0.0.1.example.com:4566", false},
-		{"127.0.0.1:4566", "", "u@127.0.0.1:4566", false},
-		{"127.0.0.1:4566", "", "http://127.0.0.1:4566/x", false},
-		{"127.0.0.1:4566", "", "127.0.0.1", false},
-		{"127.0.0.1:4566", "", "", false},
-		{"[::]:4566", "ab", ":4566", true},
-		{"[::]:4566", "ab", "127.0.0.1:4566", true},
-		{"[::]:4566", "ab", "https://localhost:4566", true},
-		{"[::]:4566", "ab", "http://localhost:4566", false},
-		{"[::]:4566", "ab", "192.0.2.1:4566", false},
-		{"192.0.2.1:4566", "ab", "192.0.2.1:4566", true},
-		{"192.0.2.1:4566", "ab", "localhost:4566", false},
-	} {
-		if got := (Address{API: tt.api, Fingerprint: tt.fingerprint}).Named(tt.endpoint); got != tt.want {
-			t.Errorf("a node at %s (fingerprint %q) is named by %q: %v, want %v", tt.api, tt.fingerprint, tt.endpoint, got, tt.want)
-		}
-	}
-}
-
-func TestAddress(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := ReadAddress(dir); !errors.Is(err, gust.ErrNotFound) {
-		t.Errorf("reading none: %v", err)
-	}
-	want := Address{API: "127.0.0.1:1", HTTP: "127.0.0.1:2", PID: 3}
-	if err := WriteAddress(dir, want); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := ReadAddress(dir); err != nil || got != want {
-		t.Errorf("ReadAddress() = %+v, %v", got, err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, AddressFile), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ReadAddress(dir); !errors.Is(err, gust.ErrCorrupt) {
-		t.Errorf("reading half of one: %v", err)
-	}
-	for range 2 {
-		if err := RemoveAddress(dir); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func TestParseSince(t *testing.T) {
-	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
-	for _, tt := range []struct{ text, want string }{
-		{"5m", "2026-01-31T11:55:00Z"},
-		{"0s", "2026-01-31T12:00:00Z"},
-		{"2026-01-30T00:00:00+01:00", "2026-01-29T23:00:00Z"},
-		{"-5m", ""}, {"", ""}, {"5", ""}, {"2026-01-30", ""},
-	} {
-		got, err := ParseSince(tt.text, now)
-		if (err != nil) != (tt.want == "") || err == nil && got.UTC().Format(time.RFC3339) != tt.want {
-			t.Errorf("ParseSince(%q) = %v, %v; want %q", tt.text, got, err, tt.want)
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
@@ -24,6 +25,8 @@ type Error struct {
 	RequestID string   `json:"request_id,omitempty"`
 	// Denied is what was denied, with CodeDenied.
 	Denied *Denied `json:"denied,omitempty"`
+
+	after time.Duration // when the client may send it again; 0 is never
 }
 
 // Denied is a *guard.DeniedError on the wire.
@@ -39,6 +42,9 @@ type Denied struct {
 
 // CodeDenied: the key is valid, and may not do this.
 const CodeDenied = "denied"
+
+// codeUnauthorized: the key, or what it stands for, is valid no longer.
+const codeUnauthorized = "unauthorized"
 
 // ErrorCode is what the audit log calls the error.
 func (e *Error) ErrorCode() string { return e.Code }
@@ -101,6 +107,9 @@ func describe(err error) *Error {
 	if d := (*guard.DeniedError)(nil); errors.As(err, &d) {
 		return &Error{Status: http.StatusForbidden, Code: CodeDenied, Message: d.Error(),
 			Denied: &Denied{Principal: d.Principal, Action: d.Action, Resource: d.Resource, Reason: d.Reason, Explicit: d.Explicit}}
+	}
+	if refused := (*access.Error)(nil); errors.As(err, &refused) {
+		return &Error{Status: http.StatusUnauthorized, Code: codeUnauthorized, Message: refused.Public()}
 	}
 	if throttled := (*gust.ThrottledError)(nil); errors.As(err, &throttled) {
 		return &Error{Status: http.StatusTooManyRequests, Code: codeThrottled, Message: throttled.Error()}
