@@ -38,7 +38,7 @@ type server struct {
 // New makes the service's table.
 func New(o Options) *wire.Service {
 	s := &server{Options: o}
-	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.devices(), s.account(),
+	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.linkedRoles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.devices(), s.account(),
 		s.simulation(), s.absent(), refused())
 	for i := range ops {
 		if ops[i].Note == "" {

@@ -165,7 +165,6 @@ func TestLifeOfEverything(t *testing.T) {
 		{"GetAccountAuthorizationDetails Filter.member.1=User", "", "<RoleDetailList></RoleDetailList>"},
 		{"DeleteLoginProfile UserName=alice", "NoSuchEntity", "Login Profile for User alice cannot be found."},
 		{"CreateLoginProfile UserName=alice Password=x", "InvalidAction", "CreateLoginProfile is not carried out by Gust: nobody signs in with a password"},
-		{"CreateServiceLinkedRole AWSServiceName=x", "InvalidAction", "CreateServiceLinkedRole is not carried out"},
 		{"CreateUserr", "InvalidAction", "CreateUserr"},
 		{"ListUsers Colour=blue", "ValidationError", "Colour"},
 
@@ -588,7 +587,7 @@ func TestEveryOperationAsksForItself(t *testing.T) {
 		"AssumeRolePolicyDocument": {trust}, "PolicyDocument": {listen}, "PermissionsBoundary": {arn + "policy/p"}, "VersionId": {"v1"}, "Status": {"Active"},
 		"Url": {"https://issuer.example.com"}, "OpenIDConnectProviderArn": {arn + "oidc-provider/issuer.example.com"}, "ClientID": {"app"}, "AccountAlias": {"shop"},
 		"Description": {"d"}, "PolicySourceArn": {arn + "user/alice"}, "InstanceProfileName": {"i"},
-		"VirtualMFADeviceName": {"phone"}, "SerialNumber": {arn + "mfa/phone"}, "AuthenticationCode1": {"123456"}, "AuthenticationCode2": {"123457"},
+		"VirtualMFADeviceName": {"phone"}, "SerialNumber": {arn + "mfa/phone"}, "AuthenticationCode1": {"123456"}, "AuthenticationCode2": {"123457"}, "AWSServiceName": {"batch.amazonaws.com"}, "DeletionTaskId": {"task"},
 		"Tags": {".member.1.Key", "k", ".member.1.Value", "v"}, "TagKeys": {".member.1", "k"}, "ThumbprintList": {".member.1", fingerprint},
 		"ActionNames": {".member.1", "s3:GetObject"}, "PolicyInputList": {".member.1", listen},
 	}
