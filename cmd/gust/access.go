@@ -307,13 +307,13 @@ func (d *directory) make(h holder, in api.Params, steps ...func() error) error {
 func (c *command) printRights(e *entry, rows [][]string) error {
 	rows = append([][]string{{"arn", e.ARN}}, rows...)
 	if e.Description != "" {
-		rows = append(rows, []string{"description", printable(e.Description)})
+		rows = append(rows, []string{"description", e.Description})
 	}
 	if e.Boundary != "" {
 		rows = append(rows, []string{"boundary", e.Boundary})
 	}
 	for _, k := range slices.Sorted(maps.Keys(e.Tags)) {
-		rows = append(rows, []string{"tag", printable(k + "=" + e.Tags[k])})
+		rows = append(rows, []string{"tag", k + "=" + e.Tags[k]})
 	}
 	for _, arn := range e.Policies {
 		rows = append(rows, []string{"policy", arn})
@@ -323,7 +323,7 @@ func (c *command) printRights(e *entry, rows [][]string) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Inline)) {
-		fmt.Fprintf(c.out, "\npolicy of its own, %s:\n%s\n", name, e.Inline[name])
+		fmt.Fprintf(c.out, "\npolicy of its own, %s:\n%s\n", printable(name), printableJSON(string(e.Inline[name])))
 	}
 	return nil
 }

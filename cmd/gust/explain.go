@@ -121,7 +121,8 @@ func (c *command) printExplanation(e *api.Explanation, all bool) error {
 	if !e.Allowed {
 		verb, colour = "may not", red
 	}
-	fmt.Fprintf(c.out, "%s %s %s on %s: %s\n", e.Principal, c.out.paint(colour, verb), e.Action, e.Resource, because(e))
+	fmt.Fprintf(c.out, "%s %s %s on %s: %s\n", printable(e.Principal), c.out.paint(colour, verb),
+		printable(e.Action), printable(e.Resource), printable(because(e)))
 	rows := [][]string{{"EFFECT", "STATEMENT", "LINE", "POLICY", "MATCHES"}}
 	for _, s := range e.Statements {
 		matches := cmp.Or(s.Why, "yes")
@@ -132,7 +133,7 @@ func (c *command) printExplanation(e *api.Explanation, all bool) error {
 			matches = "yes; " + s.Why
 		}
 		if all || s.Deciding {
-			rows = append(rows, []string{string(s.Effect), s.Statement, strconv.Itoa(s.Line), s.Policy, printable(matches)})
+			rows = append(rows, []string{string(s.Effect), s.Statement, strconv.Itoa(s.Line), s.Policy, matches})
 		}
 	}
 	if len(rows) > 1 {

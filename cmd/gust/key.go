@@ -265,7 +265,7 @@ func (c *command) keyChange(verb, short, operation, said string, in api.Params) 
 				if err := d.iam(operation, p); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "key %s of user %s %s\n", k.ID, k.User, said)
+				fmt.Fprintf(c.out, "key %s of user %s %s\n", k.ID, printable(k.User), said)
 				return nil
 			})
 		},

@@ -238,7 +238,7 @@ func (c *command) roleShow() *cobra.Command {
 				if err := c.printRights(e, rows); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "\nwho may assume it:\n%s\n", e.Trust)
+				fmt.Fprintf(c.out, "\nwho may assume it:\n%s\n", printableJSON(string(e.Trust)))
 				return nil
 			})
 		},

@@ -143,15 +143,35 @@ func (a *Authenticator) bearer(r *http.Request, text string) (*Caller, error) {
 	if err := incomingOf(r).prove(); err != nil {
 		return nil, err
 	}
-	return a.admit(r, c, scope{}, "bearer", now), nil
+	return a.admit(r, c, token, scope{}, "bearer", now), nil
 }
 
 // admit notes that somebody has proven to hold a credential.
-func (a *Authenticator) admit(r *http.Request, c *Credential, s scope, signedBy string, now time.Time) *Caller {
+func (a *Authenticator) admit(r *http.Request, c *Credential, token string, s scope, signedBy string, now time.Time) *Caller {
 	a.keys.Used(c, s.service, s.region, now)
 	caller := newCaller(r, now)
-	caller.Credential, caller.Service, caller.Region, caller.SignedBy = c, s.service, s.region, signedBy
+	caller.Credential, caller.token, caller.Service, caller.Region, caller.SignedBy = c, token, s.service, s.region, signedBy
 	return caller
+}
+
+// Renew looks up what the caller holds again, as it is now: a request lasts as
+// long as its sender likes, and its credential may have been taken away since it
+// was proven, or may do less. An ID is never given to another key, so nothing has
+// to be proven again. The error is an *Error, as of a new request.
+func (a *Authenticator) Renew(c *Caller) error {
+	if c.SignedBy == "" { // the anonymous hold nothing
+		return nil
+	}
+	credential, err := a.keys.Lookup(c.KeyID, c.token)
+	if err != nil {
+		return err
+	}
+	now := a.now()
+	if err := credential.expired(now); err != nil {
+		return err
+	}
+	c.Credential, c.At = credential, now
+	return nil
 }
 
 // expired tells who has proven to hold the credential that its time is over.

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -85,6 +86,54 @@ func TestAnonymousCaller(t *testing.T) {
 	c := testAuthenticator(Options{}).Anonymous(r)
 	if c.Principal.Kind != KindAnonymous || c.SignedBy != "" || c.UserAgent != "x" || !c.At.Equal(testTime) || c.Rights != nil {
 		t.Errorf("got %+v", c)
+	}
+}
+
+// However a session was proven, it is found again as it is now, until it ends.
+func TestRenew(t *testing.T) {
+	const id, secret, token = "ASIAABCDEFGHIJKLMNOP", "abc", "tok"
+	end := testTime.Add(time.Hour)
+	credential := func(name string) *Credential {
+		return &Credential{KeyID: id, Secret: secret, Principal: &Principal{Kind: KindRole, Name: name}, Expires: end}
+	}
+	s := newSigner()
+	s.key = &Key{ID: id, Secret: secret}
+	for by, prove := range map[string]func(*http.Request){
+		"bearer": func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+id+"."+secret+"."+token) },
+		"header": func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", token); s.sign(r, nil) },
+		"query": func(r *http.Request) {
+			r.URL.RawQuery = "X-Amz-Security-Token=" + token
+			s.presign(r, hashOf(""), "60", "content-type", "x-amz-log-type")
+		},
+	} {
+		keys, now := keyring{{id, token}: credential("before")}, testTime
+		auth := New(keys, Options{Now: func() time.Time { return now }})
+		r := newRequest(t, nil)
+		prove(r)
+		c, err := auth.Authenticate(received(t, r))
+		if err != nil || c.SignedBy != by {
+			t.Fatalf("%s: %+v, %v", by, c, err)
+		}
+		keys[[2]string{id, token}], now = credential("now"), end.Add(-time.Second)
+		if err := auth.Renew(c); err != nil || c.Principal.Name != "now" || !c.At.Equal(now) {
+			t.Errorf("%s: %+v, %v", by, c, err)
+		}
+		refused := func(what string, code Code) {
+			t.Helper()
+			var e *Error
+			if err := auth.Renew(c); !errors.As(err, &e) || e.Code != code {
+				t.Errorf("%s, %s: %v", by, what, err)
+			}
+		}
+		now = end
+		refused("the session has ended", Expired)
+		now = testTime
+		delete(keys, [2]string{id, token})
+		refused("the session is revoked", Invalid)
+	}
+	auth := New(keyring{}, Options{Now: func() time.Time { return testTime }})
+	if err := auth.Renew(auth.Anonymous(httptest.NewRequest("POST", "/", nil))); err != nil {
+		t.Errorf("the anonymous hold nothing: %v", err)
 	}
 }
 

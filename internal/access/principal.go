@@ -105,9 +105,12 @@ type Caller struct {
 	// change anything.
 	Secure    bool
 	UserAgent string
-	At        time.Time
+	// At is when the request came, or its caller was last renewed.
+	At time.Time
 	// SignedBy is "header", "query", "bearer", or empty for the anonymous.
 	SignedBy string
+
+	token string // the session's, which came with the key
 }
 
 // Need is what a request has to be allowed.

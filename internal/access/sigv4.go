@@ -101,7 +101,7 @@ func (a *Authenticator) verify(r *http.Request, auth *authorization) (*Caller, e
 	if auth.query {
 		by = "query"
 	}
-	return a.admit(r, credential, auth.scope, by, now), nil
+	return a.admit(r, credential, auth.token, auth.scope, by, now), nil
 }
 
 // inScope checks what a right signature is for.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ import (
 type testKeys struct {
 	mu     sync.Mutex
 	rights map[string][]string
+	asked  int // decisions
 }
 
 func newTestKeys() *testKeys { return &testKeys{rights: map[string][]string{"root": {"* *"}}} }
@@ -57,6 +59,7 @@ func (*testKeys) Used(*access.Credential, string, string, time.Time) {}
 func (k *testKeys) Decide(c *access.Caller, n *access.Need) policy.Decision {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.asked++
 	d := policy.Decision{Layer: policy.LayerIdentity}
 	fits := func(pattern, s string) bool {
 		prefix, open := strings.CutSuffix(pattern, "*")
@@ -381,6 +384,25 @@ func TestListsShowWhatTheirReaderMaySee(t *testing.T) {
 	}
 	if apps, _, err := f.as("bob").Apps(t.Context()); err != nil || len(apps) != 0 {
 		t.Errorf("apps: %v, %v", apps, err)
+	}
+}
+
+// A list is not made for who has left: it takes a decision for each thing.
+func TestListsEndWithTheirReader(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.client.Apply(t.Context(), &ApplyRequest{App: app("shop", f.upload(t), "api", "tool")}); err != nil {
+		t.Fatal(err)
+	}
+	left, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, path := range []string{"/v1/functions", "/v1/apps"} {
+		r := httptest.NewRequestWithContext(left, "GET", path, nil)
+		r.Header.Set("Authorization", "Bearer "+f.keys.key("root").Token())
+		before := f.keys.asked
+		f.handler.ServeHTTP(httptest.NewRecorder(), r)
+		if f.keys.asked != before {
+			t.Errorf("%s: %d decisions", path, f.keys.asked-before)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type fixture struct {
 	store     *store.Store
 	catalog   *catalog.Catalog
 	recorder  *observe.Recorder
+	options   Options
 	handler   http.Handler
 	client    *Client
 	audit     *audit.Log
@@ -81,9 +82,7 @@ func newFixture(t testing.TB) *fixture {
 	must(err)
 	t.Cleanup(func() { must(directory.Close()) })
 	f := &fixture{directory: directory, store: s, catalog: c, recorder: recorder, audit: log2, keys: newTestKeys(), drain: drain}
-	f.handler = guard.New(access.New(f.keys, access.Options{}), f.keys, log2, nil).Require(func(w http.ResponseWriter, _ *http.Request, _ error) {
-		w.WriteHeader(http.StatusUnauthorized)
-	}, New(Options{
+	f.options = Options{
 		Catalog: c, Runtimes: library, Store: s, Recorder: recorder, Audit: log2, Directory: directory, Place: gust.DefaultPlace,
 		Environments: func() []invoke.Environment { return f.envs },
 		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
@@ -91,7 +90,8 @@ func newFixture(t testing.TB) *fixture {
 		Forget:       func(context.Context) error { f.forgot++; return nil },
 		Build:        BuildOf("1.2.3", "abc"),
 		Draining:     draining,
-	}))
+	}
+	f.handler = f.door(f.keys, f.keys)
 	server := httptest.NewServer(f.handler)
 	t.Cleanup(server.Close)
 	f.as = func(name string) *Client {
@@ -102,6 +102,14 @@ func newFixture(t testing.TB) *fixture {
 	}
 	f.client = f.as("root")
 	return f
+}
+
+// door is the API behind a guard that knows the keys that keys has, and asks dir
+// what they may.
+func (f *fixture) door(keys access.Keys, dir guard.Directory) http.Handler {
+	return guard.New(access.New(keys, access.Options{}), dir, f.audit, nil).Require(func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}, New(f.options))
 }
 
 // bootstrapZip is a zip with a bootstrap for this machine: the start of the test's

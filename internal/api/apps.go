@@ -184,6 +184,9 @@ func (s *server) allowReach(q *request, to catalog.Reach) error {
 }
 
 func (s *server) allowApps(q *request, apps []string) error {
+	if err := q.still(); err != nil { // looking into artifacts took a while
+		return err
+	}
 	for _, app := range apps {
 		if err := q.call.Allow(q.Context(), access.Need{Action: q.route.action, Resource: s.Place.ARN("app", app)}); err != nil {
 			return err
@@ -199,6 +202,9 @@ func applyRequest(q *request) (*ApplyRequest, error) {
 	}
 	var req ApplyRequest
 	if err := decode(q, &req, MaxDocument); err != nil {
+		return nil, err
+	}
+	if err := q.still(); err != nil {
 		return nil, err
 	}
 	if req.App == nil {

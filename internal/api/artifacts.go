@@ -44,7 +44,7 @@ func (s *server) putArtifact(q *request) (answer, error) {
 	if q.ContentLength > gust.MaxArtifact {
 		return answer{}, artifactTooLarge()
 	}
-	body := &verifiedReader{r: http.MaxBytesReader(q.w, q.Body, gust.MaxArtifact), hash: sha256.New(), want: digest}
+	body := &verifiedReader{r: http.MaxBytesReader(q.w, q.Body, gust.MaxArtifact), hash: sha256.New(), want: digest, still: q.still}
 	_, size, err := s.Store.Blobs().Put(q.Context(), body, gust.MaxArtifact)
 	var over *http.MaxBytesError
 	switch {
@@ -78,11 +78,13 @@ func artifactTooLarge() error {
 }
 
 // verifiedReader ends with an error where the bytes are not those of the
-// digest, so that nothing wrong is ever kept.
+// digest, or where who sends them may do so no longer, so that nothing wrong is
+// ever kept.
 type verifiedReader struct {
 	r      io.Reader
 	hash   hash.Hash
 	want   gust.Digest
+	still  func() error
 	failed error
 }
 
@@ -102,6 +104,9 @@ func (v *verifiedReader) Read(p []byte) (int, error) {
 	}
 	if got := gust.Digest(hex.EncodeToString(v.hash.Sum(nil))); got != v.want {
 		v.failed = fmt.Errorf("the artifact that was sent has the SHA-256 %s, not %s as its path says: %w", got, v.want, gust.ErrInvalid)
+		return n, v.failed
+	}
+	if v.failed = v.still(); v.failed != nil {
 		return n, v.failed
 	}
 	return n, io.EOF

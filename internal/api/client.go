@@ -430,7 +430,7 @@ func readError(resp *http.Response) error {
 		e.Code, _, _ = strings.Cut(resp.Header.Get("X-Amzn-Errortype"), ":")
 		e.Message = lambda.Message
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		e.Code, e.Message = "unauthorized", fmt.Sprintf("the node does not accept the key %s", keyID(resp.Request))
+		e.Code, e.Message = codeUnauthorized, fmt.Sprintf("the node does not accept the key %s", keyID(resp.Request))
 	case resp.StatusCode == http.StatusNotFound:
 		e.Code, e.Message = "not_found", "not found"
 	case bytes.Contains(data, []byte("HTTP request to an HTTPS server")):

@@ -99,7 +99,7 @@ func TestDocument(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\d+) \\|").FindAllStringSubmatch(general, -1) {
 		documented[m[1]], _ = strconv.Atoi(m[2]) // \d+ is a number
 	}
-	errors := map[string]int{"bad_request": 400, "no_route": 404, "method_not_allowed": 405, CodeDenied: 403, CodeArtifactMissing: 422, codeThrottled: 429, "internal": 500}
+	errors := map[string]int{"bad_request": 400, "no_route": 404, "method_not_allowed": 405, CodeDenied: 403, CodeArtifactMissing: 422, codeThrottled: 429, codeUnauthorized: 401, "internal": 500}
 	for _, k := range kinds {
 		errors[k.code] = k.status
 	}

@@ -43,6 +43,9 @@ type Denied struct {
 // CodeDenied: the key is valid, and may not do this.
 const CodeDenied = "denied"
 
+// codeUnauthorized: the key, or what it stands for, is valid no longer.
+const codeUnauthorized = "unauthorized"
+
 // ErrorCode is what the audit log calls the error.
 func (e *Error) ErrorCode() string { return e.Code }
 
@@ -104,6 +107,9 @@ func describe(err error) *Error {
 	if d := (*guard.DeniedError)(nil); errors.As(err, &d) {
 		return &Error{Status: http.StatusForbidden, Code: CodeDenied, Message: d.Error(),
 			Denied: &Denied{Principal: d.Principal, Action: d.Action, Resource: d.Resource, Reason: d.Reason, Explicit: d.Explicit}}
+	}
+	if refused := (*access.Error)(nil); errors.As(err, &refused) {
+		return &Error{Status: http.StatusUnauthorized, Code: codeUnauthorized, Message: refused.Public()}
 	}
 	if throttled := (*gust.ThrottledError)(nil); errors.As(err, &throttled) {
 		return &Error{Status: http.StatusTooManyRequests, Code: codeThrottled, Message: throttled.Error()}

@@ -82,11 +82,17 @@ func (r *reader) allow(query observe.Query) error {
 	return r.q.listed(n, resource, named("function", query.Function, "app", query.App, "request", query.RequestID)...)
 }
 
-// shown leaves out what the reader may not read.
+// shown leaves out what the reader may not read, and ends for whom the node no
+// longer knows: or they wait for what never comes.
 func (r *reader) shown(records iter.Seq2[observe.Record, error]) iter.Seq2[observe.Record, error] {
 	return func(yield func(observe.Record, error) bool) {
 		for record, err := range records {
-			if (err != nil || r.may(record.App, record.Function)) && !yield(record, err) {
+			if err == nil && !r.may(record.App, record.Function) {
+				if err = r.q.call.Renew(); err == nil {
+					continue
+				}
+			}
+			if !yield(record, err) || err != nil {
 				return
 			}
 		}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -15,6 +16,7 @@ type request struct {
 	w     http.ResponseWriter
 	call  *guard.Call
 	route *route
+	need  access.Need       // what allow asked for
 	end   func(error) error // records what came of it
 }
 
@@ -45,12 +47,17 @@ func (q *request) allow(resource string, params ...guard.Param) error {
 
 // allowShown is allow, and a denial calls the resource what is shown.
 func (q *request) allowShown(resource, shown string, params ...guard.Param) error {
-	err := q.call.Allow(q.Context(), access.Need{Action: q.route.action, Resource: resource, Shown: shown})
-	if err != nil {
+	q.need = access.Need{Action: q.route.action, Resource: resource, Shown: shown}
+	if err := q.still(); err != nil {
 		return err
 	}
 	return q.record(resource, params...)
 }
+
+// still refuses the request unless what was allowed is allowed now. Whoever
+// allows before the body is read asks again when it is: it comes as slowly as its
+// sender likes.
+func (q *request) still() error { return q.call.Allow(q.Context(), q.need) }
 
 func (q *request) record(resource string, params ...guard.Param) (err error) {
 	q.end, err = q.call.Record(q.Context(), q.route.level, q.route.action, resource, params...)
@@ -58,17 +65,20 @@ func (q *request) record(resource string, params ...guard.Param) (err error) {
 }
 
 // may reports whether the caller may do the route's action with a resource, or
-// another action.
+// another action. Whoever has left may nothing, so that their list ends.
 func (q *request) may(resource string) bool { return q.mayDo(q.route.action, resource) }
 
 func (q *request) mayDo(action, resource string) bool {
-	return q.call.Decide(access.Need{Action: action, Resource: resource}).Allowed
+	return q.Context().Err() == nil && q.call.Decide(access.Need{Action: action, Resource: resource}).Allowed
 }
 
 // listed ends the choice of what a list shows: of everything, what the caller
 // may see. Who may see nothing is refused, unless they might if there was more:
 // resource stands for all that there could be.
 func (q *request) listed(shown int, resource string, params ...guard.Param) error {
+	if q.Context().Err() != nil { // nobody waits for the list, and so it was not made
+		return context.Cause(q.Context())
+	}
 	if shown == 0 {
 		return q.allow(resource, params...)
 	}

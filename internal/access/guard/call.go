@@ -36,9 +36,27 @@ func CallFrom(ctx context.Context) *Call {
 	return c
 }
 
-// Allow returns nil if the caller may do everything that is needed, or a
-// *DeniedError for the first thing that they may not, which is recorded.
+// Renew has the call go on with what its caller holds and may now, or returns an
+// *access.Error if their credential is valid no longer. How long ago the request
+// came is up to its sender, who may hold its body back, or follow a stream for days.
+func (c *Call) Renew() error {
+	err := c.guard.auth.Renew(c.Caller)
+	if err == nil {
+		return nil
+	}
+	if e := (*access.Error)(nil); errors.As(err, &e) {
+		c.guard.refuse(c.Caller, e)
+	}
+	return err
+}
+
+// Allow returns nil if the caller may now do everything that is needed, or a
+// *DeniedError for the first thing that they may not, which is recorded. Its
+// other error is that of Renew, which it calls even if nothing is needed.
 func (c *Call) Allow(ctx context.Context, needs ...access.Need) error {
+	if err := c.Renew(); err != nil {
+		return err
+	}
 	for i := range needs {
 		n := &needs[i]
 		if d := c.guard.dir.Decide(c.Caller, n); !d.Allowed {
@@ -51,8 +69,14 @@ func (c *Call) Allow(ctx context.Context, needs ...access.Need) error {
 	return nil
 }
 
-// Decide is for lists, which show what their reader may see: it records nothing.
-func (c *Call) Decide(n access.Need) policy.Decision { return c.guard.dir.Decide(c.Caller, &n) }
+// Decide is for lists, which show what their reader may see: it records no
+// denial. Who could not be let in any more may nothing.
+func (c *Call) Decide(n access.Need) policy.Decision {
+	if c.guard.auth.Renew(c.Caller) != nil {
+		return policy.Decision{Layer: policy.LayerIdentity}
+	}
+	return c.guard.dir.Decide(c.Caller, &n)
+}
 
 func (c *Call) deny(ctx context.Context, n *access.Need, d policy.Decision) error {
 	err := &DeniedError{
@@ -206,6 +230,9 @@ func result(err error) (audit.Result, string) {
 	}
 	if denied := (*DeniedError)(nil); errors.As(err, &denied) {
 		return audit.Denied, ""
+	}
+	if refused := (*access.Error)(nil); errors.As(err, &refused) {
+		return audit.Refused, string(refused.Code)
 	}
 	var own interface{ ErrorCode() string }
 	if errors.As(err, &own) {

@@ -54,15 +54,20 @@ func (g *Guard) Admit(r *http.Request, requestID string) (*Call, error) {
 		return &Call{Caller: caller, RequestID: requestID, guard: g}, nil
 	}
 	if e := (*access.Error)(nil); errors.As(err, &e) {
-		g.refused.add(e.Code)
 		peer := g.auth.Anonymous(r)
-		g.log.Refuse(peer.Source, peer.Environment, string(e.Code))
+		g.refuse(peer, e)
 		// Whoever can connect can have as many of these lines as they like; the
 		// audit log counts.
 		g.logger.Debug("a request to the API was not let in", "from", r.RemoteAddr, "environment", peer.Environment,
 			"method", fmt.Sprintf("%.20s", r.Method), "path", fmt.Sprintf("%.200s", r.URL.Path), "request_id", requestID, "reason", e)
 	}
 	return nil, err
+}
+
+// refuse counts a request that has no valid credential.
+func (g *Guard) refuse(c *access.Caller, e *access.Error) {
+	g.refused.add(e.Code)
+	g.log.Refuse(c.Source, c.Environment, string(e.Code))
 }
 
 // Anonymous is a call that needs no credential, such as

@@ -116,20 +116,8 @@ func (a *Answer) Is(code string) bool {
 // params are names and values in turn.
 func (d *Door) Call(who, service, operation string, params ...string) *Answer {
 	d.t.Helper()
-	version := map[string]string{"iam": "2010-05-08", "sts": "2011-06-15"}[service]
-	form := url.Values{"Action": {operation}, "Version": {version}}
-	for i := 0; i+1 < len(params); i += 2 {
-		form.Set(params[i], params[i+1])
-	}
-	r, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, d.URL, strings.NewReader(form.Encode()))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	r.Host = service + ".localhost"
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if who != "" {
-		r.Header.Set("Authorization", "Bearer "+who)
-	}
+	r, form := d.request(who, service, operation, params)
+	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(form)), int64(len(form))
 	resp, err := d.Client().Do(r)
 	if err != nil {
 		d.t.Fatal(err)
@@ -139,9 +127,57 @@ func (d *Door) Call(who, service, operation string, params ...string) *Answer {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	a := &Answer{Status: resp.StatusCode, Body: string(body), texts: map[string][]string{}}
+	return answer(resp.StatusCode, body)
+}
+
+// Begin makes a call of which the body does not come before finish is called. It
+// returns when the caller is let in.
+func (d *Door) Begin(who, service, operation string, params ...string) (finish func() *Answer) {
+	d.t.Helper()
+	r, form := d.request(who, service, operation, params)
+	body, sent := io.Pipe()
+	r.Body, r.ContentLength, r.RemoteAddr = body, int64(len(form)), "127.0.0.1:1"
+	w := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.Config.Handler.ServeHTTP(w, r)
+		body.Close() //nolint:errcheck // nobody reads it any more
+	}()
+	if _, err := sent.Write([]byte(form[:1])); err != nil { // which is read of those who are let in
+		d.t.Fatal(err)
+	}
+	return func() *Answer {
+		_, _ = sent.Write([]byte(form[1:])) // the answer tells
+		sent.Close()                        //nolint:errcheck // it has no error
+		<-done
+		return answer(w.Code, w.Body.Bytes())
+	}
+}
+
+func (d *Door) request(who, service, operation string, params []string) (r *http.Request, form string) {
+	d.t.Helper()
+	version := map[string]string{"iam": "2010-05-08", "sts": "2011-06-15"}[service]
+	values := url.Values{"Action": {operation}, "Version": {version}}
+	for i := 0; i+1 < len(params); i += 2 {
+		values.Set(params[i], params[i+1])
+	}
+	r, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, d.URL, nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	r.Host = service + ".localhost"
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if who != "" {
+		r.Header.Set("Authorization", "Bearer "+who)
+	}
+	return r, values.Encode()
+}
+
+func answer(status int, body []byte) *Answer {
+	a := &Answer{Status: status, Body: string(body), texts: map[string][]string{}}
 	a.read()
-	if resp.StatusCode != http.StatusOK {
+	if status != http.StatusOK {
 		a.Code, a.Message = a.Text("Code"), a.Text("Message")
 	}
 	return a

@@ -230,6 +230,50 @@ func TestSessionToken(t *testing.T) {
 	}
 }
 
+// What is taken away while a request is held back counts for it: whoever is locked
+// out gets no credentials from calls that they had begun.
+func TestCallsThatWereBegunBefore(t *testing.T) {
+	for _, way := range []struct {
+		name, code string
+		take       func(d *awstest.Door, keyID string) error
+	}{
+		{"the key is not active", "InvalidClientTokenId", func(d *awstest.Door, keyID string) error {
+			return d.Directory.SetKeyActive(t.Context(), "eve", keyID, false)
+		}},
+		{"the key is deleted", "InvalidClientTokenId", func(d *awstest.Door, keyID string) error {
+			return d.Directory.DeleteKey(t.Context(), "eve", keyID)
+		}},
+		{"the rights are", "AccessDenied", func(d *awstest.Door, _ string) error {
+			return d.Directory.DeleteInline(t.Context(), identity.User("eve"), "own")
+		}},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			d := awstest.Open(t)
+			role(t, d, "ops", trusts(`{"AWS":"`+awstest.Account+`"}`, `"sts:AssumeRole"`, ""), "")
+			eve := d.User("eve", policy(allow("sts:AssumeRole", arn+"role/ops"), allow("iam:CreateAccessKey", arn+"user/eve")))
+			keyID, _, _ := strings.Cut(eve, ".")
+			calls := map[string]func() *awstest.Answer{
+				"iam:CreateAccessKey": d.Begin(eve, "iam", "CreateAccessKey"),
+				"sts:AssumeRole":      d.Begin(eve, "sts", "AssumeRole", "RoleArn", arn+"role/ops", "RoleSessionName", "late"),
+			}
+			if way.code != "AccessDenied" { // it takes no right
+				calls["sts:GetSessionToken"] = d.Begin(eve, "sts", "GetSessionToken")
+			}
+			if err := way.take(d, keyID); err != nil {
+				t.Fatal(err)
+			}
+			for operation, finish := range calls {
+				if a := finish(); !a.Is(way.code) {
+					t.Errorf("%s: %d %s", operation, a.Status, a.Body)
+				}
+			}
+			if keys, err := d.Directory.Keys("eve"); err != nil || len(keys) > 1 {
+				t.Errorf("%d keys, %v", len(keys), err)
+			}
+		})
+	}
+}
+
 // TestFunctionsRolesAreTheirOwn: nobody assumes one, root neither.
 func TestFunctionsRolesAreTheirOwn(t *testing.T) {
 	d := awstest.Open(t, &gust.Function{Name: "worker", App: "shop"})

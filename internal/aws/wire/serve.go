@@ -298,17 +298,16 @@ func (x *exchange) run(call *guard.Call) error {
 	ctx := call.Context(context.WithValue(x.r.Context(), exchangeKey{}, x))
 	action, resource := x.service.Name+":"+x.op.name, "*"
 	if run.needs != nil {
-		needs, err := run.needs(ctx, in)
-		if err != nil {
+		var err error
+		if x.granted, err = run.needs(ctx, in); err != nil {
 			return err
 		}
-		if err := call.Allow(ctx, needs...); err != nil {
-			return err
-		}
-		x.granted = needs
-		if len(needs) > 0 {
-			action, resource = needs[0].Action, needs[0].Resource
-		}
+	}
+	if err := call.Allow(ctx, x.granted...); err != nil { // even of nothing: who asks must still be let in
+		return err
+	}
+	if len(x.granted) > 0 {
+		action, resource = x.granted[0].Action, x.granted[0].Resource
 	}
 	var params []guard.Param
 	if x.op.Level != Data {
