@@ -93,10 +93,12 @@ type entry struct {
 	Inline   map[string]json.RawMessage `json:"inline_policies,omitempty"`
 	Boundary string                     `json:"boundary,omitempty"`
 	Tags     map[string]string          `json:"tags,omitempty"`
-	// Groups and Keys are a user's, Users a group's, the others a role's.
+	// Groups, Keys and Devices, by serial number, are a user's, Users a group's,
+	// the others a role's.
 	Groups     []string        `json:"groups,omitempty"`
 	Users      []string        `json:"users,omitempty"`
 	Keys       []key           `json:"keys,omitempty"`
+	Devices    []string        `json:"mfa_devices,omitempty"`
 	Trust      json.RawMessage `json:"trust,omitempty"`
 	MaxSession int             `json:"max_session_seconds,omitempty"`
 	LastUsed   *time.Time      `json:"last_used,omitempty"`
@@ -142,6 +144,16 @@ func (e *entry) rights() string {
 		names = append(names, arn[strings.LastIndexByte(arn, '/')+1:])
 	}
 	return cmp.Or(strings.Join(append(names, slices.Sorted(maps.Keys(e.Inline))...), ", "), "-")
+}
+
+// devicesOf are the serial numbers of a user's MFA devices.
+func (d *directory) devicesOf(name string) ([]string, error) {
+	list, err := api.List[struct{ SerialNumber string }](d.ctx, d.Client, "ListMFADevices", "MFADevices", user(name).with())
+	var serials []string
+	for _, m := range list {
+		serials = append(serials, m.SerialNumber)
+	}
+	return serials, err
 }
 
 // entries lists all of a kind with what they have, in one go.

@@ -104,8 +104,16 @@ func (d *directory) strip(h holder) error {
 		if err != nil {
 			return err
 		}
+		devices, err := d.devicesOf(h.name)
+		if err != nil {
+			return err
+		}
 		for _, k := range keys {
 			step("DeleteAccessKey", h.with("AccessKeyId", k.ID))
+		}
+		for _, serial := range devices {
+			step("DeactivateMFADevice", h.with("SerialNumber", serial))
+			step("DeleteVirtualMFADevice", api.Params{"SerialNumber": serial})
 		}
 		for _, g := range groups {
 			step("RemoveUserFromGroup", h.with("GroupName", g))

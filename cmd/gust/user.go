@@ -19,7 +19,7 @@ func (c *command) user() *cobra.Command {
 		Short:   "List, add, remove and show users",
 		Long: `A user is a person or a machine with access keys of its own, and may do what its
 policies and those of its groups allow: at the start, nothing.`,
-	}, c.userLs(), c.userAdd(), c.rmHolder("User", "keys, memberships, policies", userNames), c.userShow(),
+	}, c.userLs(), c.userAdd(), c.rmHolder("User", "keys, second factors, memberships, policies", userNames), c.userShow(),
 		c.revoke("user", userNames, (*api.Client).RevokeUser, `The user's keys stay, and can begin new
 ones; turn them off by gust key off.`))
 }
@@ -139,7 +139,7 @@ func (c *command) userShow() *cobra.Command {
 		Use:   "show NAME",
 		Short: "Show a user: groups, policies, and keys with their last use",
 		Long: `Show a user: its groups, its policies (those of its own whole), its boundary and
-tags, and its keys with their last use.`,
+tags, its keys with their last use, and its second factors.`,
 		Example:           "  gust user show ann",
 		Args:              one,
 		ValidArgsFunction: c.completeNames(userNames),
@@ -155,12 +155,18 @@ tags, and its keys with their last use.`,
 				if e.Keys, err = d.usedKeys(e.Name); err != nil {
 					return err
 				}
+				if e.Devices, err = d.devicesOf(e.Name); err != nil {
+					return err
+				}
 				if asJSON {
 					return c.printJSON(e)
 				}
 				rows := [][]string{{"groups", cmp.Or(strings.Join(e.Groups, ", "), "-")}}
 				for _, k := range e.Keys {
 					rows = append(rows, []string{"key", k.ID + ", " + k.state() + ", " + k.lastUse(time.Now())})
+				}
+				for _, serial := range e.Devices {
+					rows = append(rows, []string{"second factor", serial})
 				}
 				return c.printRights(e, rows)
 			})

@@ -202,7 +202,8 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		if err := decode(value, e); err != nil {
 			return err
 		}
-		if key != e.record() || e.Kind != KindUser && e.Kind != KindGroup && e.Kind != KindRole || (e.Kind == KindRole) == e.Trust.IsZero() {
+		if key != e.record() || e.Kind != KindUser && e.Kind != KindGroup && e.Kind != KindRole || (e.Kind == KindRole) == e.Trust.IsZero() ||
+			e.Service != "" && (e.Kind != KindRole || e.Path != linkedPath+e.Service+"/") {
 			return errRecord
 		}
 		if st.entities[e.Ref().key()] != nil {

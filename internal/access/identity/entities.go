@@ -143,7 +143,10 @@ func (d *Directory) Rename(ctx context.Context, r Ref, name, path string) error 
 // UpdateRole changes a role's description, and its longest session; nil leaves
 // it as it is.
 func (d *Directory) UpdateRole(ctx context.Context, name string, description *string, longest *time.Duration) error {
-	return d.edit(ctx, Role(name), func(_ *change, e *Entity) error {
+	return d.editOf(ctx, (*change).stored, Role(name), func(_ *change, e *Entity) error {
+		if e.Service != "" && longest != nil {
+			return e.linkedError()
+		}
 		if description == nil {
 			description = &e.Description
 		}
@@ -217,7 +220,7 @@ func (d *Directory) DeleteInline(ctx context.Context, r Ref, name string) error 
 // Attach attaches a managed policy; one that is attached already is fine.
 func (d *Directory) Attach(ctx context.Context, r Ref, arn string) error {
 	return d.edit(ctx, r, func(c *change, e *Entity) error {
-		p, err := c.managed(arn)
+		p, err := c.attachable(arn)
 		if err != nil {
 			return err
 		}
@@ -366,12 +369,17 @@ func (d *Directory) Delete(ctx context.Context, r Ref) error {
 				return in(KindUser, n, "users", "take them out of it")
 			}
 		}
-		delete(c.entities, e.Ref().key())
-		delete(c.byID, e.ID)
-		c.delete(e.record())
-		c.delete("used/" + e.ID)
+		c.drop(e)
 		return nil
 	})
+}
+
+// drop removes e, on which nothing hangs.
+func (c *change) drop(e *Entity) {
+	delete(c.entities, e.Ref().key())
+	delete(c.byID, e.ID)
+	c.delete(e.record())
+	c.delete("used/" + e.ID)
 }
 
 func (e *Entity) record() string { return "entity/" + e.ID }
@@ -410,7 +418,7 @@ func (c *change) setBoundary(e *Entity, arn string) error {
 	if e.Kind == KindGroup {
 		return invalid("a group has no permissions boundary: bound its users")
 	}
-	p, err := c.managed(arn)
+	p, err := c.attachable(arn)
 	if err != nil {
 		return err
 	}
@@ -429,6 +437,19 @@ func (c *change) count(kind Kind) (n int) {
 
 // own finds what may be changed.
 func (c *change) own(r Ref) (*Entity, error) {
+	e, err := c.stored(r)
+	if err == nil && e.Service != "" {
+		return nil, e.linkedError()
+	}
+	return e, err
+}
+
+func (e *Entity) linkedError() error {
+	return &UnmodifiableError{e.Ref().String(), "it is linked to the service " + e.Service + ", and has its description and its tags alone changed; DeleteServiceLinkedRole removes it"}
+}
+
+// stored finds what is in the records.
+func (c *change) stored(r Ref) (*Entity, error) {
 	if r.Kind == KindRole && isFunctionRole(r.Name) {
 		return nil, &UnmodifiableError{r.String(), "it is the own role of a function, and changes with the function's policy in its manifest when that is deployed"}
 	}
@@ -441,8 +462,13 @@ func (c *change) own(r Ref) (*Entity, error) {
 
 // edit changes one entity.
 func (d *Directory) edit(ctx context.Context, r Ref, fn func(*change, *Entity) error) error {
+	return d.editOf(ctx, (*change).own, r, fn)
+}
+
+// editOf is edit for what find finds.
+func (d *Directory) editOf(ctx context.Context, find func(*change, Ref) (*Entity, error), r Ref, fn func(*change, *Entity) error) error {
 	return d.change(ctx, func(c *change) error {
-		e, err := c.own(r)
+		e, err := find(c, r)
 		if err != nil {
 			return err
 		}

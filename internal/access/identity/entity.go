@@ -79,6 +79,9 @@ type Entity struct {
 	Description string        `json:"description,omitempty"`
 	MaxSession  time.Duration `json:"max_session,omitempty"`
 	Trust       Document      `json:"trust,omitzero"`
+	// Service is the service to which a role is linked. Such a role is the
+	// service's, and only its tags and its description are anybody's.
+	Service string `json:"service,omitempty"`
 	// Function is the function whose own role this is. Such a role is made of
 	// the function's declaration, and changes with it alone.
 	Function string `json:"-"`

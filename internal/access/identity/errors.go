@@ -88,6 +88,15 @@ func (e *UnmodifiableError) Error() string {
 }
 func (e *UnmodifiableError) Unwrap() error { return gust.ErrConflict }
 
+// NotAttachableError: a policy is that of a role which is linked to a service.
+// (AWS: PolicyNotAttachable.)
+type NotAttachableError struct{ ARN string }
+
+func (e *NotAttachableError) Error() string {
+	return fmt.Sprintf("the policy %q is for the role that is linked to its service, and cannot be attached to another, or bound one", cut(e.ARN))
+}
+func (e *NotAttachableError) Unwrap() error { return gust.ErrInvalid }
+
 // PackedError: what a session brings is too large for a token. (AWS:
 // PackedPolicyTooLarge.)
 type PackedError struct {

@@ -91,6 +91,10 @@ func history() []func(context.Context, *Directory) error {
 			return err
 		},
 		func(ctx context.Context, d *Directory) error {
+			_, err := d.CreateLinkedRole(ctx, "batch.amazonaws.com", "", "")
+			return err
+		},
+		func(ctx context.Context, d *Directory) error {
 			_, err := d.CreateVersion(ctx, shared, allow("s3:*", "*"), true)
 			return err
 		},
@@ -114,6 +118,10 @@ func history() []func(context.Context, *Directory) error {
 		func(ctx context.Context, d *Directory) error { return d.DeleteKey(ctx, "alicia", key) },
 		func(ctx context.Context, d *Directory) error { return d.RemoveFromGroup(ctx, "devs", "alicia") },
 		func(ctx context.Context, d *Directory) error { return d.Delete(ctx, User("alicia")) },
+		func(ctx context.Context, d *Directory) error {
+			_, err := d.DeleteLinkedRole(ctx, "AWSServiceRoleForBatch")
+			return err
+		},
 		func(ctx context.Context, d *Directory) error { return d.SetAlias(ctx, "acme") },
 	}
 }
@@ -201,7 +209,7 @@ func TestADiskThatFailsAcknowledgesNothing(t *testing.T) {
 // identity that is gone could be a deny that is gone.
 func TestDamagedRecordsAreNamed(t *testing.T) {
 	d, s := open(t, options())
-	for i, step := range history()[:12] {
+	for i, step := range history()[:13] {
 		if err := step(t.Context(), d); err != nil {
 			t.Fatalf("step %d: %v", i, err)
 		}
@@ -211,6 +219,8 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	bob, err := d.Entity(User("bob"))
 	must(t, err)
 	worker, err := d.Entity(Role("worker"))
+	must(t, err)
+	linked, err := d.Entity(Role("AWSServiceRoleForBatch"))
 	must(t, err)
 	shared, err := d.Policy(account + "policy/shared")
 	must(t, err)
@@ -286,6 +296,8 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 		damage("device/phone", "device/phone", func(r map[string]any) { delete(r, part) })
 	}
 	damage("device/phone", "device/phone", func(r map[string]any) { r["user"] = worker.ID })
+	damage(linked.record(), linked.record(), func(r map[string]any) { r["path"] = "/" })
+	damage(bob.record(), bob.record(), func(r map[string]any) { r["service"] = "batch.amazonaws.com" })
 	damage(shared.record(), shared.record(), func(r map[string]any) { r["default"] = 7 })
 	damage(shared.record(), shared.record(), func(r map[string]any) { delete(r["versions"].([]any)[0].(map[string]any), "document") })
 	write("strange/x", []byte("{}"))

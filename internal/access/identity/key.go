@@ -181,6 +181,7 @@ type seal struct {
 	seed  cipher.AEAD // MFA devices' seeds
 	token cipher.AEAD // sessions' tokens
 	mac   []byte      // sessions' secrets are made of their key IDs
+	tasks []byte      // names of deletion tasks are signed
 	place []byte      // what tokens are bound to
 }
 
@@ -203,7 +204,7 @@ func newSeal(key [32]byte, account string) *seal {
 		}
 		return gcm
 	}
-	return &seal{key: aead("access keys"), seed: aead("MFA devices"), token: aead("session tokens"), mac: derive("session secrets"), place: []byte(account)}
+	return &seal{key: aead("access keys"), seed: aead("MFA devices"), token: aead("session tokens"), mac: derive("session secrets"), tasks: derive("deletion tasks"), place: []byte(account)}
 }
 
 // secret is the secret key of a session.

@@ -114,6 +114,9 @@ func checkOwnName(kind Kind, name, path string) error {
 	if isFunctionRole(name) {
 		return invalid("the name of %s %q begins with %q, which only the roles of functions do: choose another one", kind, name, functionPrefix)
 	}
+	if kind == KindRole && strings.HasPrefix(policy.Lower(path), linkedPath) {
+		return invalid("the path %q is that of roles that are linked to a service: choose another one", cut(path))
+	}
 	return checkPath(path)
 }
 

@@ -81,6 +81,19 @@ func (st *state) managed(arn string) (*ManagedPolicy, error) {
 	return nil, &NotFoundError{Kind: KindPolicy, What: "managed policy", Name: arn}
 }
 
+// Attachable tells whether p may be attached: a service's own role alone has its
+// policy.
+func (p *ManagedPolicy) Attachable() bool { return !p.AWS || p.Path != linkedPath }
+
+// attachable is managed, of what may be attached.
+func (st *state) attachable(arn string) (*ManagedPolicy, error) {
+	p, err := st.managed(arn)
+	if err == nil && !p.Attachable() {
+		return nil, &NotAttachableError{arn}
+	}
+	return p, err
+}
+
 // NewPolicy is what a managed policy is made of.
 type NewPolicy struct {
 	Name, Path  string // an empty path is "/"

@@ -173,7 +173,7 @@ func (d *Directory) editTags(ctx context.Context, r Ref, edit func(map[string]st
 	}
 	switch r.Kind {
 	case KindUser, KindRole:
-		return d.edit(ctx, r, func(_ *change, e *Entity) error { return set(&e.Tags) })
+		return d.editOf(ctx, (*change).stored, r, func(_ *change, e *Entity) error { return set(&e.Tags) })
 	case KindPolicy:
 		return d.editPolicy(ctx, r.Name, func(_ *change, p *ManagedPolicy) error { return set(&p.Tags) })
 	case KindDevice:

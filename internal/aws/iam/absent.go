@@ -88,8 +88,6 @@ func refused() []wire.Operation {
 		wire.Refuse("there are no instances to have one: functions have roles of their own (policy: in the manifest), and programs elsewhere assume roles (sts AssumeRole)",
 			"CreateInstanceProfile", "DeleteInstanceProfile", "AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile", "TagInstanceProfile",
 			"UntagInstanceProfile", "ListInstanceProfileTags"),
-		wire.Refuse("no service here needs a role that is linked to it: make a role (CreateRole) that the service may assume",
-			"CreateServiceLinkedRole", "DeleteServiceLinkedRole", "GetServiceLinkedRoleDeletionStatus"),
 		wire.Refuse("which services somebody used is in the audit log: `gust audit`",
 			"GenerateServiceLastAccessedDetails", "GetServiceLastAccessedDetails", "GetServiceLastAccessedDetailsWithEntities", "GenerateOrganizationsAccessReport",
 			"GetOrganizationsAccessReport"),

@@ -39,6 +39,9 @@ func describe(err error) *wire.Error {
 	if e := (*identity.InUseError)(nil); errors.As(err, &e) {
 		return as("DeleteConflictException", inUse(e))
 	}
+	if e := (*identity.NotAttachableError)(nil); errors.As(err, &e) {
+		return as("PolicyNotAttachableException", e.Error())
+	}
 	if e := (*identity.FactorError)(nil); errors.As(err, &e) {
 		return as("InvalidAuthenticationCodeException", factor(e))
 	}

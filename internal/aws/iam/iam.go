@@ -45,7 +45,7 @@ func New(o Options) *wire.Service {
 	if s.Logger == nil {
 		s.Logger = slog.Default()
 	}
-	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.devices(), s.account(),
+	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.linkedRoles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.devices(), s.account(),
 		s.simulation(), s.absent(), refused())
 	for i := range ops {
 		if ops[i].Note == "" {

@@ -64,7 +64,7 @@ func (s *server) uses() (u uses) {
 
 func (u uses) policy(p *identity.ManagedPolicy) Policy {
 	out := Policy{
-		PolicyName: &p.Name, PolicyId: &p.ID, Arn: &p.ARN, Path: &p.Path, DefaultVersionId: new(versionID(p.Default)), IsAttachable: new(true),
+		PolicyName: &p.Name, PolicyId: &p.ID, Arn: &p.ARN, Path: &p.Path, DefaultVersionId: new(versionID(p.Default)), IsAttachable: new(p.Attachable()),
 		AttachmentCount: new(int32(u.attached[p.ARN])), PermissionsBoundaryUsageCount: new(int32(u.bounded[p.ARN])),
 		CreateDate: new(second(p.Created)), UpdateDate: new(second(p.Updated)), Tags: tagsOf(p.Tags),
 	}

@@ -39,9 +39,14 @@ var (
 // its URL and never another's, and f may wait for its server.
 func operation[In, Out any](s *server, level wire.Level, name string, about subject, f func(context.Context, *In) (*Out, error)) wire.Operation {
 	members := membersOf[In]()
-	needs := func(ctx context.Context, in *In) ([]access.Need, error) {
+	return asking(s, level, name, about, f, func(ctx context.Context, in *In) ([]access.Need, error) {
 		return s.needs(ctx, "iam:"+name, about, members, reflect.ValueOf(in).Elem())
-	}
+	})
+}
+
+// asking is operation for what needs other rights.
+func asking[In, Out any](s *server, level wire.Level, name string, about subject, f func(context.Context, *In) (*Out, error),
+	needs func(context.Context, *In) ([]access.Need, error)) wire.Operation {
 	return wire.Operation{Name: name, Level: level, Run: wire.DoFor(func(ctx context.Context, in *In) (*Out, error) {
 		switch {
 		case about.kind == identity.KindProvider:

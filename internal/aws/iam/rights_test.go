@@ -121,6 +121,7 @@ func TestEveryOperationAsksForItself(t *testing.T) {
 		"Url": {"https://issuer.example.com"}, "OpenIDConnectProviderArn": {arn + "oidc-provider/issuer.example.com"}, "ClientID": {"app"}, "AccountAlias": {"shop"},
 		"Description": {"d"}, "PolicySourceArn": {arn + "user/alice"}, "InstanceProfileName": {"i"},
 		"VirtualMFADeviceName": {"phone"}, "SerialNumber": {arn + "mfa/phone"}, "AuthenticationCode1": {"123456"}, "AuthenticationCode2": {"123457"},
+		"AWSServiceName": {"batch.amazonaws.com"}, "DeletionTaskId": {"task"},
 		"Tags": {".member.1.Key", "k", ".member.1.Value", "v"}, "TagKeys": {".member.1", "k"}, "ThumbprintList": {".member.1", fingerprint},
 		"ActionNames": {".member.1", "s3:GetObject"}, "PolicyInputList": {".member.1", listen},
 	}
