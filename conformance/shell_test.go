@@ -11,6 +11,20 @@ import (
 // TestShell runs the shortest runtime there is, the one that docs/OTHER-RUNTIMES.md
 // shows.
 func TestShell(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "shell", "bootstrap"), shellRuntime(t), 0o755)
+	manifest(t, dir, "app: shell\nfunctions:\n  shell: {runtime: provided, source: ./shell}\n")
+	deploy(t, dir, "shell")
+	for _, event := range []string{`{"a":[1,"ü\n"]}`, `"text"`} {
+		if out := call(t, "shell", json.RawMessage(event)); string(out.Payload) != event {
+			t.Errorf("%s came back as %s", event, out.Payload)
+		}
+	}
+}
+
+// shellRuntime is the runtime that docs/OTHER-RUNTIMES.md shows.
+func shellRuntime(t *testing.T) []byte {
+	t.Helper()
 	need(t, "curl")
 	page, err := os.ReadFile("../docs/OTHER-RUNTIMES.md")
 	if err != nil {
@@ -20,13 +34,5 @@ func TestShell(t *testing.T) {
 	if script == nil {
 		t.Fatal("the page shows no script")
 	}
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "shell", "bootstrap"), script[1], 0o755)
-	manifest(t, dir, "app: shell\nfunctions:\n  shell: {runtime: provided, source: ./shell}\n")
-	deploy(t, dir, "shell")
-	for _, event := range []string{`{"a":[1,"ü\n"]}`, `"text"`} {
-		if out := call(t, "shell", json.RawMessage(event)); string(out.Payload) != event {
-			t.Errorf("%s came back as %s", event, out.Payload)
-		}
-	}
+	return script[1]
 }

@@ -13,8 +13,8 @@ import (
 // TestTerraformsCalls makes the calls that Terraform's provider for AWS makes for
 // its IAM resources, with the SDK that it is made with and in its order: what it
 // creates, reads back after each write, changes, and looks at before it deletes.
-// Terraform itself is not run: the releases of its provider are in no package
-// registry.
+// Terraform itself, which TestTerraform runs, is not everywhere: the releases of
+// its provider are in no package registry.
 func TestTerraformsCalls(t *testing.T) {
 	ctx, root := t.Context(), asKey("", "", "")
 	c := root.iam()

@@ -87,54 +87,35 @@ func auditPrincipal(d *directory, s string) (string, error) {
 	return "arn:aws:iam::" + d.place.Account + ":" + who, nil
 }
 
-// auditEvery is how long who follows waits before asking again.
-const auditEvery = 500 * time.Millisecond
-
 func (c *command) runAudit(ctx context.Context, client *api.Client, q api.AuditQuery, follow, asJSON bool) error {
 	lines := json.NewEncoder(c.out)
 	lines.SetEscapeHTML(false)
-	tick := time.NewTicker(auditEvery)
-	defer tick.Stop()
-	q.Limit = api.MaxAuditRecords
 	none := true
-	for {
-		page, err := client.Audit(ctx, q)
-		var stopped interrupted
-		switch {
-		case follow && errors.As(context.Cause(ctx), &stopped):
-			return nil // which is how one stops to follow
-		case err != nil:
+	for r, err := range client.AuditRecords(ctx, q, follow) {
+		if err != nil {
+			var stopped interrupted
+			if follow && errors.As(context.Cause(ctx), &stopped) {
+				return nil // which is how one stops to follow
+			}
 			return err
 		}
-		for _, r := range page.Records {
-			if follow && r.Kind == audit.KindBegin && q.Result != audit.Running {
-				continue // its end follows
-			}
-			none = false
-			if asJSON {
-				err = lines.Encode(r)
-			} else {
-				_, err = fmt.Fprintln(c.out, c.auditLine(r))
-			}
-			if err != nil {
-				return fmt.Errorf("printing the audit log: %w", err)
-			}
+		none = false
+		if asJSON {
+			err = lines.Encode(r)
+		} else {
+			_, err = fmt.Fprintln(c.out, c.auditLine(r))
 		}
-		q.After = page.Next
-		switch {
-		case page.More:
-			continue
-		case !follow:
-			if none && !asJSON {
-				fmt.Fprintln(c.err, "nothing that fits is in the audit log")
-			}
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		if err != nil {
+			return fmt.Errorf("printing the audit log: %w", err)
 		}
 	}
+	switch {
+	case follow:
+		fmt.Fprintln(c.err, "the node has stopped: there is no more to follow")
+	case none && !asJSON:
+		fmt.Fprintln(c.err, "nothing that fits is in the audit log")
+	}
+	return nil
 }
 
 func (c *command) auditLine(r *audit.Record) string {

@@ -101,11 +101,11 @@ func checkShell(cmd *cobra.Command, shell string) error {
 // bundle is the file that has the certificate of a node on this machine, if it
 // made one.
 func (c *command) bundle() (string, error) {
-	if !c.here() {
-		return "", nil
+	address, ok, err := c.local()
+	if !ok {
+		return "", err
 	}
-	address, err := api.ReadAddress(c.config.Data)
-	return address.Bundle, err
+	return address.Bundle, nil
 }
 
 // shells say how a variable is set and exported.

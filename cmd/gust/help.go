@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -139,6 +141,9 @@ func (c *command) completeFlag(names func(*cobra.Command, *api.Client) ([]string
 	}
 }
 
+// completes is how long who completes a name waits for it.
+const completes = 2 * time.Second
+
 func (c *command) nodeNames(cmd *cobra.Command, names func(*cobra.Command, *api.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	if c.environment(cmd) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -148,6 +153,9 @@ func (c *command) nodeNames(cmd *cobra.Command, names func(*cobra.Command, *api.
 		return nil, cobra.ShellCompDirectiveNoFileComp // without a node there are no names
 	}
 	defer client.Close()
+	ctx, stop := context.WithTimeout(cmd.Context(), completes)
+	defer stop()
+	cmd.SetContext(ctx)
 	list, err := names(cmd, client)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -46,7 +46,7 @@ type secretKey struct {
 	Token string `json:"gust_key"`
 }
 
-// keys are a user's, with their last use.
+// keys are a user's, without their last use.
 func (d *directory) keys(user string) ([]key, error) {
 	list, err := api.List[struct {
 		UserName, AccessKeyId, Status string
@@ -57,22 +57,24 @@ func (d *directory) keys(user string) ([]key, error) {
 	}
 	keys := []key{}
 	for _, k := range list {
-		_, used, err := d.keyUse(k.AccessKeyId)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, key{ID: k.AccessKeyId, User: k.UserName, Active: k.Status == "Active", Created: k.CreateDate.Time, LastUsed: used.at, LastService: used.service})
+		keys = append(keys, key{ID: k.AccessKeyId, User: k.UserName, Active: k.Status == "Active", Created: k.CreateDate.Time})
 	}
 	return keys, nil
 }
 
-type lastUse struct {
-	at      *time.Time
-	service string
+// usedKeys are a user's keys with their last use.
+func (d *directory) usedKeys(user string) ([]key, error) {
+	keys, err := d.keys(user)
+	for i := range keys {
+		if err == nil {
+			err = d.about(&keys[i])
+		}
+	}
+	return keys, err
 }
 
-// keyUse tells whose a key is, and when it was last used.
-func (d *directory) keyUse(id string) (user string, u lastUse, err error) {
+// about tells whose a key is, and when it was last used.
+func (d *directory) about(k *key) error {
 	var got struct {
 		UserName          string
 		AccessKeyLastUsed struct {
@@ -80,13 +82,12 @@ func (d *directory) keyUse(id string) (user string, u lastUse, err error) {
 			ServiceName  string
 		}
 	}
-	if err := d.AWS(d.ctx, "iam", "GetAccessKeyLastUsed", api.Params{"AccessKeyId": id}, &got); err != nil {
-		return "", u, err
-	}
+	err := d.AWS(d.ctx, "iam", "GetAccessKeyLastUsed", api.Params{"AccessKeyId": k.ID}, &got)
 	if used := got.AccessKeyLastUsed; used.LastUsedDate != nil {
-		u = lastUse{&used.LastUsedDate.Time, used.ServiceName}
+		k.LastUsed, k.LastService = &used.LastUsedDate.Time, used.ServiceName
 	}
-	return got.UserName, u, nil
+	k.User = got.UserName
+	return err
 }
 
 func (d *directory) newKey(user string) (*secretKey, error) {
@@ -181,7 +182,7 @@ keys, or if you are no user, those of all users.`,
 				}
 				all := []key{}
 				for _, name := range users {
-					keys, err := d.keys(name)
+					keys, err := d.usedKeys(name)
 					if err != nil {
 						return err
 					}
@@ -244,30 +245,27 @@ now and never again. With --env the key is printed as lines for a shell instead.
 func (c *command) keyChange(verb, short, operation, said string, in api.Params) *cobra.Command {
 	var owner string
 	cmd := &cobra.Command{
-		Use:     verb + " KEY_ID",
-		Short:   short,
-		Example: "  gust key " + verb + " AKIAVZSBRQQDCRZB4TZC",
-		Args:    one,
-		ValidArgsFunction: c.completeNames(func(cmd *cobra.Command, client *api.Client) ([]string, error) {
-			return keyIDs(cmd, client)
-		}),
+		Use:               verb + " KEY_ID",
+		Short:             short,
+		Example:           "  gust key " + verb + " AKIAVZSBRQQDCRZB4TZC",
+		Args:              one,
+		ValidArgsFunction: c.completeNames(keyIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withDirectory(cmd, func(d *directory) error {
-				name := owner
-				if name == "" {
-					var err error
-					if name, _, err = d.keyUse(args[0]); err != nil {
+				k := key{ID: args[0], User: owner}
+				if k.User == "" {
+					if err := d.about(&k); err != nil {
 						return err
 					}
 				}
-				p := user(name).with("AccessKeyId", args[0])
+				p := user(k.User).with("AccessKeyId", k.ID)
 				for k, v := range in {
 					p[k] = v
 				}
 				if err := d.iam(operation, p); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "key %s of user %s %s\n", args[0], name, said)
+				fmt.Fprintf(c.out, "key %s of user %s %s\n", k.ID, k.User, said)
 				return nil
 			})
 		},

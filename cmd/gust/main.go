@@ -41,8 +41,9 @@ type command struct {
 	in       io.Reader
 	out, err *terminal
 	config   node.Config
-	// apiGiven says that --api or GUST_API was given.
-	apiGiven bool
+	// apiGiven says that --api or GUST_API was given, dataGiven the same of
+	// --data and GUST_DATA.
+	apiGiven, dataGiven bool
 	// fingerprint is that of the certificate of a node elsewhere.
 	fingerprint string
 	// typed are the flags that the command line has, not the environment.

@@ -176,11 +176,20 @@ versions, and so does Gust: the oldest that does not count makes room.`,
 				if description != "" {
 					return fmt.Errorf("policy %s is there already, and AWS changes no descriptions: leave out --description", args[0])
 				}
-				version, err := d.newVersion("arn:aws:iam::"+d.place.Account+":policy/"+args[0], string(data))
-				if err == nil {
-					fmt.Fprintf(c.out, "policy %s is at version %s\n", args[0], version)
+				own, err := d.policies(false)
+				if err != nil {
+					return err
 				}
-				return err
+				for _, p := range own { // it may have a path, and a name is there in one letter case
+					if strings.EqualFold(p.PolicyName, args[0]) {
+						version, err := d.newVersion(p.Arn, string(data))
+						if err == nil {
+							fmt.Fprintf(c.out, "policy %s is at version %s\n", p.PolicyName, version)
+						}
+						return err
+					}
+				}
+				return fmt.Errorf("policy %s was there, and was removed just now", args[0])
 			})
 		},
 	}

@@ -32,6 +32,9 @@ else, give a key in GUST_KEY: ID.SECRET, of a session ID.SECRET.TOKEN, or aws to
 take the one in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 To work with a node elsewhere, give --api (or GUST_API) as well, and where it
 shows a certificate that it made itself, --fingerprint (or GUST_FINGERPRINT).
+HOST:PORT is asked over TLS there; http://HOST:PORT shows the key to whoever is
+on the way. The data folder's root key is for its own node: to show it to another
+one, give --data with --api.
 
 Exit status: 0 done, 1 failed, 2 the answer is no (gust plan: something would
 change, gust policy explain: it is denied), 64 the command line is wrong, 130
@@ -142,9 +145,8 @@ func (c *command) environment(cmd *cobra.Command) error {
 	if err := errors.Join(errs...); err != nil {
 		return usageError{err, cmd.CommandPath()}
 	}
-	if f := cmd.Flag("api"); f != nil {
-		c.apiGiven = f.Changed
-	}
+	given := func(flag string) bool { f := cmd.Flag(flag); return f != nil && f.Changed }
+	c.apiGiven, c.dataGiven = given("api"), given("data")
 	return nil
 }
 
@@ -157,28 +159,38 @@ func cause(err error) error {
 	return err
 }
 
-// here reports whether the node is found by its data folder, and so on this
-// machine; one on a free port says there which.
-func (c *command) here() bool { return !c.apiGiven || strings.HasSuffix(c.config.API, ":0") }
-
-// client finds the node to work with, and its key.
-func (c *command) client() (*api.Client, error) {
-	var address api.Address
-	if c.here() {
-		var err error
-		address, err = api.ReadAddress(c.config.Data)
-		if errors.Is(err, gust.ErrNotFound) {
-			return nil, fmt.Errorf("no node runs on the data folder %s; %s", c.config.Data, c.howToStart())
-		}
-		if err != nil {
-			return nil, fmt.Errorf("finding the node: %w", err)
-		}
+// local is where the node on the data folder listens; ok is false where --api
+// names another one. Port 0 names none: what is listened on stands in the folder.
+func (c *command) local() (address api.Address, ok bool, err error) {
+	address, err = api.ReadAddress(c.config.Data)
+	if c.apiGiven && !strings.HasSuffix(c.config.API, ":0") {
+		return address, err == nil && address.Named(c.config.API), nil
 	}
-	key, err := api.FindKey(os.Getenv, c.config.Data)
+	if errors.Is(err, gust.ErrNotFound) {
+		return address, false, fmt.Errorf("no node runs on the data folder %s; %s", c.config.Data, c.howToStart())
+	}
+	if err != nil {
+		return address, false, fmt.Errorf("finding the node: %w", err)
+	}
+	return address, true, nil
+}
+
+// client finds the node to work with, and the key to show it. The root key of a
+// data folder is for its own node, and for another only by somebody's word.
+func (c *command) client() (*api.Client, error) {
+	address, ok, err := c.local()
 	if err != nil {
 		return nil, err
 	}
-	if c.here() {
+	data := c.config.Data
+	if !ok && !c.dataGiven {
+		data = ""
+	}
+	key, err := api.FindKey(os.Getenv, data)
+	if err != nil {
+		return nil, err
+	}
+	if ok && (c.fingerprint == "" || !c.apiGiven) { // a fingerprint is for the node that --api names
 		return address.Client(key)
 	}
 	return api.NewClient(c.config.API, key, c.fingerprint)

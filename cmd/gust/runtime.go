@@ -89,7 +89,7 @@ another root of that name keep theirs until they are deployed changed.`,
 		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if from != "" && !filepath.IsAbs(from) {
-				if !c.here() {
+				if _, ok, err := c.local(); err == nil && !ok {
 					return usageError{errors.New("--from is a path on the node's machine; want an absolute one"), cmd.CommandPath()}
 				}
 				abs, err := filepath.Abs(from)

@@ -180,7 +180,7 @@ tags, and its keys with their last use.`,
 				if e.Groups, err = d.groupsOf(e.Name); err != nil {
 					return err
 				}
-				if e.Keys, err = d.keys(e.Name); err != nil {
+				if e.Keys, err = d.usedKeys(e.Name); err != nil {
 					return err
 				}
 				if asJSON {

@@ -1,9 +1,11 @@
 package access
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
@@ -47,6 +49,8 @@ type Principal struct {
 	ProviderKeys map[string][]string
 	// Issued is when a session began; zero for long-lived keys.
 	Issued time.Time
+	// Factor is when a second factor was shown, zero if none was.
+	Factor time.Time
 	// Function is the function whose own role this is.
 	Function string
 }
@@ -61,6 +65,19 @@ type Credential struct {
 	Rights *policy.Rights
 	// Expires is zero for what does not.
 	Expires time.Time
+}
+
+// RootCredential is what the root key stands for: who may do everything in the
+// account of place.
+func RootCredential(key *Key, place gust.Place) *Credential {
+	return &Credential{
+		KeyID: key.ID, Secret: key.Secret,
+		Principal: &Principal{
+			Kind: KindRoot, Name: "root", ARN: fmt.Sprintf("arn:aws:iam::%s:root", place.Account),
+			ID: place.Account, Account: place.Account,
+		},
+		Rights: policy.Compile(policy.Layers{Root: true}),
+	}
 }
 
 // Keys is where credentials are: identity.Directory, or a test's.

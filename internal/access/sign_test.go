@@ -26,7 +26,7 @@ func testAuthenticator(o Options) *Authenticator {
 	if o.Now == nil {
 		o.Now = func() time.Time { return testTime }
 	}
-	return New(NewRootKeys(testKey, gust.DefaultPlace), o)
+	return New(newRootKeys(testKey, gust.DefaultPlace), o)
 }
 
 // signer signs as an SDK does, written for the client's side of the rules and

@@ -174,7 +174,7 @@ func hasCode(err error, code Code) bool {
 // Reference, at their time.
 func exampleAuthenticator(o Options) *Authenticator {
 	o.Now = func() time.Time { return time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC) }
-	return New(NewRootKeys(&Key{ID: "AKIAIOSFODNN7EXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}, gust.DefaultPlace), o)
+	return New(newRootKeys(&Key{ID: "AKIAIOSFODNN7EXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}, gust.DefaultPlace), o)
 }
 
 // The example "GET Object" of "Signature Calculations for the Authorization

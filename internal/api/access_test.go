@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ import (
 type testKeys struct {
 	mu     sync.Mutex
 	rights map[string][]string
+	asked  int // decisions
 }
 
 func newTestKeys() *testKeys { return &testKeys{rights: map[string][]string{"root": {"* *"}}} }
@@ -57,6 +59,7 @@ func (*testKeys) Used(*access.Credential, string, string, time.Time) {}
 func (k *testKeys) Decide(c *access.Caller, n *access.Need) policy.Decision {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.asked++
 	d := policy.Decision{Layer: policy.LayerIdentity}
 	fits := func(pattern, s string) bool {
 		prefix, open := strings.CutSuffix(pattern, "*")
@@ -384,6 +387,25 @@ func TestListsShowWhatTheirReaderMaySee(t *testing.T) {
 	}
 }
 
+// A list is not made for who has left: it takes a decision for each thing.
+func TestListsEndWithTheirReader(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.client.Apply(t.Context(), &ApplyRequest{App: app("shop", f.upload(t), "api", "tool")}); err != nil {
+		t.Fatal(err)
+	}
+	left, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, path := range []string{"/v1/functions", "/v1/apps"} {
+		r := httptest.NewRequestWithContext(left, "GET", path, nil)
+		r.Header.Set("Authorization", "Bearer "+f.keys.key("root").Token())
+		before := f.keys.asked
+		f.handler.ServeHTTP(httptest.NewRecorder(), r)
+		if f.keys.asked != before {
+			t.Errorf("%s: %d decisions", path, f.keys.asked-before)
+		}
+	}
+}
+
 // Rights that are taken away count for who follows the logs already.
 func TestFollowingEndsWithTheRight(t *testing.T) {
 	f := newFixture(t)
@@ -462,7 +484,7 @@ func TestFindKey(t *testing.T) {
 		key, dir, want string
 		env            map[string]string
 	}{
-		{"", dir, root.Token(), nil}, {"", dir, root.Token(), aws}, {"", t.TempDir(), "neither GUST_KEY nor", nil},
+		{"", dir, root.Token(), nil}, {"", dir, root.Token(), aws}, {"", t.TempDir(), "neither GUST_KEY nor", nil}, {"", "", "its own node alone", nil},
 		{"AKIAX.y", dir, "AKIAX.y", aws}, {"ASIAX.y.to.ken", dir, "ASIAX.y.to.ken", nil},
 		{"x", dir, "want ID.SECRET", nil}, {"x.", dir, "want ID.SECRET", nil}, {".y", dir, "want ID.SECRET", nil}, {"x.y.", dir, "want ID.SECRET", nil},
 		{"aws", dir, "AKIAAWS.s.t", aws}, {"aws", dir, "is not set", nil},
@@ -506,5 +528,77 @@ func TestWhoMayNothingSendsNoLargeDocument(t *testing.T) {
 	}
 	if w := f.doAs("nobody", "PUT", "/v1/apps/shop", `{"app":`+strings.Repeat("[", 20<<10)); w.Code != http.StatusForbidden {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// Who follows the audit log asks once, which is in it, and is not told of it
+// again and again.
+func TestFollowingTheAuditLog(t *testing.T) {
+	f := newFixture(t)
+	f.keys.may("ann", "gust:ReadAudit *")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	next, stop := iter.Pull2(f.as("ann").AuditRecords(ctx, AuditQuery{}, true))
+	defer stop()
+	told := func(want string) {
+		t.Helper()
+		r, err, _ := next()
+		if err != nil {
+			t.Fatalf("%v, want %s", err, want)
+		}
+		if got := fmt.Sprint(r.Action, " ", r.Result); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	told("gust:ReadAudit ok")
+	for range 3 { // one record each, when it has ended
+		if _, err := f.client.Remove(t.Context(), "nothere"); !errors.Is(err, gust.ErrNotFound) {
+			t.Fatal(err)
+		}
+		told("gust:RemoveApp error")
+	}
+	f.keys.may("ann")
+	if _, _, err := f.client.Apps(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var denied *Error
+	if r, err, _ := next(); !errors.As(err, &denied) || denied.Code != CodeDenied {
+		t.Errorf("who lost the right is told %+v, %v", r, err)
+	}
+
+	f.keys.may("ann", "gust:ReadAudit *")
+	next, stop = iter.Pull2(f.as("ann").AuditRecords(ctx, AuditQuery{Action: "gust:ListRuntimes"}, true))
+	defer stop()
+	if _, err := f.client.Runtimes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	told("gust:ListRuntimes ok")
+	f.drain()
+	if r, err, more := next(); err != nil || more {
+		t.Errorf("when the node drains: %+v, %v", r, err)
+	}
+	if w := f.do("GET", "/v1/audit?follow=true&limit=1", ""); w.Code != 400 || !strings.Contains(w.Body.String(), "leave one of them out") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := f.do("GET", "/v1/audit?follow=x", ""); w.Code != 400 || !strings.Contains(w.Body.String(), "want true or false") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// What does not fit is looked at once, not again with each page.
+func TestPagesOfTheAuditLogGoOnBehindWhatDoesNotFit(t *testing.T) {
+	f := newFixture(t)
+	for range 3 {
+		if _, _, err := f.client.Apps(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := AuditQuery{Action: "nothing:*"}
+	for _, want := range []uint64{3, 4} { // asking is in it, too
+		page, err := f.client.Audit(t.Context(), q)
+		if err != nil || page.More || len(page.Records) != 0 || page.Next != want {
+			t.Fatalf("%+v, %v; want %d to be next", page, err, want)
+		}
+		q.After = page.Next
 	}
 }

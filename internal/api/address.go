@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
@@ -36,6 +39,24 @@ func (a Address) Endpoint() string {
 		scheme = "https://"
 	}
 	return scheme + Reachable(a.API)
+}
+
+// Named tells whether endpoint, a URL or host:port, is where this node listens.
+func (a Address) Named(endpoint string) bool {
+	scheme, addr, given := strings.Cut(strings.TrimSuffix(endpoint, "/"), "://")
+	if !given {
+		addr = endpoint
+	} else if !strings.HasPrefix(a.Endpoint(), scheme+"://") {
+		return false
+	}
+	host, port, err := net.SplitHostPort(Reachable(addr))
+	own, ownPort, ownErr := net.SplitHostPort(a.API)
+	if err != nil || ownErr != nil || port != ownPort {
+		return false
+	}
+	ip, err := netip.ParseAddr(own)
+	everywhere := err == nil && ip.IsUnspecified()
+	return host == own || Loopback(host) && everywhere || host == "localhost" && Loopback(own)
 }
 
 // Client makes a client for the node.

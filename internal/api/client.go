@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -17,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
@@ -36,26 +36,29 @@ type Client struct {
 	// Key is who asks: the root key, a user's, or a session's.
 	Key  *access.Key
 	http *http.Client
+	// pause waits, unless ctx ends first.
+	pause func(ctx context.Context, d time.Duration)
 }
 
-// NewClient makes a client for the node at endpoint: a URL, or host:port. With
+// NewClient makes a client for the node at endpoint: a URL, or host:port, which
+// is http on this machine and https elsewhere, since the key goes along. With
 // the fingerprint of its certificate the node is known by that alone; without,
 // https needs a certificate that the system trusts.
 func NewClient(endpoint string, key *access.Key, fingerprint string) (*Client, error) {
-	if !strings.Contains(endpoint, "://") {
-		scheme := "http://"
-		if fingerprint != "" {
-			scheme = "https://"
-		}
-		endpoint = scheme + Reachable(endpoint)
+	bare := !strings.Contains(endpoint, "://")
+	if bare {
+		endpoint = "https://" + Reachable(endpoint)
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("%q is not where a node can be: want HOST:PORT, http://HOST:PORT or https://HOST", endpoint)
+		return nil, fmt.Errorf("%q is not where a node can be: want HOST:PORT, https://HOST, or http://HOST:PORT for a node without TLS", endpoint)
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() || u.Hostname() == "localhost" {
+	if Loopback(u.Hostname()) {
 		t.Proxy = nil
+		if bare && fingerprint == "" {
+			u.Scheme = "http"
+		}
 	}
 	t.DisableCompression = true
 	if fingerprint != "" {
@@ -66,7 +69,14 @@ func NewClient(endpoint string, key *access.Key, fingerprint string) (*Client, e
 			return nil, err
 		}
 	}
-	return &Client{Endpoint: u.Scheme + "://" + u.Host, Key: key, http: &http.Client{Transport: t}}, nil
+	return &Client{Endpoint: u.Scheme + "://" + u.Host, Key: key, http: &http.Client{Transport: t}, pause: pause}, nil
+}
+
+// Loopback tells whether a host, a name or an IP address, is reached from this
+// machine alone.
+func Loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // Reachable turns an address that is listened on into one to call: 0.0.0.0:80
@@ -160,9 +170,11 @@ func (c *Client) HasArtifact(ctx context.Context, d gust.Digest) (bool, error) {
 
 // PutArtifact sends an artifact of size bytes; when it returns nil, the node
 // has it on disk.
-func (c *Client) PutArtifact(ctx context.Context, d gust.Digest, body io.Reader, size int64) error {
-	resp, err := c.send(ctx, "PUT", "/v1/artifacts/"+string(d), body, func(r *http.Request) {
-		r.ContentLength = size
+func (c *Client) PutArtifact(ctx context.Context, d gust.Digest, body io.ReaderAt, size int64) error {
+	whole := func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(body, 0, size)), nil }
+	first, _ := whole() // which never fails
+	resp, err := c.send(ctx, "PUT", "/v1/artifacts/"+string(d), first, func(r *http.Request) {
+		r.ContentLength, r.GetBody = size, whole
 		r.Header.Set("Content-Type", "application/zip")
 	})
 	if err != nil {
@@ -213,35 +225,7 @@ func (c *Client) Logs(ctx context.Context, q LogQuery) iter.Seq2[*observe.Record
 	if q.Limit > 0 {
 		pairs = append(pairs, "limit", strconv.Itoa(q.Limit))
 	}
-	return func(yield func(*observe.Record, error) bool) {
-		resp, err := c.send(ctx, "GET", "/v1/logs"+query(pairs...), nil, nil)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer resp.Body.Close()
-		lines := json.NewDecoder(bufio.NewReader(resp.Body))
-		for {
-			var line struct {
-				observe.Record
-				Failed *Error `json:"error"`
-			}
-			err := lines.Decode(&line)
-			switch {
-			case err == io.EOF:
-				return
-			case err != nil:
-				yield(nil, fmt.Errorf("reading the logs: %w", err))
-				return
-			case line.Failed != nil:
-				yield(nil, line.Failed)
-				return
-			}
-			if !yield(&line.Record, nil) {
-				return
-			}
-		}
-	}
+	return read[observe.Record](ctx, c, "/v1/logs"+query(pairs...), "the logs")
 }
 
 // Backup copies everything durable into w, as it is at one moment. After an
@@ -354,7 +338,23 @@ func ask[T any](ctx context.Context, c *Client, method, path string, in any) (*T
 	return out, nil
 }
 
-// send returns answers of 2xx; the others become errors.
+// maxPauses bounds how often one request is sent again. The node lets a user make
+// so many calls a second, which who makes one after the other keeps to after one
+// pause; several at the same time take each other's turn.
+const maxPauses = 10
+
+// pause is Client.pause.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// send returns answers of 2xx; the others become errors. What the node has no
+// room for now it sends again when the node says.
 func (c *Client) send(ctx context.Context, method, path string, body io.Reader, prepare func(*http.Request)) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.Endpoint+path, body)
 	if err != nil {
@@ -364,9 +364,25 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader, 
 	if prepare != nil {
 		prepare(req)
 	}
+	for pauses := 0; ; pauses++ {
+		resp, err := c.once(req)
+		var e *Error
+		if err == nil || pauses == maxPauses || !errors.As(err, &e) || e.after == 0 || req.Body != nil && req.GetBody == nil {
+			return resp, err
+		}
+		c.pause(ctx, e.after)
+		if req = req.Clone(ctx); req.GetBody != nil {
+			if req.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+func (c *Client) once(req *http.Request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
+		if ctx := req.Context(); ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		var dial *net.OpError
@@ -408,7 +424,7 @@ func readError(resp *http.Response) error {
 	}
 	switch {
 	case json.Unmarshal(data, &own) == nil && own.Error != nil && own.Error.Message != "":
-		own.Error.Status = e.Status
+		own.Error.Status, own.Error.after = e.Status, busyFor(own.Error.Code, resp)
 		return own.Error
 	case json.Unmarshal(data, &lambda) == nil && lambda.Message != "":
 		e.Code, _, _ = strings.Cut(resp.Header.Get("X-Amzn-Errortype"), ":")
@@ -422,7 +438,22 @@ func readError(resp *http.Response) error {
 	default:
 		e.Code, e.Message = "unknown", "the node answered "+resp.Status
 	}
+	e.after = busyFor(e.Code, resp)
 	return e
+}
+
+// busyFor is when a request may be sent again that was not carried out because
+// the node is busy, or the caller makes too many, or 0. It is none of a function
+// that is throttled: whoever invokes wants to know.
+func busyFor(code string, resp *http.Response) time.Duration {
+	if code != "busy" && code != "ThrottlingException" {
+		return 0
+	}
+	seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 8)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // keyID is the part of the request's credential that is no secret.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
@@ -24,6 +25,8 @@ type Error struct {
 	RequestID string   `json:"request_id,omitempty"`
 	// Denied is what was denied, with CodeDenied.
 	Denied *Denied `json:"denied,omitempty"`
+
+	after time.Duration // when the client may send it again; 0 is never
 }
 
 // Denied is a *guard.DeniedError on the wire.

@@ -20,10 +20,13 @@ func Fingerprint(certificate []byte) string {
 // errFingerprint: who answered is not the node that was asked for.
 var errFingerprint = errors.New("the certificate has another fingerprint")
 
-// trustFingerprint trusts the one certificate with this fingerprint, which may be
-// written with colons and in capitals, whatever its names and whoever signed it.
+// trustFingerprint trusts the one certificate with this fingerprint, whatever its
+// names and whoever signed it. It may be written with colons and in capitals, as
+// openssl writes it: "sha256 Fingerprint=AB:CD:...".
 func trustFingerprint(fingerprint string) (*tls.Config, error) {
-	text := strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(strings.ToLower(fingerprint), "sha256:")), ":", "")
+	text := strings.ToLower(strings.TrimSpace(fingerprint))
+	text = text[strings.IndexByte(text, '=')+1:]
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "sha256:"), ":", "")
 	want, err := hex.DecodeString(text)
 	if err != nil || len(want) != sha256.Size {
 		return nil, fmt.Errorf("the fingerprint %q is not the SHA-256 of a certificate: want 64 hexadecimal characters, as `gust up` prints them", fingerprint)
@@ -51,7 +54,7 @@ func (c *Client) explainTLS(err error) error {
 	case errors.As(err, &untrusted):
 		return fmt.Errorf("who answers at %s is not trusted: %w; if it is the node, give the fingerprint that `gust up` printed there (--fingerprint or GUST_FINGERPRINT)", c.Endpoint, untrusted.Err)
 	case errors.As(err, &noTLS), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return fmt.Errorf("who answers at %s speaks no TLS: a node that was started with --tls off is asked by http://", c.Endpoint)
+		return fmt.Errorf("who answers at %s speaks no TLS: a node that was started with --tls off is asked by http://, and whoever is on the way sees the key", c.Endpoint)
 	}
 	return fmt.Errorf("the node at %s broke off: %w", c.Endpoint, err)
 }

@@ -1,11 +1,10 @@
 package api
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"strconv"
 	"time"
@@ -17,12 +16,7 @@ import (
 // MaxLogRecords bounds what one query that does not follow gives.
 const MaxLogRecords = 1_000_000
 
-// patience is how long a client may take nothing of what a stream has for it,
-// before it is taken for gone.
-const patience = 30 * time.Second
-
-// logs streams records as lines of JSON, oldest first. What goes wrong on the
-// way is the last line, {"error": ...}.
+// logs streams records, oldest first.
 func (s *server) logs(q *request) (answer, error) {
 	query, err := logQuery(q, time.Now())
 	if err != nil {
@@ -33,7 +27,9 @@ func (s *server) logs(q *request) (answer, error) {
 		return answer{}, err
 	}
 	return answer{stream: func(w http.ResponseWriter) error {
-		s.streamLogs(w, q.Context(), query, reader)
+		stream(s, w, q.Context(), query.Follow, func(ctx context.Context) iter.Seq2[observe.Record, error] {
+			return reader.shown(s.Recorder.Query(ctx, query))
+		})
 		return nil
 	}}, nil
 }
@@ -86,54 +82,21 @@ func (r *reader) allow(query observe.Query) error {
 	return r.q.listed(n, resource, named("function", query.Function, "app", query.App, "request", query.RequestID)...)
 }
 
-func (s *server) streamLogs(w http.ResponseWriter, ctx context.Context, q observe.Query, reader *reader) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if s.Draining != nil {
-		stop := context.AfterFunc(s.Draining, func() { cancel(context.Cause(s.Draining)) })
-		defer stop()
-	}
-
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	control := http.NewResponseController(w)
-	buffered := bufio.NewWriterSize(&deadlineWriter{w, control}, 32<<10)
-	if q.Follow { // the client learns at once that it was understood
-		w.WriteHeader(http.StatusOK)
-		if err := control.Flush(); err != nil {
-			return
-		}
-	}
-	lines := json.NewEncoder(buffered)
-	end := func(err error) { // flushed below
-		_ = lines.Encode(struct {
-			Error *Error `json:"error"`
-		}{describe(err)})
-	}
-	for record, err := range s.Recorder.Query(ctx, q) {
-		if err != nil {
-			if ctx.Err() == nil {
-				s.Logger.Error("a query of the logs broke off", "error", err)
-				end(err)
+// shown leaves out what the reader may not read, and ends for whom the node no
+// longer knows: or they wait for what never comes.
+func (r *reader) shown(records iter.Seq2[observe.Record, error]) iter.Seq2[observe.Record, error] {
+	return func(yield func(observe.Record, error) bool) {
+		for record, err := range records {
+			if err == nil && !r.may(record.App, record.Function) {
+				if err = r.q.call.Renew(); err == nil {
+					continue
+				}
 			}
-			break
-		}
-		if !reader.may(record.App, record.Function) {
-			if err := reader.q.call.Renew(); err != nil { // or they wait for what never comes
-				end(err)
-				break
-			}
-			continue
-		}
-		if err := lines.Encode(record); err != nil {
-			return // the client is gone
-		}
-		if q.Follow {
-			if buffered.Flush() != nil || control.Flush() != nil {
+			if !yield(record, err) || err != nil {
 				return
 			}
 		}
 	}
-	_ = buffered.Flush() // the client may be gone
 }
 
 // logQuery reads what of the logs is wanted; since is a time (RFC 3339) or how
@@ -176,16 +139,4 @@ func ParseSince(text string, now time.Time) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%q is in the future", text)
 	}
 	return now.Add(-ago), nil
-}
-
-// deadlineWriter gives each write of a long answer its own deadline: the answer
-// may take hours, a client that takes nothing may not.
-type deadlineWriter struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-}
-
-func (d *deadlineWriter) Write(p []byte) (int, error) {
-	_ = d.control.SetWriteDeadline(time.Now().Add(patience)) // where it is not supported there is none to reset
-	return d.w.Write(p)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -64,17 +65,20 @@ func (q *request) record(resource string, params ...guard.Param) (err error) {
 }
 
 // may reports whether the caller may do the route's action with a resource, or
-// another action.
+// another action. Whoever has left may nothing, so that their list ends.
 func (q *request) may(resource string) bool { return q.mayDo(q.route.action, resource) }
 
 func (q *request) mayDo(action, resource string) bool {
-	return q.call.Decide(access.Need{Action: action, Resource: resource}).Allowed
+	return q.Context().Err() == nil && q.call.Decide(access.Need{Action: action, Resource: resource}).Allowed
 }
 
 // listed ends the choice of what a list shows: of everything, what the caller
 // may see. Who may see nothing is refused, unless they might if there was more:
 // resource stands for all that there could be.
 func (q *request) listed(shown int, resource string, params ...guard.Param) error {
+	if q.Context().Err() != nil { // nobody waits for the list, and so it was not made
+		return context.Cause(q.Context())
+	}
 	if shown == 0 {
 		return q.allow(resource, params...)
 	}

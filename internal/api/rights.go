@@ -32,6 +32,9 @@ type Explanation struct {
 }
 
 func (s *server) explain(q *request) (answer, error) {
+	if _, err := parameters(q); err != nil {
+		return answer{}, err
+	}
 	var in Question
 	if err := decode(q, &in, maxUnasked); err != nil {
 		return answer{}, err
@@ -63,7 +66,7 @@ func (s *server) explain(q *request) (answer, error) {
 	}
 	keys := make(map[string][]string, len(in.Context))
 	for k, v := range in.Context {
-		keys[strings.ToLower(k)] = v
+		keys[policy.Lower(k)] = v
 	}
 	e, err := s.Directory.Explain(who, in.Action, in.Resource, keys)
 	if err != nil {

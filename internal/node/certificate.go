@@ -57,7 +57,8 @@ type certificate struct {
 	changed func(fingerprint string) error
 
 	current atomic.Pointer[tls.Certificate]
-	seen    [2]fs.FileInfo // of the files; of whoever calls refresh
+	seen    [2]fs.FileInfo // the files that it is of; of whoever calls refresh
+	told    string         // what failed at the last refresh
 }
 
 // openCertificate finds the certificate that c asks for: none (nil), a given one,
@@ -91,11 +92,7 @@ func openCertificate(c Config, now func() time.Time, logger *slog.Logger) (*cert
 // machine alone.
 func onLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return err == nil && api.Loopback(host)
 }
 
 // load reads the files as they are.
@@ -142,36 +139,46 @@ func (t *certificate) warning() string {
 }
 
 // refresh takes up files that have changed, and makes a new certificate of the
-// node's own before the old one ends. What cannot be used is told once, and the
-// certificate that there is goes on.
+// node's own before the old one ends. What fails is told once and tried again at
+// each call; the certificate that there is goes on.
 func (t *certificate) refresh() {
+	told := ""
+	if err := t.takeUp(); err != nil {
+		if told = err.Error(); told != t.told {
+			t.logger.Error("the API goes on with the certificate that it has", "error", err)
+		}
+	}
+	t.told = told
+}
+
+func (t *certificate) takeUp() error {
 	if t.own {
 		if err := t.renew(); err != nil {
-			t.logger.Error("the certificate of the API could not be renewed", "error", err)
+			return err
 		}
 	}
 	same := true
 	for i, path := range []string{t.cert, t.key} {
 		info, err := os.Stat(path)
 		if err != nil {
-			return // in the middle of a change, or gone: the next look tells
+			return nil //nolint:nilerr // in the middle of a change, or gone: the next look tells
 		}
 		same = same && os.SameFile(info, t.seen[i]) && info.ModTime().Equal(t.seen[i].ModTime()) && info.Size() == t.seen[i].Size()
 	}
 	if same {
-		return
+		return nil
 	}
 	pair, seen, err := t.read()
-	t.seen = seen
-	if err == nil {
-		err = t.changed(api.Fingerprint(pair.Certificate[0]))
-	}
 	if err != nil {
-		t.logger.Error("the new certificate of the API is not used", "error", err)
-		return
+		return err
+	}
+	if err := t.changed(api.Fingerprint(pair.Certificate[0])); err != nil {
+		return err
 	}
 	t.current.Store(pair)
+	t.seen = seen
 	t.logger.Info("the API shows a new certificate", "file", t.cert, "fingerprint", t.fingerprint())
+	return nil
 }
 
 // renew makes the node's own certificate if there is none, if it ends soon, or if

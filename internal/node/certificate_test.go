@@ -193,6 +193,74 @@ func TestGivenCertificateFollowsItsFiles(t *testing.T) {
 	}
 }
 
+// A new certificate that cannot be taken up, because its files do not fit or because
+// nobody can be told of it, is told once, and taken up when it can be.
+func TestACertificateIsTriedAgain(t *testing.T) {
+	c := given(t, t.TempDir(), time.Now())
+	var log strings.Builder
+	got, err := openCertificate(c, time.Now, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := got.fingerprint()
+	full := errors.New("no space")
+	got.changed = func(string) error { return full }
+	other := given(t, t.TempDir(), time.Now())
+	replace(t, other.TLSCert, c.TLSCert)
+	for range 3 {
+		got.refresh()
+	}
+	replace(t, other.TLSKey, c.TLSKey)
+	for range 3 {
+		got.refresh()
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 2 || !strings.Contains(log.String(), "no space") || got.fingerprint() != first {
+		t.Errorf("two failures are told %d times, and it shows %s, want %s:\n%s", n, got.fingerprint(), first, log.String())
+	}
+	full = nil
+	if got.refresh(); got.fingerprint() == first {
+		t.Error("it is not taken up when it can be")
+	}
+	full = errors.New("no space")
+	log.Reset()
+	third := given(t, t.TempDir(), time.Now())
+	replace(t, third.TLSCert, c.TLSCert)
+	replace(t, third.TLSKey, c.TLSKey)
+	if got.refresh(); strings.Count(log.String(), "level=ERROR") != 1 {
+		t.Errorf("the same failure after a success is not told:\n%s", log.String())
+	}
+}
+
+// A certificate of the node's own that cannot be renewed is told once.
+func TestOwnCertificateThatCannotBeRenewed(t *testing.T) {
+	dir := t.TempDir()
+	clock := &fakeClock{time.Now()}
+	c, err := openOwn(t, Config{Data: dir}, clock.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	c.logger = slog.New(slog.NewTextHandler(&log, nil))
+	clock.at = clock.at.Add(ownLife)
+	obstacle := c.cert + ".tmp"
+	if err := os.MkdirAll(filepath.Join(obstacle, "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		c.refresh()
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+		t.Errorf("it is told %d times:\n%s", n, log.String())
+	}
+	if err := os.RemoveAll(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	first := c.fingerprint()
+	if c.refresh(); c.fingerprint() == first {
+		t.Error("it is not renewed when it can be")
+	}
+}
+
 func TestGivenCertificateThatCannotBeUsed(t *testing.T) {
 	c := given(t, t.TempDir(), time.Now())
 	other := given(t, t.TempDir(), time.Now())

@@ -138,7 +138,7 @@ func (n *Node) drain() error {
 func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	apis, err := aws.New(aws.Options{
 		Catalog: n.catalog, Invoker: n.invoker, Directory: n.identity, Guard: n.guard, Place: place,
-		Since: n.key.Created, Now: n.store.Now, Logger: n.logger,
+		Since: n.key.Created, Now: time.Now, Logger: n.logger,
 	})
 	if err != nil {
 		return nil, err

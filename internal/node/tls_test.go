@@ -30,9 +30,14 @@ func TestAPIOverTLS(t *testing.T) {
 	if out, status := h.gust("ls"); status != 0 {
 		t.Errorf("gust ls on the same machine: %s", out)
 	}
+	if out, status := h.gust("ls", "--api", p.api); status != 0 {
+		t.Errorf("gust ls --api of the node on the same machine: %s", out)
+	}
+	far := *h
+	far.data = t.TempDir()
 	elsewhere := func(args ...string) (string, int) {
 		t.Setenv("GUST_KEY", p.key.Token())
-		return h.gust(append([]string{"ls"}, args...)...)
+		return far.gust(append([]string{"ls"}, args...)...)
 	}
 	colons := strings.ToUpper(strings.TrimSuffix(strings.Join(pairs(address.Fingerprint), ":"), ":"))
 	for _, args := range [][]string{

@@ -35,6 +35,9 @@ type Options struct {
 	// MaxSize is how many bytes they may have together: the oldest go first,
 	// even if they are young. 0 means DefaultMaxSize.
 	MaxSize int64
+	// Now is the clock that dates the records; nil means time.Now. They grow old
+	// by the store's, which does not follow one that jumps.
+	Now func() time.Time
 	// Logger gets what an operator should know; nil drops it.
 	Logger *slog.Logger
 
@@ -51,7 +54,8 @@ type Log struct {
 
 	mu    sync.Mutex
 	tally *tally
-	late  []*Record // ends that could not be written, for a while
+	late  []*Record     // ends that could not be written, for a while
+	grown chan struct{} // closed with the next record; nil if nobody waits
 
 	wake    chan struct{} // something was counted, or the log is too large
 	closing chan struct{}
@@ -67,6 +71,9 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Log, error) {
 	}
 	if o.MaxSize == 0 {
 		o.MaxSize = DefaultMaxSize
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -163,14 +170,14 @@ func (l *Log) AddOrCount(ctx context.Context, r *Record, who, sort string) error
 // counted, and so is one that cannot be written: a denial is one in any case.
 func (l *Log) Deny(ctx context.Context, r *Record) {
 	who := identity(r.Principal)
-	if !l.count(func(t *tally) bool { return t.principal(who, l.store.Now()) }) {
+	if !l.count(func(t *tally) bool { return t.principal(who, l.Now()) }) {
 		return
 	}
 	b := r.bounded()
 	b.Kind, b.Result = KindCall, Denied
 	if err := l.update(context.WithoutCancel(ctx), func(c *chain) error { return c.append(b) }); err != nil {
 		l.Logger.Warn("a denial could not be recorded in the audit log, and is counted", "principal", b.Principal, "action", b.Action, "error", err)
-		l.count(func(t *tally) bool { t.over(who, l.store.Now(), 1); return true })
+		l.count(func(t *tally) bool { t.over(who, l.Now(), 1); return true })
 	}
 }
 
@@ -182,7 +189,7 @@ func (l *Log) Refuse(source netip.Addr, environment, reason string) {
 	if environment != "" { // its address is always the same
 		from.source = ""
 	}
-	l.count(func(t *tally) bool { t.source(from, reason, l.store.Now(), 1); return true })
+	l.count(func(t *tally) bool { t.source(from, reason, l.Now(), 1); return true })
 }
 
 func (l *Log) count(f func(*tally) bool) bool {

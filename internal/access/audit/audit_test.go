@@ -613,3 +613,46 @@ func parse(t testing.TB, head string) link {
 	ok(t, err)
 	return k
 }
+
+// Who follows is told of each call once, when it has ended, in order, until the
+// log is closed.
+func TestFollow(t *testing.T) {
+	const workers, each = 4, 50
+	l := open(t, openStore(t, store.Options{}), Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := range each {
+				e, err := l.Begin(ctx, do(fmt.Sprintf("w%d:%d", w, i)))
+				if err == nil {
+					err = e.End(ctx, OK, "")
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	seen, last := map[string]bool{}, uint64(0)
+	for r, err := range l.Read(ctx, Filter{Follow: true}) {
+		if err != nil {
+			if !errors.Is(err, gust.ErrClosing) {
+				t.Error(err)
+			}
+			break
+		}
+		if seen[r.Action] || r.Seq <= last || r.Kind != KindEnd {
+			t.Fatalf("%s comes after %d", short(r), last)
+		}
+		seen[r.Action], last = true, r.Seq
+		if len(seen) == workers*each {
+			wg.Wait()
+			ok(t, l.Close())
+		}
+	}
+	if len(seen) != workers*each {
+		t.Errorf("%d calls of %d are told", len(seen), workers*each)
+	}
+}

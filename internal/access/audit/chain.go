@@ -142,6 +142,7 @@ func (k link) bytes() []byte {
 type chain struct {
 	tx   *store.Tx
 	head head
+	now  time.Time // by the machine's clock
 }
 
 // update runs fn at the end of the log, and returns when what it did is synced.
@@ -152,7 +153,7 @@ func (l *Log) update(ctx context.Context, fn func(*chain) error) error {
 		if err != nil {
 			return err
 		}
-		c := &chain{tx, h}
+		c := &chain{tx, h, l.Now()}
 		if err := fn(c); err != nil {
 			return err
 		}
@@ -166,15 +167,23 @@ func (l *Log) update(ctx context.Context, fn func(*chain) error) error {
 		return err
 	}
 	l.size.Store(size)
+	l.tell()
 	if size > l.MaxSize {
 		l.rouse()
 	}
 	return nil
 }
 
+// clockTolerance is how far the store's time may be from the machine's without
+// being worth a word: the store follows the machine's clock as far as that.
+const clockTolerance = 2 * time.Second
+
 // append writes the next record.
 func (c *chain) append(r *Record) error {
-	r.Seq, r.Time = c.head.seq+1, c.tx.Now().UTC()
+	r.Seq, r.Time, r.Believed = c.head.seq+1, c.now.UTC(), time.Time{}
+	if believed := c.tx.Now().UTC(); believed.Sub(r.Time).Abs() > clockTolerance {
+		r.Believed = believed
+	}
 	body, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -310,11 +319,14 @@ func (l *Log) trimSome(ctx context.Context, large bool) (n int, err error) {
 		for key, value := range c.tx.ScanFrom(recordPrefix, recordKey(anchor.seq+1)) {
 			seq, _ := seqOf(recordPrefix, key)
 			s, ok := parseStored(value)
-			var r struct{ Time time.Time }
+			var r struct{ Time, Believed time.Time }
 			if !ok || json.Unmarshal(s.body, &r) != nil || seq != anchor.seq+1 {
 				return fmt.Errorf("%w: record %d of the audit log cannot be read; verifying it tells more", gust.ErrCorrupt, anchor.seq+1)
 			}
-			tooOld, tooMuch := r.Time.Before(old), large && c.head.bytes > room
+			if r.Believed.IsZero() {
+				r.Believed = r.Time
+			}
+			tooOld, tooMuch := r.Believed.Before(old), large && c.head.bytes > room
 			if !tooOld && !tooMuch || seq == c.head.seq || len(keys) == trimAtOnce {
 				break
 			}

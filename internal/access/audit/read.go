@@ -23,10 +23,14 @@ type Filter struct {
 	// one character. Action does not care for case.
 	Principal, Action string
 	Result            Result
+	// Follow goes on with what comes. Of a call that may change something it
+	// tells when it has ended, unless Result is Running.
+	Follow bool
 }
 
 func (f *Filter) matches(r *Record) bool {
-	return (f.Principal == "" || glob(f.Principal, r.Principal)) &&
+	return (!f.Follow || r.Kind != KindBegin || f.Result == Running) &&
+		(f.Principal == "" || glob(f.Principal, r.Principal)) &&
 		(f.Action == "" || glob(strings.ToLower(f.Action), strings.ToLower(r.Action))) &&
 		(f.Result == "" || f.Result == r.Result)
 }
@@ -35,8 +39,8 @@ func (f *Filter) matches(r *Record) bool {
 const readAtOnce = 256
 
 // Read yields the records of the log, the oldest first. A call that may change
-// something is one record, its end; while it runs, its beginning. An error ends
-// the loop.
+// something is one record, its end; while it runs, its beginning. An error is the
+// last that comes; with Filter.Follow that is ctx's, or gust.ErrClosing.
 func (l *Log) Read(ctx context.Context, f Filter) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
 		next := f.After + 1
@@ -53,6 +57,10 @@ func (l *Log) Read(ctx context.Context, f Filter) iter.Seq2[*Record, error] {
 				yield(nil, err)
 				return
 			}
+			var grown <-chan struct{}
+			if f.Follow { // asked for first: nothing comes unseen
+				grown = l.awaited()
+			}
 			list, last, err := l.page(next)
 			for _, r := range list {
 				if f.matches(r) && !yield(r, nil) {
@@ -63,12 +71,52 @@ func (l *Log) Read(ctx context.Context, f Filter) iter.Seq2[*Record, error] {
 				yield(nil, fmt.Errorf("read the audit log: %w", err))
 				return
 			}
-			if last < next {
+			if last >= next {
+				next = last + 1
+				continue
+			}
+			if !f.Follow {
 				return
 			}
-			next = last + 1
+			select {
+			case <-grown:
+			case <-ctx.Done(): // which is looked at above
+			case <-l.closing:
+				yield(nil, gust.ErrClosing)
+				return
+			}
 		}
 	}
+}
+
+// awaited is closed when there is another record.
+func (l *Log) awaited() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.grown == nil {
+		l.grown = make(chan struct{})
+	}
+	return l.grown
+}
+
+// tell wakes who waits for another record.
+func (l *Log) tell() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
+}
+
+// Last is the number of the newest record, or 0.
+func (l *Log) Last() (seq uint64, err error) {
+	err = l.store.View(partition, func(v *store.Snapshot) error {
+		h, err := readHead(v)
+		seq = h.seq
+		return err
+	})
+	return seq, err
 }
 
 // page reads some records from a number on. last is below it at the end.

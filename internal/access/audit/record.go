@@ -17,8 +17,11 @@ type Record struct {
 	// Seq counts records from 1; none is left out.
 	Seq  uint64 `json:"seq"`
 	Kind Kind   `json:"kind"`
-	// Time is when it was written, by the store's clock.
+	// Time is when it was written, by the machine's clock.
 	Time time.Time `json:"time"`
+	// Believed is what the store took the time for, where its clock rule did
+	// not believe the machine's. By it the record grows old.
+	Believed time.Time `json:"believed,omitzero"`
 	// Began is the record with which a call began that ended in this one.
 	Began uint64 `json:"began,omitempty"`
 	// Start is when what the record tells of began, if that was earlier.

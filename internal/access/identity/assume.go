@@ -51,7 +51,7 @@ func (in *AssumeRole) needs(action string, p *access.Principal, keys map[string]
 	keys["aws:tagkeys"] = slices.Sorted(maps.Keys(tags))
 	keys["sts:transitivetagkeys"] = transitive
 	for k, v := range tags {
-		keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
+		keys["aws:requesttag/"+policy.Lower(k)] = []string{v}
 	}
 	needs := []access.Need{{Action: action, Resource: in.RoleARN, Keys: keys}}
 	if len(tags) > 0 {
@@ -71,7 +71,7 @@ func (in *AssumeRole) inherited(p *access.Principal) (tags map[string]string, tr
 		tags = make(map[string]string)
 	}
 	for _, key := range p.Transitive {
-		if k, v, ok := foldedTag(p.Tags, key); ok {
+		if k, v, ok := FindTag(p.Tags, key); ok {
 			tags[k] = v
 			transitive = append(transitive, k)
 		}
@@ -92,7 +92,7 @@ func (d *Directory) AssumeRole(c *access.Caller, in AssumeRole) (*Session, error
 			return nil, &DeniedError{c.Principal.ARN, n.Action, n.Resource, decision}
 		}
 	}
-	return d.assume(c.Principal, role, &in, claims{})
+	return d.assume(c.Principal, role, &in, claims{Factor: factorOf(c.Principal)})
 }
 
 // WebIdentity asks for a session of a role for somebody for whom a provider
@@ -126,10 +126,10 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	}
 	keys := make(map[string][]string)
 	for name, values := range in.Claims {
-		keys[strings.ToLower(p.URL+":"+name)] = values
+		keys[policy.Lower(p.URL+":"+name)] = values
 	}
-	keys[strings.ToLower(p.URL)+":sub"] = some(in.Subject)
-	keys[strings.ToLower(p.URL)+":aud"] = []string{in.Audience[i]}
+	keys[policy.Lower(p.URL)+":sub"] = some(in.Subject)
+	keys[policy.Lower(p.URL)+":aud"] = []string{in.Audience[i]}
 	kept := maps.Clone(keys)
 	keys["aws:federatedprovider"] = some(p.ARN)
 
@@ -167,7 +167,8 @@ func (d *Directory) ProviderOf(issuer string) (*IdentityProvider, error) {
 	return nil, &UntrustedError{"the token's issuer " + cut(issuer) + " is no OpenID Connect provider of this account"}
 }
 
-// assumable finds the role, and checks all that does not depend on policies.
+// assumable finds the role, and checks all that depends neither on policies nor
+// on the role.
 func (d *Directory) assumable(who, action string, p *access.Principal, in *AssumeRole) (*Entity, error) {
 	denied := func() error {
 		return &DeniedError{who, action, in.RoleARN, policy.Decision{Layer: policy.LayerResource}}
@@ -179,7 +180,7 @@ func (d *Directory) assumable(who, action string, p *access.Principal, in *Assum
 		if err := checkSessionName("source identity", in.SourceIdentity); err != nil {
 			return nil, err
 		}
-		if strings.HasPrefix(strings.ToLower(in.SourceIdentity), "aws:") {
+		if strings.HasPrefix(policy.Lower(in.SourceIdentity), "aws:") {
 			return nil, invalid("the source identity %q begins with aws:, which nobody may set", in.SourceIdentity)
 		}
 		if p.SourceIdentity != "" && p.SourceIdentity != in.SourceIdentity {
@@ -191,13 +192,13 @@ func (d *Directory) assumable(who, action string, p *access.Principal, in *Assum
 	}
 	for k := range in.Tags {
 		for _, t := range p.Transitive {
-			if strings.EqualFold(k, t) {
+			if policy.EqualFold(k, t) {
 				return nil, invalid("the tag %q is transitive and comes from the caller's session: it cannot be set again", k)
 			}
 		}
 	}
 	for _, k := range in.Transitive {
-		if _, _, ok := foldedTag(in.Tags, k); !ok {
+		if _, _, ok := FindTag(in.Tags, k); !ok {
 			return nil, invalid("the transitive tag key %q is of no tag of the session", cut(k))
 		}
 	}
@@ -205,27 +206,32 @@ func (d *Directory) assumable(who, action string, p *access.Principal, in *Assum
 	if err := checkTags(tags); err != nil {
 		return nil, err
 	}
+	// How long a role's sessions last is the role's secret until who asks may
+	// assume it (assume): these bounds are everybody's.
+	longest := MaxSession
+	if p.Kind == access.KindRole {
+		longest = MaxChained // a role from a role's session
+	}
+	if in.Duration == 0 {
+		in.Duration = DefaultSession
+	}
+	if in.Duration < MinSession || in.Duration > longest || in.Duration%time.Second != 0 {
+		return nil, invalid("the session is to last %v: want whole seconds from %v to %v, and from another role's session %v at most", in.Duration, MinSession, MaxSession, MaxChained)
+	}
 	role := d.byARN(d.state.Load(), in.RoleARN)
 	// Whether a role is there is nobody's business who may not assume it, and
 	// a function's is assumed by the node alone.
 	if role == nil || role.Kind != KindRole || role.Function != "" {
 		return nil, denied()
 	}
-	longest := role.MaxSession
-	if p.Kind == access.KindRole {
-		longest = min(longest, MaxChained) // a role from a role's session
-	}
-	if in.Duration == 0 {
-		in.Duration = DefaultSession
-	}
-	if in.Duration < MinSession || in.Duration > longest || in.Duration%time.Second != 0 {
-		return nil, invalid("the session is to last %v: want whole seconds from %v to %v, the longest of role %s (from another role's session at most %v)", in.Duration, MinSession, longest, role.Name, MaxChained)
-	}
 	return role, nil
 }
 
-// assume issues the session.
+// assume issues the session to who may have it.
 func (d *Directory) assume(p *access.Principal, role *Entity, in *AssumeRole, c claims) (*Session, error) {
+	if in.Duration > role.MaxSession {
+		return nil, invalid("the session is to last %v: want at most %v, the longest of role %s", in.Duration, role.MaxSession, role.Name)
+	}
 	c.Session = in.SessionName
 	c.Tags, c.Transitive = in.inherited(p)
 	if c.Source = in.SourceIdentity; c.Source == "" {
@@ -240,7 +246,7 @@ func (d *Directory) assume(p *access.Principal, role *Entity, in *AssumeRole, c 
 // limit puts session policies into c.
 func (d *Directory) limit(c *claims, text string, arns []string) error {
 	if len(arns) > MaxAttached {
-		return &LimitError{"managed session policies", MaxAttached}
+		return &LimitError{What: "managed session policies", Limit: MaxAttached}
 	}
 	size := len([]rune(text))
 	st := d.state.Load()
@@ -251,7 +257,7 @@ func (d *Directory) limit(c *claims, text string, arns []string) error {
 		size += len(arn)
 	}
 	if size > MaxSessionPolicy {
-		return &PackedError{size, MaxSessionPolicy}
+		return &PackedError{"policies", size, MaxSessionPolicy}
 	}
 	if text != "" {
 		if _, err := policy.Parse(policy.Identity, []byte(text)); err != nil {
@@ -273,7 +279,7 @@ func (d *Directory) SessionToken(c *access.Caller, ttl time.Duration) (*Session,
 	e, longest, usual := d.rootOnly, MaxRootToken, MaxRootToken
 	if p.Kind == access.KindUser {
 		if e = d.state.Load().byID[p.ID]; e == nil {
-			return nil, &NotFoundError{string(KindUser), p.Name}
+			return nil, missing(KindUser, p.Name)
 		}
 		longest, usual = MaxUserToken, DefaultUserToken
 	}
@@ -283,5 +289,14 @@ func (d *Directory) SessionToken(c *access.Caller, ttl time.Duration) (*Session,
 	if ttl < MinSession || ttl > longest || ttl%time.Second != 0 {
 		return nil, invalid("the session is to last %v: want whole seconds from %v to %v", ttl, MinSession, longest)
 	}
-	return d.issue(e, ttl, claims{Parent: c.KeyID})
+	return d.issue(e, ttl, claims{Parent: c.KeyID, Factor: factorOf(p)})
+}
+
+// factorOf is when a user showed a second factor, for the session that comes of
+// it. From a role to the next it does not go on.
+func factorOf(p *access.Principal) int64 {
+	if p.Kind != access.KindUser || p.Factor.IsZero() {
+		return 0
+	}
+	return p.Factor.UnixMicro()
 }

@@ -61,13 +61,23 @@ func (d *Directory) Decide(c *access.Caller, n *access.Need) policy.Decision {
 	if c.Rights == nil { // the anonymous have none
 		return policy.Compile(policy.Layers{}).Decide(&q.request, resource)
 	}
-	return c.Rights.Decide(&q.request, resource)
+	decision := c.Rights.Decide(&q.request, resource)
+	if decision.Layer == policy.LayerResource && decision.Denied && isRole(n) {
+		return policy.Decision{Layer: policy.LayerResource} // as of a role that is not there: see resource
+	}
+	return decision
+}
+
+// isRole tells whether the resource that is asked for is a role to be assumed.
+func isRole(n *access.Need) bool {
+	service, _, _ := strings.Cut(n.Action, ":")
+	return strings.HasPrefix(n.Resource, "arn:aws:iam::") && policy.EqualFold(service, "sts")
 }
 
 // sessionRule is what AWS refuses to sessions of a user's or the root's own keys
-// (GetSessionToken), whatever their policies say: without a second factor, which
-// Gust does not have, they make no lasting credentials. GetSessionToken is for
-// keys that last, so it is refused to roles' sessions, too.
+// (GetSessionToken), whatever their policies say: without a second factor they
+// make no lasting credentials. GetSessionToken is for keys that last, so it is
+// refused to roles' sessions, too.
 func sessionRule(p *access.Principal, action string) *policy.Decision {
 	if p.Issued.IsZero() {
 		return nil
@@ -75,11 +85,14 @@ func sessionRule(p *access.Principal, action string) *policy.Decision {
 	service, operation, _ := strings.Cut(action, ":")
 	switch {
 	case p.Kind == access.KindRole:
-		if !strings.EqualFold(action, "sts:GetSessionToken") {
+		if !policy.EqualFold(action, "sts:GetSessionToken") {
 			return nil
 		}
-	case strings.EqualFold(service, "iam"):
-	case strings.EqualFold(service, "sts") && !strings.EqualFold(operation, "AssumeRole") && !strings.EqualFold(operation, "GetCallerIdentity"):
+	case policy.EqualFold(service, "iam"):
+		if !p.Factor.IsZero() {
+			return nil
+		}
+	case policy.EqualFold(service, "sts") && !policy.EqualFold(operation, "AssumeRole") && !policy.EqualFold(operation, "GetCallerIdentity"):
 	default:
 		return nil
 	}
@@ -94,14 +107,14 @@ func (d *Directory) resource(q *question) (*policy.Document, error) {
 	arn := q.request.Resource
 	var doc Document
 	if strings.HasPrefix(arn, "arn:aws:iam::") {
-		if !strings.HasPrefix(q.request.Action, "sts:") {
+		if !isRole(q.need) {
 			return nil, nil
 		}
-		e := d.byARN(st, arn)
-		if e == nil || e.Kind != KindRole {
-			return nil, nil
+		// Whether a role is there is nobody's business whom it does not trust.
+		doc = d.trustless
+		if e := d.byARN(st, arn); e != nil && e.Kind == KindRole {
+			doc = e.Trust
 		}
-		doc = e.Trust
 	} else {
 		var ok bool
 		if doc, ok = d.resourcePolicy(st, arn); !ok && strings.HasPrefix(arn, "arn:aws:s3:::") {
@@ -123,7 +136,7 @@ func (q *question) value(key string) []string {
 	c := q.caller
 	p := c.Principal
 	if tag, ok := strings.CutPrefix(key, "aws:principaltag/"); ok {
-		if _, v, ok := foldedTag(p.Tags, tag); ok {
+		if _, v, ok := FindTag(p.Tags, tag); ok {
 			return []string{v}
 		}
 		return nil
@@ -165,10 +178,21 @@ func (q *question) value(key string) []string {
 		}
 		return some(p.Issued.UTC().Format(time.RFC3339))
 	case "aws:multifactorauthpresent":
-		if p.Issued.IsZero() {
+		if v, ok := q.need.Keys[key]; ok { // a code comes with the request, and is looked at if it is allowed
+			return v
+		}
+		if p.Issued.IsZero() && p.Factor.IsZero() {
 			return nil // of long-lived keys it is not known, as with AWS
 		}
-		return some("false")
+		return some(strconv.FormatBool(!p.Factor.IsZero()))
+	case "aws:multifactorauthage":
+		if v, ok := q.need.Keys[key]; ok {
+			return v
+		}
+		if p.Factor.IsZero() {
+			return nil
+		}
+		return some(strconv.FormatInt(int64(max(0, c.At.Sub(p.Factor))/time.Second), 10))
 	case "aws:useragent":
 		return some(c.UserAgent)
 	case "aws:requestedregion":
@@ -190,7 +214,7 @@ func (q *question) value(key string) []string {
 		return some(p.Provider)
 	case "lambda:sourcefunctionarn":
 		return some(q.source)
-	case "aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:multifactorauthage", "aws:sourcearn", "aws:sourceaccount":
+	case "aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:sourcearn", "aws:sourceaccount":
 		return nil
 	}
 	if v, ok := q.need.Keys[key]; ok {
@@ -291,7 +315,7 @@ func (d *Directory) named(st *state, who string) (e *Entity, session string, err
 		}
 	}
 	if e == nil || e.Kind == KindGroup {
-		return nil, "", &NotFoundError{"user or role (want an ARN, user/NAME, role/NAME or a name)", who}
+		return nil, "", &NotFoundError{What: "user or role (want an ARN, user/NAME, role/NAME or a name)", Name: who}
 	}
 	return e, session, nil
 }

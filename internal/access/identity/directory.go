@@ -24,11 +24,12 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/store"
 )
 
 // partition holds all of the directory, a record each: "entity/KIND/ID",
-// "key/ID", "policy/ID", "provider/URL", "resource/ARN", "revoked/FUNCTION",
+// "key/ID", "policy/ID", "device/NAME", "provider/URL", "resource/ARN", "revoked/FUNCTION",
 // "used/ID", "alias", "account" and "revision". Names are not in the keys, so
 // that a renamed user is one record and not two.
 const partition store.Partition = "identity"
@@ -54,7 +55,7 @@ type Options struct {
 	// It is asked at each use of such a role, and what it returns must not
 	// change.
 	Functions func() map[string]*gust.Function
-	// Now is the clock; nil is the store's.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Logger gets what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
@@ -70,12 +71,14 @@ type Directory struct {
 	log         *slog.Logger
 	seal        *seal
 	root        *access.Credential
-	rootOnly    *Entity // what sessions of the root key are sessions of
+	rootOnly    *Entity  // what sessions of the root key are sessions of
+	trustless   Document // the trust policy of roles that are not there
 
 	writing sync.Mutex // one change at a time
 	state   atomic.Pointer[state]
-	roles   sync.Map // function name -> *Entity
-	opened  opened   // sessions
+	guesses map[string]*guesses // at devices' codes, by name; for who holds writing
+	roles   sync.Map            // function name -> *Entity
+	opened  opened              // sessions
 	usage   usage
 
 	close  sync.Once
@@ -93,6 +96,7 @@ type state struct {
 	entities  map[Ref]*Entity
 	byID      map[string]*Entity
 	keys      map[string]*accessKey
+	devices   map[string]*MFADevice        // by lower-case name
 	aws       map[string]*ManagedPolicy    // AWS's, by ARN; the same always
 	policies  map[string]*ManagedPolicy    // the account's, by lower-case name
 	providers map[string]*IdentityProvider // by ARN
@@ -104,9 +108,9 @@ type state struct {
 // gust.ErrCorrupt that names it. Access keys that were sealed under another seal
 // key are refused from then on, and named in the log.
 func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
-	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, closed: make(chan struct{})}
+	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, guesses: make(map[string]*guesses), closed: make(chan struct{})}
 	if d.now == nil {
-		d.now = s.Now
+		d.now = time.Now
 	}
 	if d.log == nil {
 		d.log = slog.Default()
@@ -120,6 +124,7 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
 	d.seal = newSeal(o.Seal, o.Place.Account)
 	d.root = access.RootCredential(o.Root, o.Place)
 	d.rootOnly = &Entity{Kind: KindUser, Name: d.root.Principal.Name, ARN: d.root.Principal.ARN, ID: o.Place.Account}
+	d.trustless = Document{&document{kind: policy.Trust, text: functionTrust}}
 	st, err := d.load()
 	if err != nil {
 		return nil, fmt.Errorf("read the identities: %w", err)
@@ -149,7 +154,7 @@ func (d *Directory) load() (*state, error) {
 		account: d.place.Account, log: d.log,
 		entities: make(map[Ref]*Entity), byID: make(map[string]*Entity), keys: make(map[string]*accessKey),
 		policies: make(map[string]*ManagedPolicy), providers: make(map[string]*IdentityProvider),
-		resources: make(map[string]Document), revoked: make(map[string]Revocation),
+		resources: make(map[string]Document), revoked: make(map[string]Revocation), devices: make(map[string]*MFADevice),
 	}
 	var err error
 	if st.aws, err = readAWSPolicies(); err != nil {
@@ -215,7 +220,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 			return errRecord
 		}
 		p.ARN = iamARN(d.place.Account, KindPolicy, p.Path, p.Name)
-		st.policies[strings.ToLower(p.Name)] = p
+		st.policies[policy.Lower(p.Name)] = p
 	case "key":
 		k := new(accessKey)
 		if err := decode(value, &k.AccessKey); err != nil {
@@ -226,6 +231,8 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		}
 		d.unseal(k)
 		st.keys[k.ID] = k
+	case "device":
+		return d.readDevice(st, key, value)
 	case "provider":
 		p := new(IdentityProvider)
 		if err := decode(value, p); err != nil {
@@ -272,6 +279,11 @@ func (st *state) check() error {
 			return fmt.Errorf("%w: the record %q of the identities is of user %q, who is not there", gust.ErrCorrupt, "key/"+k.ID, k.User)
 		}
 	}
+	for _, m := range st.devices {
+		if e := st.byID[m.User]; m.User != "" && (e == nil || e.Kind != KindUser) {
+			return fmt.Errorf("%w: the record %q of the identities is of user %q, who is not there", gust.ErrCorrupt, m.record(), m.User)
+		}
+	}
 	for _, e := range st.byID {
 		for _, id := range e.Groups {
 			if st.byID[id] == nil {
@@ -306,7 +318,7 @@ func (d *Directory) change(ctx context.Context, fn func(*change) error) error {
 	next.revision++
 	next.entities, next.byID = maps.Clone(was.entities), maps.Clone(was.byID)
 	next.keys, next.policies, next.providers = maps.Clone(was.keys), maps.Clone(was.policies), maps.Clone(was.providers)
-	next.resources, next.revoked = maps.Clone(was.resources), maps.Clone(was.revoked)
+	next.resources, next.revoked, next.devices = maps.Clone(was.resources), maps.Clone(was.revoked), maps.Clone(was.devices)
 	c := &change{state: &next, d: d, now: d.now().UTC(), records: make(map[string][]byte)}
 	if err := fn(c); err != nil {
 		return err

@@ -59,15 +59,16 @@ func (d *document) mean(s *policy.Subject) {
 	}
 }
 
-// newDocument reads a document that somebody gave, and refuses one that is over
-// limit characters, white space not counted.
-func newDocument(kind policy.Kind, what, text string, limit int) (Document, error) {
+// newDocument reads a document that somebody gave, and refuses one of more
+// characters than over allows, white space not counted.
+func newDocument(kind policy.Kind, what, text string, over LimitError) (Document, error) {
 	doc, err := policy.Parse(kind, []byte(text))
 	if err != nil {
 		return Document{}, &MalformedPolicyError{what, err}
 	}
-	if sizeOf(text) > limit {
-		return Document{}, &LimitError{fmt.Sprintf("characters of the %s, white space not counted", what), limit}
+	if sizeOf(text) > over.Limit {
+		over.What = fmt.Sprintf("characters of the %s, white space not counted", what)
+		return Document{}, &over
 	}
 	return Document{&document{kind: kind, text: text, doc: doc}}, nil
 }

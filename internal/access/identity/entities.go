@@ -51,10 +51,10 @@ func (d *Directory) create(ctx context.Context, kind Kind, prefix string, limit 
 	err = d.change(ctx, func(c *change) error {
 		ref := Ref{kind, n.Name}
 		if c.entities[ref.key()] != nil {
-			return &ExistsError{string(kind), n.Name}
+			return &ExistsError{kind, n.Name}
 		}
 		if c.count(kind) >= limit {
-			return &LimitError{string(kind) + "s", limit}
+			return &LimitError{Quota: quotas[kind].account, What: string(kind) + "s", Limit: limit}
 		}
 		e = (&Entity{Kind: kind, Name: n.Name, Path: n.Path, ID: newID(prefix), Created: c.now, Tags: n.Tags}).copied()
 		if kind == KindRole {
@@ -86,7 +86,7 @@ func (d *Directory) Entity(r Ref) (*Entity, error) {
 	if e := d.find(d.state.Load(), r); e != nil {
 		return e, nil
 	}
-	return nil, &NotFoundError{string(r.Kind), r.Name}
+	return nil, missing(r.Kind, r.Name)
 }
 
 func (d *Directory) find(st *state, r Ref) *Entity {
@@ -133,7 +133,7 @@ func (d *Directory) Rename(ctx context.Context, r Ref, name, path string) error 
 			return err
 		}
 		if other := c.entities[e.Ref().key()]; other != nil && other.ID != e.ID {
-			return &ExistsError{string(e.Kind), name}
+			return &ExistsError{e.Kind, name}
 		}
 		delete(c.entities, was)
 		return nil
@@ -168,7 +168,7 @@ func (d *Directory) SetBoundary(ctx context.Context, r Ref, arn string) error {
 func (d *Directory) DeleteBoundary(ctx context.Context, r Ref) error {
 	return d.edit(ctx, r, func(_ *change, e *Entity) error {
 		if e.Boundary == "" {
-			return &NotFoundError{"permissions boundary of", r.String()}
+			return &NotFoundError{What: "permissions boundary of", Name: r.String()}
 		}
 		e.Boundary = ""
 		return nil
@@ -181,7 +181,7 @@ func (d *Directory) PutInline(ctx context.Context, r Ref, name, document string)
 		return err
 	}
 	return d.edit(ctx, r, func(_ *change, e *Entity) error {
-		limit := map[Kind]int{KindUser: MaxUserInline, KindGroup: MaxGroupInline, KindRole: MaxRoleInline}[e.Kind]
+		limit := LimitError{Quota: QuotaInline, Of: e.Ref(), Limit: map[Kind]int{KindUser: MaxUserInline, KindGroup: MaxGroupInline, KindRole: MaxRoleInline}[e.Kind]}
 		what := fmt.Sprintf("inline policy %s of %s", name, r)
 		doc, err := newDocument(policy.Identity, what, document, limit)
 		if err != nil {
@@ -195,8 +195,9 @@ func (d *Directory) PutInline(ctx context.Context, r Ref, name, document string)
 		for _, p := range e.Inline {
 			size += sizeOf(p.text)
 		}
-		if size > limit {
-			return &LimitError{fmt.Sprintf("characters of all inline policies of %s, white space not counted", r), limit}
+		if size > limit.Limit {
+			limit.What = fmt.Sprintf("characters of all inline policies of %s, white space not counted", r)
+			return &limit
 		}
 		return nil
 	})
@@ -206,7 +207,7 @@ func (d *Directory) PutInline(ctx context.Context, r Ref, name, document string)
 func (d *Directory) DeleteInline(ctx context.Context, r Ref, name string) error {
 	return d.edit(ctx, r, func(_ *change, e *Entity) error {
 		if _, ok := e.Inline[name]; !ok {
-			return &NotFoundError{"inline policy of " + r.String(), name}
+			return &NotFoundError{Kind: KindInline, Of: r.Kind, What: "inline policy of " + r.String(), Name: name}
 		}
 		delete(e.Inline, name)
 		return nil
@@ -224,7 +225,7 @@ func (d *Directory) Attach(ctx context.Context, r Ref, arn string) error {
 			return nil
 		}
 		if len(e.Attached) >= MaxAttached {
-			return &LimitError{"managed policies attached to " + r.String(), MaxAttached}
+			return &LimitError{Quota: quotas[e.Kind].attached, What: "managed policies attached to " + r.String(), Limit: MaxAttached}
 		}
 		e.Attached = append(e.Attached, p.ARN)
 		return nil
@@ -236,7 +237,7 @@ func (d *Directory) Detach(ctx context.Context, r Ref, arn string) error {
 	return d.edit(ctx, r, func(_ *change, e *Entity) error {
 		i := slices.Index(e.Attached, arn)
 		if i < 0 {
-			return &NotFoundError{"managed policy attached to " + r.String(), arn}
+			return &NotFoundError{Kind: KindPolicy, What: "managed policy attached to " + r.String(), Name: arn}
 		}
 		e.Attached = slices.Delete(e.Attached, i, i+1)
 		return nil
@@ -271,11 +272,11 @@ func (d *Directory) AddToGroup(ctx context.Context, group, user string) error {
 		g := c.entities[Group(group).key()]
 		switch {
 		case g == nil:
-			return &NotFoundError{string(KindGroup), group}
+			return missing(KindGroup, group)
 		case slices.Contains(e.Groups, g.ID):
 			return nil
 		case len(e.Groups) >= MaxGroupsPerUser:
-			return &LimitError{"groups of user " + e.Name, MaxGroupsPerUser}
+			return &LimitError{Quota: QuotaMemberships, What: "groups of user " + e.Name, Limit: MaxGroupsPerUser}
 		}
 		e.Groups = append(e.Groups, g.ID)
 		return nil
@@ -287,11 +288,11 @@ func (d *Directory) RemoveFromGroup(ctx context.Context, group, user string) err
 	return d.edit(ctx, User(user), func(c *change, e *Entity) error {
 		g := c.entities[Group(group).key()]
 		if g == nil {
-			return &NotFoundError{string(KindGroup), group}
+			return missing(KindGroup, group)
 		}
 		i := slices.Index(e.Groups, g.ID)
 		if i < 0 {
-			return &NotFoundError{"member of group " + g.Name, user}
+			return &NotFoundError{What: "member of group " + g.Name, Name: user}
 		}
 		e.Groups = slices.Delete(e.Groups, i, i+1)
 		return nil
@@ -303,7 +304,7 @@ func (d *Directory) Groups(user string) ([]*Entity, error) {
 	st := d.state.Load()
 	e := st.entities[User(user).key()]
 	if e == nil {
-		return nil, &NotFoundError{string(KindUser), user}
+		return nil, missing(KindUser, user)
 	}
 	var list []*Entity
 	for _, id := range e.Groups {
@@ -318,7 +319,7 @@ func (d *Directory) Members(group string) ([]*Entity, error) {
 	st := d.state.Load()
 	g := st.entities[Group(group).key()]
 	if g == nil {
-		return nil, &NotFoundError{string(KindGroup), group}
+		return nil, missing(KindGroup, group)
 	}
 	return st.members(g), nil
 }
@@ -342,24 +343,27 @@ func (d *Directory) Delete(ctx context.Context, r Ref) error {
 		if err != nil {
 			return err
 		}
-		in := func(n int, what, do string) error {
-			return &InUseError{string(e.Kind), e.Name, fmt.Sprintf("it has %d %s: %s first", n, what, do)}
+		in := func(has Kind, n int, what, do string) error {
+			return &InUseError{e.Kind, e.Name, has, fmt.Sprintf("it has %d %s: %s first", n, what, do)}
 		}
 		if n := len(c.keysOf(e)); n > 0 {
-			return in(n, "access keys", "delete them")
+			return in(KindKey, n, "access keys", "delete them")
+		}
+		if n := len(c.devicesOf(e)); n > 0 {
+			return in(KindDevice, n, "MFA devices", "deactivate them")
 		}
 		if n := len(e.Attached); n > 0 {
-			return in(n, "managed policies", "detach them")
+			return in(KindPolicy, n, "managed policies", "detach them")
 		}
 		if n := len(e.Inline); n > 0 {
-			return in(n, "inline policies", "delete them")
+			return in(KindInline, n, "inline policies", "delete them")
 		}
 		if n := len(e.Groups); n > 0 {
-			return in(n, "groups", "take it out of them")
+			return in(KindGroup, n, "groups", "take it out of them")
 		}
 		if e.Kind == KindGroup {
 			if n := len(c.members(e)); n > 0 {
-				return in(n, "users", "take them out of it")
+				return in(KindUser, n, "users", "take them out of it")
 			}
 		}
 		delete(c.entities, e.Ref().key())
@@ -396,7 +400,7 @@ func (c *change) setTrust(e *Entity, document string) (err error) {
 	if e.Kind != KindRole {
 		return invalid("a %s has no trust policy", e.Kind)
 	}
-	if e.Trust, err = newDocument(policy.Trust, what, document, MaxTrust); err != nil {
+	if e.Trust, err = newDocument(policy.Trust, what, document, LimitError{Quota: QuotaTrust, Limit: MaxTrust}); err != nil {
 		return err
 	}
 	return c.bind(what, e.Trust, Document{})
@@ -430,7 +434,7 @@ func (c *change) own(r Ref) (*Entity, error) {
 	}
 	e := c.entities[r.key()]
 	if e == nil {
-		return nil, &NotFoundError{string(r.Kind), r.Name}
+		return nil, missing(r.Kind, r.Name)
 	}
 	return e, nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +22,14 @@ const (
 	KindRole     Kind = "role"
 	KindPolicy   Kind = "policy"
 	KindProvider Kind = "oidc-provider"
+	KindDevice   Kind = "mfa" // that shows codes: the second factor of a user
+
+	// What hangs on one of those is in errors alone.
+	KindKey        Kind = "access key"
+	KindInline     Kind = "inline policy"
+	KindVersion    Kind = "version"
+	KindAlias      Kind = "account alias"
+	KindDeviceUser Kind = "user of MFA device"
 )
 
 // Ref names one thing: a user, a group or a role by its name, regardless of
@@ -43,7 +50,7 @@ func (r Ref) String() string { return string(r.Kind) + " " + cut(r.Name) }
 
 // key is r as the directory knows it. Only ASCII is folded: other letters are in
 // no name.
-func (r Ref) key() Ref { return Ref{r.Kind, strings.ToLower(r.Name)} }
+func (r Ref) key() Ref { return Ref{r.Kind, policy.Lower(r.Name)} }
 
 // Entity is a user, a group or a role. What the directory gives out is shared
 // and never changed.

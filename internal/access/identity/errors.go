@@ -9,6 +9,8 @@ import (
 
 // NotFoundError: there is nobody and nothing of that name. (AWS: NoSuchEntity.)
 type NotFoundError struct {
+	Kind Kind   // of what is not there; empty where there is none for it
+	Of   Kind   // of what it would be on, if it is an inline policy
 	What string // "user", "managed policy", "inline policy of role deploy"
 	Name string
 }
@@ -16,17 +18,25 @@ type NotFoundError struct {
 func (e *NotFoundError) Error() string { return fmt.Sprintf("there is no %s %q", e.What, cut(e.Name)) }
 func (e *NotFoundError) Unwrap() error { return gust.ErrNotFound }
 
+// missing says that there is none of the name, in the kind's own words.
+func missing(kind Kind, name string) error { return &NotFoundError{kind, "", string(kind), name} }
+
 // ExistsError: the name is taken, regardless of case. (AWS:
 // EntityAlreadyExists.)
-type ExistsError struct{ What, Name string }
+type ExistsError struct {
+	Kind Kind
+	Name string
+}
 
 func (e *ExistsError) Error() string {
-	return fmt.Sprintf("the %s %q is there already: names are told apart without regard to case", e.What, cut(e.Name))
+	return fmt.Sprintf("the %s %q is there already: names are told apart without regard to case", e.Kind, cut(e.Name))
 }
 func (e *ExistsError) Unwrap() error { return gust.ErrConflict }
 
 // LimitError: a quota is used up. (AWS: LimitExceeded.)
 type LimitError struct {
+	Quota Quota
+	Of    Ref    // whose it is, of QuotaInline and QuotaVersions
 	What  string // "access keys of user alice"
 	Limit int
 }
@@ -39,12 +49,14 @@ func (e *LimitError) Unwrap() error { return gust.ErrTooLarge }
 // InUseError: something that hangs on it has to go first. (AWS:
 // DeleteConflict.)
 type InUseError struct {
-	What, Name string
-	By         string // "it has 2 access keys: delete them first"
+	Kind Kind
+	Name string
+	Has  Kind   // of what hangs on it; empty of a policy that is attached, or the default version
+	By   string // "it has 2 access keys: delete them first"
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("the %s %q cannot be deleted: %s", e.What, cut(e.Name), e.By)
+	return fmt.Sprintf("the %s %q cannot be deleted: %s", e.Kind, cut(e.Name), e.By)
 }
 func (e *InUseError) Unwrap() error { return gust.ErrConflict }
 
@@ -76,12 +88,15 @@ func (e *UnmodifiableError) Error() string {
 }
 func (e *UnmodifiableError) Unwrap() error { return gust.ErrConflict }
 
-// PackedError: a session's policies and tags are too large for a token. (AWS:
+// PackedError: what a session brings is too large for a token. (AWS:
 // PackedPolicyTooLarge.)
-type PackedError struct{ Size, Limit int }
+type PackedError struct {
+	What        string // "policies and tags"
+	Size, Limit int
+}
 
 func (e *PackedError) Error() string {
-	return fmt.Sprintf("the session's policies and tags have %d bytes together, at most %d are allowed", e.Size, e.Limit)
+	return fmt.Sprintf("the session's %s have %d bytes together, at most %d are allowed", e.What, e.Size, e.Limit)
 }
 func (e *PackedError) Unwrap() error { return gust.ErrTooLarge }
 

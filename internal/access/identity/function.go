@@ -63,7 +63,7 @@ func (d *Directory) newFunctionRole(f *gust.Function) *Entity {
 func (d *Directory) FunctionSession(function, environment string, ttl time.Duration) (*Session, error) {
 	e := d.functionRole(function)
 	if e == nil {
-		return nil, &NotFoundError{"function", function}
+		return nil, &NotFoundError{What: "function", Name: function}
 	}
 	if err := checkSessionName("environment", environment); err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func (d *Directory) CreateKey(ctx context.Context, user string) (key *AccessKey,
 			return err
 		}
 		if len(c.keysOf(e)) >= MaxKeysPerUser {
-			return &LimitError{"access keys of user " + e.Name, MaxKeysPerUser}
+			return &LimitError{Quota: QuotaKeys, What: "access keys of user " + e.Name, Limit: MaxKeysPerUser}
 		}
 		k := &accessKey{AccessKey: AccessKey{ID: newID("AKIA"), User: e.ID, Active: true, Created: c.now}}
 		var b [30]byte
@@ -102,7 +102,7 @@ func (d *Directory) Keys(user string) ([]*AccessKey, error) {
 	st := d.state.Load()
 	e := st.entities[User(user).key()]
 	if e == nil {
-		return nil, &NotFoundError{string(KindUser), user}
+		return nil, missing(KindUser, user)
 	}
 	var list []*AccessKey
 	for _, k := range st.keysOf(e) {
@@ -118,7 +118,7 @@ func (d *Directory) KeyOwner(id string) (*Entity, *AccessKey, error) {
 	st := d.state.Load()
 	k := st.keys[id]
 	if k == nil {
-		return nil, nil, &NotFoundError{"access key", id}
+		return nil, nil, missing(KindKey, id)
 	}
 	shown := k.AccessKey
 	shown.Used = d.usage.of(k.ID)
@@ -148,7 +148,7 @@ func (c *change) keyOf(user, id string) (*accessKey, error) {
 	}
 	k := c.keys[id]
 	if k == nil || k.User != e.ID {
-		return nil, &NotFoundError{"access key of user " + e.Name, id}
+		return nil, &NotFoundError{Kind: KindKey, What: "access key of user " + e.Name, Name: id}
 	}
 	return k, nil
 }
@@ -174,6 +174,7 @@ func (d *Directory) unseal(k *accessKey) {
 // seal is what the node's seal key is for here.
 type seal struct {
 	key   cipher.AEAD // access keys' secrets
+	seed  cipher.AEAD // MFA devices' seeds
 	token cipher.AEAD // sessions' tokens
 	mac   []byte      // sessions' secrets are made of their key IDs
 	place []byte      // what tokens are bound to
@@ -198,7 +199,7 @@ func newSeal(key [32]byte, account string) *seal {
 		}
 		return gcm
 	}
-	return &seal{key: aead("access keys"), token: aead("session tokens"), mac: derive("session secrets"), place: []byte(account)}
+	return &seal{key: aead("access keys"), seed: aead("MFA devices"), token: aead("session tokens"), mac: derive("session secrets"), place: []byte(account)}
 }
 
 // secret is the secret key of a session.

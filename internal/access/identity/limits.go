@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gust-dev/gust/internal/access/policy"
 )
 
 // AWS's quotas ("IAM and AWS STS quotas" in the IAM User Guide). Of those that
@@ -20,6 +22,8 @@ const (
 	MaxProviders      = 100
 	MaxResources      = 20_000 // policies of resources; AWS has none for them together
 	MaxKeysPerUser    = 2
+	MaxDevicesPerUser = 8   // of MFA; of all there may be as many as users
+	MaxSerial         = 256 // characters of a device's serial number
 	MaxGroupsPerUser  = 10
 	MaxAttached       = 10
 	MaxVersions       = 5
@@ -57,6 +61,30 @@ const (
 	maxSourceIdentity = 64
 )
 
+// Quota is the name that AWS has for a limit; it is empty where AWS has none.
+type Quota string
+
+const (
+	QuotaPolicies    Quota = "PoliciesPerAccount"
+	QuotaProviders   Quota = "OpenIdConnectProvidersPerAccount"
+	QuotaKeys        Quota = "AccessKeysPerUser"
+	QuotaDevices     Quota = "VirtualMFADevicesPerAccount"
+	QuotaUserDevices Quota = "MFADevicesPerUser"
+	QuotaMemberships Quota = "GroupsPerUser"
+	QuotaVersions    Quota = "VersionsPerPolicy"
+	QuotaManaged     Quota = "PolicySize"
+	QuotaInline      Quota = "InlinePolicySize"
+	QuotaTrust       Quota = "ACLSizePerRole"
+	QuotaClientIDs   Quota = "ClientIdsPerOpenIdConnectProvider"
+	QuotaThumbprints Quota = "ThumbprintsPerOpenIdConnectProvider"
+)
+
+// quotas are those of a kind: how many there may be, and how many managed
+// policies one may have.
+var quotas = map[Kind]struct{ account, attached Quota }{
+	KindUser: {"UsersPerAccount", "PoliciesPerUser"}, KindGroup: {"GroupsPerAccount", "PoliciesPerGroup"}, KindRole: {"RolesPerAccount", "PoliciesPerRole"},
+}
+
 // nameRules are what a name of a kind may be.
 func checkName(what, name string, limit int) error {
 	switch {
@@ -90,7 +118,7 @@ func checkOwnName(kind Kind, name, path string) error {
 
 // isFunctionRole tells whether a role of the name would be a function's own.
 func isFunctionRole(name string) bool {
-	return len(name) >= len(functionPrefix) && strings.EqualFold(name[:len(functionPrefix)], functionPrefix)
+	return len(name) >= len(functionPrefix) && policy.EqualFold(name[:len(functionPrefix)], functionPrefix)
 }
 
 // checkPath refuses, beside what AWS does, what would mean something else to a
@@ -103,7 +131,7 @@ func checkPath(path string) error {
 		return invalid("the path %q has to begin and to end with a slash, as / and /team/blue/ do", cut(path))
 	case path == "/":
 		return nil
-	case strings.HasPrefix(strings.ToLower(path), functionPath):
+	case strings.HasPrefix(policy.Lower(path), functionPath):
 		return invalid("the path %q is that of functions' roles: choose another one", cut(path))
 	}
 	for _, segment := range strings.Split(path[1:len(path)-1], "/") {
@@ -152,16 +180,16 @@ func checkTags(tags map[string]string) error {
 				return invalid("the tag %q may have letters, digits, spaces and _ . : / = + - @ alone", cut(k))
 			}
 		}
-		if strings.HasPrefix(strings.ToLower(k), "aws:") {
+		if strings.HasPrefix(policy.Lower(k), "aws:") {
 			return invalid("the tag key %q begins with aws:, which nobody may set", k)
 		}
-		if other, ok := folded[strings.ToLower(k)]; ok {
+		if other, ok := folded[policy.Lower(k)]; ok {
 			return invalid("the tag keys %q and %q are the same: their case does not count", other, k)
 		}
-		folded[strings.ToLower(k)] = k
+		folded[policy.Lower(k)] = k
 	}
 	if len(tags) > MaxTags {
-		return &LimitError{"tags", MaxTags}
+		return &LimitError{What: "tags", Limit: MaxTags}
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func (st *state) policy(arn string) *ManagedPolicy {
 	if p := st.aws[arn]; p != nil {
 		return p
 	}
-	if p := st.policies[strings.ToLower(arn[strings.LastIndexByte(arn, '/')+1:])]; p != nil && p.ARN == arn {
+	if p := st.policies[policy.Lower(arn[strings.LastIndexByte(arn, '/')+1:])]; p != nil && p.ARN == arn {
 		return p
 	}
 	return nil
@@ -76,9 +76,9 @@ func (st *state) managed(arn string) (*ManagedPolicy, error) {
 		return p, nil
 	}
 	if strings.HasPrefix(arn, awsPolicies) {
-		return nil, &NotFoundError{"managed policy of AWS's among those that Gust has (ListPolicies shows them), by the name", arn}
+		return nil, &NotFoundError{What: "managed policy of AWS's among those that Gust has (ListPolicies shows them), by the name", Name: arn}
 	}
-	return nil, &NotFoundError{"managed policy", arn}
+	return nil, &NotFoundError{Kind: KindPolicy, What: "managed policy", Name: arn}
 }
 
 // NewPolicy is what a managed policy is made of.
@@ -106,16 +106,16 @@ func (d *Directory) CreatePolicy(ctx context.Context, n NewPolicy) (p *ManagedPo
 	if count := len([]rune(n.Description)); count > MaxDescription {
 		return nil, invalid("the description of policy %s has %d characters, at most %d are allowed", n.Name, count, MaxDescription)
 	}
-	doc, err := newDocument(policy.Identity, "managed policy "+n.Name, n.Document, MaxManaged)
+	doc, err := newDocument(policy.Identity, "managed policy "+n.Name, n.Document, LimitError{Quota: QuotaManaged, Limit: MaxManaged})
 	if err != nil {
 		return nil, err
 	}
 	err = d.change(ctx, func(c *change) error {
-		if c.policies[strings.ToLower(n.Name)] != nil {
-			return &ExistsError{"policy", n.Name}
+		if c.policies[policy.Lower(n.Name)] != nil {
+			return &ExistsError{KindPolicy, n.Name}
 		}
 		if len(c.policies) >= MaxPolicies {
-			return &LimitError{"managed policies", MaxPolicies}
+			return &LimitError{Quota: QuotaPolicies, What: "managed policies", Limit: MaxPolicies}
 		}
 		p = &ManagedPolicy{
 			Name: n.Name, Path: n.Path, ID: newID("ANPA"), ARN: iamARN(c.account, KindPolicy, n.Path, n.Name), Description: n.Description,
@@ -147,9 +147,9 @@ func (d *Directory) Policies() []*ManagedPolicy {
 func (d *Directory) CreateVersion(ctx context.Context, arn, document string, asDefault bool) (v *Version, err error) {
 	err = d.editPolicy(ctx, arn, func(c *change, p *ManagedPolicy) error {
 		if len(p.Versions) >= MaxVersions {
-			return &LimitError{"versions of policy " + p.Name, MaxVersions}
+			return &LimitError{Quota: QuotaVersions, Of: Policy(p.Name), What: "versions of policy " + p.Name, Limit: MaxVersions}
 		}
-		doc, err := newDocument(policy.Identity, "managed policy "+p.Name, document, MaxManaged)
+		doc, err := newDocument(policy.Identity, "managed policy "+p.Name, document, LimitError{Quota: QuotaManaged, Limit: MaxManaged})
 		if err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (d *Directory) CreateVersion(ctx context.Context, arn, document string, asD
 func (d *Directory) SetDefaultVersion(ctx context.Context, arn string, number int) error {
 	return d.editPolicy(ctx, arn, func(c *change, p *ManagedPolicy) error {
 		if p.Version(number) == nil {
-			return &NotFoundError{"version of policy " + p.Name, fmt.Sprintf("v%d", number)}
+			return &NotFoundError{Kind: KindVersion, What: "version of policy " + p.Name, Name: fmt.Sprintf("v%d", number)}
 		}
 		p.Default, p.Updated = number, c.now
 		return nil
@@ -183,10 +183,10 @@ func (d *Directory) SetDefaultVersion(ctx context.Context, arn string, number in
 func (d *Directory) DeleteVersion(ctx context.Context, arn string, number int) error {
 	return d.editPolicy(ctx, arn, func(_ *change, p *ManagedPolicy) error {
 		if p.Version(number) == nil {
-			return &NotFoundError{"version of policy " + p.Name, fmt.Sprintf("v%d", number)}
+			return &NotFoundError{Kind: KindVersion, What: "version of policy " + p.Name, Name: fmt.Sprintf("v%d", number)}
 		}
 		if number == p.Default {
-			return &InUseError{"version", fmt.Sprintf("v%d", number), "it is the default version of policy " + p.Name + ": make another one the default first"}
+			return &InUseError{KindVersion, fmt.Sprintf("v%d", number), "", "it is the default version of policy " + p.Name + ": make another one the default first"}
 		}
 		p.Versions = slices.DeleteFunc(p.Versions, func(v Version) bool { return v.Number == number })
 		return nil
@@ -202,12 +202,12 @@ func (d *Directory) DeletePolicy(ctx context.Context, arn string) error {
 			return err
 		}
 		if u := c.uses(arn); len(u.Attached)+len(u.Bounded) > 0 {
-			return &InUseError{"policy", p.Name, fmt.Sprintf("it is attached to %d and bounds %d: detach it from all of them first", len(u.Attached), len(u.Bounded))}
+			return &InUseError{KindPolicy, p.Name, "", fmt.Sprintf("it is attached to %d and bounds %d: detach it from all of them first", len(u.Attached), len(u.Bounded))}
 		}
 		if n := len(p.Versions); n > 1 {
-			return &InUseError{"policy", p.Name, fmt.Sprintf("it has %d versions: delete those that are not the default first", n)}
+			return &InUseError{KindPolicy, p.Name, KindVersion, fmt.Sprintf("it has %d versions: delete those that are not the default first", n)}
 		}
-		delete(c.policies, strings.ToLower(p.Name))
+		delete(c.policies, policy.Lower(p.Name))
 		c.delete(p.record())
 		return nil
 	})
@@ -277,7 +277,7 @@ func (d *Directory) editPolicy(ctx context.Context, arn string, fn func(*change,
 
 // putPolicy makes p, a copy that nobody else has, what is known under its ARN.
 func (c *change) putPolicy(p *ManagedPolicy) error {
-	c.policies[strings.ToLower(p.Name)] = p
+	c.policies[policy.Lower(p.Name)] = p
 	groups := make(map[string]bool)
 	uses := func(e *Entity) bool { return slices.Contains(e.managed(), p.ARN) }
 	for _, e := range c.byID {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gust-dev/gust/internal/access/oidc"
+	"github.com/gust-dev/gust/internal/access/policy"
 )
 
 // IdentityProvider is an OpenID Connect issuer whose tokens may stand for roles.
@@ -39,7 +40,7 @@ func (p *IdentityProvider) copied() *IdentityProvider {
 
 func (p *IdentityProvider) check() error {
 	if n := len(p.ClientIDs); n > MaxClientIDs {
-		return &LimitError{"client IDs of provider " + p.URL, MaxClientIDs}
+		return &LimitError{Quota: QuotaClientIDs, What: "client IDs of provider " + p.URL, Limit: MaxClientIDs}
 	}
 	for _, id := range p.ClientIDs {
 		if id == "" || len(id) > 255 {
@@ -47,7 +48,7 @@ func (p *IdentityProvider) check() error {
 		}
 	}
 	if n := len(p.Thumbprints); n > MaxThumbprints {
-		return &LimitError{"thumbprints of provider " + p.URL, MaxThumbprints}
+		return &LimitError{Quota: QuotaThumbprints, What: "thumbprints of provider " + p.URL, Limit: MaxThumbprints}
 	}
 	for _, t := range p.Thumbprints {
 		if len(t) != 40 || strings.Trim(strings.ToLower(t), "0123456789abcdef") != "" {
@@ -75,10 +76,10 @@ func (d *Directory) CreateProvider(ctx context.Context, n IdentityProvider) (p *
 	}
 	err = d.change(ctx, func(c *change) error {
 		if c.providers[p.ARN] != nil {
-			return &ExistsError{"OpenID Connect provider", p.URL}
+			return &ExistsError{KindProvider, p.URL}
 		}
 		if len(c.providers) >= MaxProviders {
-			return &LimitError{"OpenID Connect providers", MaxProviders}
+			return &LimitError{Quota: QuotaProviders, What: "OpenID Connect providers", Limit: MaxProviders}
 		}
 		p.Created = c.now
 		return c.putProvider(p)
@@ -94,7 +95,7 @@ func (d *Directory) Provider(arn string) (*IdentityProvider, error) {
 	if p := d.state.Load().providers[arn]; p != nil {
 		return p, nil
 	}
-	return nil, &NotFoundError{"OpenID Connect provider", arn}
+	return nil, &NotFoundError{Kind: KindProvider, What: "OpenID Connect provider", Name: arn}
 }
 
 // Providers lists all of them, by URL.
@@ -108,7 +109,7 @@ func (d *Directory) UpdateProvider(ctx context.Context, arn string, fn func(*Ide
 	return d.change(ctx, func(c *change) error {
 		was := c.providers[arn]
 		if was == nil {
-			return &NotFoundError{"OpenID Connect provider", arn}
+			return &NotFoundError{Kind: KindProvider, What: "OpenID Connect provider", Name: arn}
 		}
 		p := was.copied()
 		if err := fn(p); err != nil {
@@ -139,12 +140,12 @@ func (c *change) putProvider(p *IdentityProvider) error {
 	return c.write("provider/"+p.URL, p)
 }
 
-// Tag sets tags of a user, a role, a managed policy or a provider. A key that
+// Tag sets tags of a user, a role, a managed policy, a device or a provider. A key that
 // differs from one it has in case alone takes its place.
 func (d *Directory) Tag(ctx context.Context, r Ref, tags map[string]string) error {
 	return d.editTags(ctx, r, func(has map[string]string) {
 		for k := range tags {
-			maps.DeleteFunc(has, func(old, _ string) bool { return strings.EqualFold(old, k) })
+			maps.DeleteFunc(has, func(old, _ string) bool { return policy.EqualFold(old, k) })
 		}
 		maps.Copy(has, tags)
 	}, tags)
@@ -154,7 +155,7 @@ func (d *Directory) Tag(ctx context.Context, r Ref, tags map[string]string) erro
 func (d *Directory) Untag(ctx context.Context, r Ref, keys []string) error {
 	return d.editTags(ctx, r, func(has map[string]string) {
 		for _, k := range keys {
-			maps.DeleteFunc(has, func(old, _ string) bool { return strings.EqualFold(old, k) })
+			maps.DeleteFunc(has, func(old, _ string) bool { return policy.EqualFold(old, k) })
 		}
 	}, nil)
 }
@@ -175,6 +176,8 @@ func (d *Directory) editTags(ctx context.Context, r Ref, edit func(map[string]st
 		return d.edit(ctx, r, func(_ *change, e *Entity) error { return set(&e.Tags) })
 	case KindPolicy:
 		return d.editPolicy(ctx, r.Name, func(_ *change, p *ManagedPolicy) error { return set(&p.Tags) })
+	case KindDevice:
+		return d.editDevice(ctx, r.Name, func(_ *change, m *MFADevice) error { return set(&m.Tags) })
 	case KindProvider:
 		return d.UpdateProvider(ctx, r.Name, func(p *IdentityProvider) error { return set(&p.Tags) })
 	}
@@ -197,7 +200,7 @@ func (d *Directory) SetAlias(ctx context.Context, alias string) error {
 func (d *Directory) DeleteAlias(ctx context.Context, alias string) error {
 	return d.change(ctx, func(c *change) error {
 		if c.alias != alias || alias == "" {
-			return &NotFoundError{"account alias", alias}
+			return missing(KindAlias, alias)
 		}
 		c.alias = ""
 		c.delete(keyAlias)

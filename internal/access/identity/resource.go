@@ -19,7 +19,7 @@ func (d *Directory) ResourcePolicy(arn string) (Document, error) {
 	if p, ok := d.resourcePolicy(d.state.Load(), arn); ok {
 		return p, nil
 	}
-	return Document{}, &NotFoundError{"policy of the resource", arn}
+	return Document{}, &NotFoundError{What: "policy of the resource", Name: arn}
 }
 
 // resourcePolicy finds the policy of a resource. That of a function which has
@@ -27,21 +27,26 @@ func (d *Directory) ResourcePolicy(arn string) (Document, error) {
 // has not.
 func (d *Directory) resourcePolicy(st *state, arn string) (Document, bool) {
 	p, ok := st.resources[arn]
-	if !ok || p.owner != "" && p.owner != d.ownerOf(arn) {
+	if !ok {
+		return Document{}, false
+	}
+	if owner, there := d.ownerOf(arn); !there || p.owner != owner {
 		return Document{}, false
 	}
 	return p, true
 }
 
-// ownerOf is the unique ID of the own role of the function that an ARN names, or
-// empty if it names none.
-func (d *Directory) ownerOf(arn string) string {
-	if name, ok := d.functionOf(arn); ok {
-		if e := d.functionRole(name); e != nil {
-			return e.ID
-		}
+// ownerOf is the unique ID of the own role of the function that an ARN names, and
+// whether it is declared. What is no function has no owner, and is there.
+func (d *Directory) ownerOf(arn string) (owner string, there bool) {
+	name, ok := d.functionOf(arn)
+	if !ok {
+		return "", true
 	}
-	return ""
+	if e := d.functionRole(name); e != nil {
+		return e.ID, true
+	}
+	return "", false
 }
 
 // functionOf is the function that an ARN names, maybe with a version or an alias.
@@ -54,15 +59,25 @@ func (d *Directory) functionOf(arn string) (name string, ok bool) {
 // ChangeResourcePolicy makes what fn returns the policy of a resource; fn gets
 // the one that there is, or nothing, and nobody else changes it meanwhile. An
 // empty document removes it. Statements that stay mean whom they meant, also if
-// somebody else has got the name.
+// somebody else has got the name. Of a function that is not declared it is a
+// *NotFoundError.
 func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn func(was string) (document string, err error)) error {
 	if !strings.HasPrefix(arn, "arn:") || len(arn) > 2048 || strings.ContainsAny(arn, "*?\x00") {
 		return invalid("the resource %q is not named by an ARN without wildcards", cut(arn))
 	}
 	return d.change(ctx, func(c *change) error {
+		// Functions come and go meanwhile. Whose it is is asked once: what is
+		// written then is that one's, and a removal that this did not see yet
+		// has its Sweep wait for it.
+		owner, there := d.ownerOf(arn)
+		if !there {
+			return &NotFoundError{What: "function", Name: strings.TrimPrefix(arn, d.functionARN)}
+		}
 		was := ""
-		before, there := d.resourcePolicy(c.state, arn)
-		if there {
+		before := c.resources[arn]
+		if before.IsZero() || before.owner != owner {
+			before = Document{}
+		} else {
 			was = before.text
 		}
 		text, err := fn(was)
@@ -77,32 +92,30 @@ func (d *Directory) ChangeResourcePolicy(ctx context.Context, arn string, fn fun
 			return nil
 		}
 		what := "policy of " + arn
-		p, err := newDocument(policy.Resource, what, text, MaxResourcePolicy)
+		p, err := newDocument(policy.Resource, what, text, LimitError{Limit: MaxResourcePolicy})
 		if err != nil {
 			return err
 		}
 		if was == "" && len(c.resources) >= MaxResources {
-			return &LimitError{"resources with policies", MaxResources}
+			return &LimitError{What: "resources with policies", Limit: MaxResources}
 		}
 		if err := c.bind(what, p, before); err != nil {
 			return err
 		}
-		p.owner = d.ownerOf(arn)
+		p.owner = owner
 		c.resources[arn] = p
 		return c.write("resource/"+arn, p)
 	})
 }
 
 // Sweep forgets the policies of functions that are no longer declared, or of
-// another app now, so that a
-// function that gets the name later does not inherit them. The node calls it
-// when functions were removed.
+// another app now, so that a function that gets the name later does not inherit
+// them. The node calls it when functions were removed.
 func (d *Directory) Sweep(ctx context.Context) error {
 	return d.change(ctx, func(c *change) error {
 		functions := d.functions()
-		for arn, p := range c.resources {
-			name, ok := d.functionOf(arn)
-			if ok && (functions[name] == nil || p.owner != "" && p.owner != d.ownerOf(arn)) {
+		for arn := range c.resources {
+			if _, ok := d.resourcePolicy(c.state, arn); !ok {
 				delete(c.resources, arn)
 				c.delete("resource/" + arn)
 			}

@@ -116,3 +116,56 @@ func TestAPolicyStaysWithItsApp(t *testing.T) {
 	functions["api"] = &gust.Function{Name: "api", App: "other"}
 	invokes(false) // it was swept
 }
+
+// A function that goes while its policy is changed leaves nothing to who gets its
+// name: neither what was being written nor what was there.
+func TestAPolicyOutlivesNoFunction(t *testing.T) {
+	functions := map[string]*gust.Function{}
+	o := options()
+	o.Functions = func() map[string]*gust.Function { return functions }
+	d, s := open(t, o)
+	_, key := user(t, d, "alice", "")
+	arn := place.FunctionARN("api")
+	policy := statement("Allow", `{"AWS":"`+alice+`"}`, "lambda:InvokeFunction", arn, "")
+	declare := func(app string) { functions["api"] = &gust.Function{Name: "api", App: app} }
+	inherits := func(when string) {
+		t.Helper()
+		declare("other")
+		if may(t, d, key.ID, "", "lambda:InvokeFunction", arn) {
+			t.Errorf("%s: the other app's function lets alice in", when)
+		}
+		must(t, d.Sweep(t.Context()))
+		if len(d.state.Load().resources) != 0 {
+			t.Errorf("%s: the policy is kept", when)
+		}
+	}
+
+	for _, name := range []string{"api", "api:1"} {
+		err := d.ChangeResourcePolicy(t.Context(), place.FunctionARN(name), func(string) (string, error) { return policy, nil })
+		if missing := (*NotFoundError)(nil); !errors.As(err, &missing) || missing.What != "function" || missing.Name != name {
+			t.Errorf("of a function that is not there: %v", err)
+		}
+	}
+	inherits("before it was there")
+
+	for when, goes := range map[string]func(){
+		"removed":    func() { delete(functions, "api") },
+		"taken over": func() { declare("other") },
+	} {
+		for _, before := range []bool{false, true} { // its policy has been written before
+			declare("shop")
+			if before {
+				must(t, d.ChangeResourcePolicy(t.Context(), arn, func(string) (string, error) { return policy, nil }))
+			}
+			must(t, d.ChangeResourcePolicy(t.Context(), arn, func(string) (string, error) {
+				goes()
+				return policy, nil
+			}))
+			if before { // it is read anew
+				must(t, d.Close())
+				d = openOn(t, s, o)
+			}
+			inherits(when)
+		}
+	}
+}

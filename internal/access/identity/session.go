@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +46,7 @@ type claims struct {
 	Session  string `json:"s,omitempty"`
 	Issued   int64  `json:"i"` // microseconds
 	Expires  int64  `json:"e"`
+	Factor   int64  `json:"a,omitempty"` // when a second factor was shown, in microseconds
 	Revoked  int    `json:"r,omitempty"` // how often its owner's sessions were revoked before
 
 	Limited    bool                `json:"l,omitempty"` // there are session policies
@@ -85,7 +85,7 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 		packed += len(k)
 	}
 	if packed > MaxPacked {
-		return nil, &PackedError{packed, MaxPacked}
+		return nil, &PackedError{"policies and tags", packed, MaxPacked}
 	}
 	now := d.now().UTC().Truncate(time.Microsecond)
 	c.Key, c.Of, c.Revoked = newID("ASIA"), e.ID, d.state.Load().revocations(e)
@@ -97,7 +97,7 @@ func (d *Directory) issue(e *Entity, ttl time.Duration, c claims) (*Session, err
 	sealed := d.seal.token.Seal([]byte{tokenVersion}, nil, text, d.seal.label())
 	token := tokenEncoding.EncodeToString(sealed)
 	if len(token) > MaxToken {
-		return nil, &PackedError{len(token), MaxToken}
+		return nil, &PackedError{"policies, tags and claims of its provider", len(token), MaxToken}
 	}
 	s := &Session{
 		KeyID: c.Key, Secret: d.seal.secret(c.Key), Token: token, Issued: now, Expires: now.Add(ttl),
@@ -311,6 +311,9 @@ func (d *Directory) bindSession(st *state, s *session, e *Entity) *bound {
 		SourceIdentity: s.Source, Issued: time.UnixMicro(s.Issued).UTC(), Function: s.Function,
 		Transitive: s.Transitive, Provider: s.Provider, ProviderKeys: s.Keys,
 	}
+	if s.Factor != 0 {
+		p.Factor = time.UnixMicro(s.Factor).UTC()
+	}
 	b.credential = &access.Credential{KeyID: s.Key, Secret: s.secret, Principal: p, Expires: time.UnixMicro(s.Expires).UTC()}
 	if e == d.rootOnly {
 		p.Kind, b.credential.Rights = access.KindRoot, d.root.Rights
@@ -344,31 +347,4 @@ func (d *Directory) bindSession(st *state, s *session, e *Entity) *bound {
 	}
 	b.credential.Rights = policy.Compile(l.Layers)
 	return b
-}
-
-// mergeTags is base with over over it, the case of keys not counted.
-func mergeTags(base, over map[string]string) map[string]string {
-	if len(over) == 0 {
-		return base
-	}
-	tags := maps.Clone(over)
-	for k, v := range base {
-		if _, _, ok := foldedTag(over, k); !ok {
-			tags[k] = v
-		}
-	}
-	return tags
-}
-
-// foldedTag finds a tag without regard to the case of its key.
-func foldedTag(tags map[string]string, key string) (k, v string, ok bool) {
-	if v, ok := tags[key]; ok {
-		return key, v, true
-	}
-	for k, v := range tags {
-		if strings.EqualFold(k, key) {
-			return k, v, true
-		}
-	}
-	return "", "", false
 }

@@ -442,6 +442,13 @@ func TestTagsAndSourceIdentityGoOnThroughRoles(t *testing.T) {
 	if _, err := d.AssumeRole(one, again); !errors.Is(err, gust.ErrInvalid) {
 		t.Errorf("a transitive tag was set again: %v", err)
 	}
+	// A long s is no s: a session's tag that has one is not the role's.
+	must(t, d.Tag(t.Context(), Role("first"), map[string]string{"class": "low"}))
+	s, err = d.AssumeRole(c, AssumeRole{RoleARN: first.ARN, SessionName: "one", Limits: Limits{Tags: map[string]string{"cla\u017fs": "high"}}})
+	must(t, err)
+	if tags := caller(t, d, s.KeyID, s.Token).Principal.Tags; tags["class"] != "low" || tags["cla\u017fs"] != "high" {
+		t.Errorf("the session's tags are %v", tags)
+	}
 	_, err = d.AssumeRole(one, AssumeRole{RoleARN: second.ARN, SessionName: "two", Limits: Limits{SourceIdentity: "mallory"}})
 	denied(t, "another source identity", err)
 
@@ -505,6 +512,10 @@ func TestWebIdentities(t *testing.T) {
 		if _, err := d.AssumeRoleWithWebIdentity(anonymous, in); err == nil {
 			t.Errorf("%s: it is let in", what)
 		}
+	}
+	in.Claims = map[string][]string{"groups": {strings.Repeat("g", MaxToken)}}
+	if _, err := d.AssumeRoleWithWebIdentity(anonymous, in); !errors.As(err, new(*PackedError)) || !strings.Contains(err.Error(), "claims of its provider") {
+		t.Errorf("claims that are too long: %v", err)
 	}
 	_, err = d.AssumeRole(&access.Caller{Credential: d.root, At: d.now()}, in.AssumeRole)
 	denied(t, "root, who is not the provider", err)

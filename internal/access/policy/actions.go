@@ -27,7 +27,7 @@ var actions = sync.OnceValue(func() map[string]map[string]string {
 			all[service] = make(map[string]string)
 		}
 		for action := range strings.FieldsSeq(line) {
-			all[service][strings.ToLower(action)] = action
+			all[service][Lower(action)] = action
 		}
 	}
 	return all
@@ -59,7 +59,7 @@ var operations = map[string]string{
 // checkKnown says what is wrong with an action that does not exist, or "". known
 // tells that its service is known, or was most likely meant to be one that is.
 func checkKnown(action string) (text string, known bool) {
-	service, name, ok := strings.Cut(strings.ToLower(action), ":")
+	service, name, ok := strings.Cut(Lower(action), ":")
 	if !ok || service == "*" {
 		return "", true
 	}
@@ -102,6 +102,6 @@ func matching(list map[string]string, name string) []string {
 // concerns tells whether an action of a service can be done to a resource of
 // another one, by the third part of its ARN: functions are Gust's business too.
 func concerns(action pattern, resource string) bool {
-	service, _, _ := strings.Cut(strings.ToLower(action.raw), ":")
+	service, _, _ := strings.Cut(Lower(action.raw), ":")
 	return service == "*" || service == resource || service == "gust" && resource == "lambda"
 }

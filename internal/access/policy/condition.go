@@ -44,7 +44,9 @@ type value interface {
 
 // holds tells whether the condition is fulfilled. deny is the effect of its
 // statement, which matters for what cannot be known: a variable without a value
-// makes nothing allowed, and does not keep a negated comparison from denying.
+// makes nothing allowed, and does not keep a negated comparison from denying. What
+// is more than conditions look at makes nothing allowed either, and keeps none
+// from denying.
 func (c *condition) holds(req *Request, deny bool) bool {
 	given := req.values(c.lookup)
 	if c.null {
@@ -59,6 +61,9 @@ func (c *condition) holds(req *Request, deny bool) bool {
 			return c.set == forAll
 		}
 		return c.negated
+	}
+	if len(given) > MaxValues {
+		return deny
 	}
 	switch c.set {
 	case forAll:
@@ -88,11 +93,16 @@ func (c *condition) holds(req *Request, deny bool) bool {
 
 // test compares one value of the request with all of the policy's.
 func (c *condition) test(given string, req *Request, deny bool) bool {
+	if len(given) > MaxValue {
+		return deny
+	}
 	best := no
 	for _, v := range c.values {
 		switch v.matches(given, req) {
 		case yes:
 			return !c.negated
+		case beyond:
+			return deny
 		case unknown:
 			best = unknown
 		}
@@ -275,7 +285,7 @@ func (v flag) String() string { return strconv.FormatBool(bool(v)) }
 
 func makeBool(s string, variables bool) (value, string) {
 	p, wrong := syntax{variables: variables, fold: true}.compile(s)
-	if wrong == "" && p.isExact() && !strings.EqualFold(s, "true") && !strings.EqualFold(s, "false") {
+	if wrong == "" && p.isExact() && !EqualFold(s, "true") && !EqualFold(s, "false") {
 		wrong = "want true or false, got " + quote(s)
 	}
 	return &text{p}, wrong
@@ -381,11 +391,11 @@ func (v *arn) matches(given string, req *Request) verdict {
 		} else if !more {
 			return no
 		}
-		switch v.parts[i].matches(part, req) {
+		switch came := v.parts[i].matches(part, req); came {
 		case no:
 			return no
-		case unknown:
-			result = unknown
+		case unknown, beyond:
+			result = max(result, came)
 		}
 		given = rest
 	}

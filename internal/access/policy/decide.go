@@ -192,8 +192,11 @@ func (s *statement) covers(req *Request) bool {
 
 func (s *statement) coversAction(action string) bool {
 	for i := range s.actions {
-		if s.actions[i].matches(action, nil) == yes {
+		switch s.actions[i].matches(action, nil) {
+		case yes:
 			return !s.notActions
+		case beyond:
+			return s.deny
 		}
 	}
 	return s.notActions
@@ -208,6 +211,8 @@ func (s *statement) coversResource(req *Request) bool {
 		switch s.resources[i].matches(req.Resource, req) {
 		case yes:
 			return !s.notResources
+		case beyond:
+			return s.deny
 		case unknown:
 			best = unknown
 		}

@@ -118,7 +118,12 @@ func (c *condition) mismatch(req *Request) string {
 		values[i] = v.String()
 	}
 	given := "no such key"
-	if g := req.values(c.lookup); len(g) > 0 {
+	switch g := req.values(c.lookup); {
+	case len(g) > MaxValues:
+		given = fmt.Sprintf("%d values, above the maximum of %d", len(g), MaxValues)
+	case slices.ContainsFunc(g, func(v string) bool { return len(v) > MaxValue }):
+		given = fmt.Sprintf("a value above the maximum of %d bytes", MaxValue)
+	case len(g) > 0:
 		given = shorten(strings.Join(g, ", "))
 	}
 	return fmt.Sprintf("the condition %s: %s = %s does not hold, the request has %s", c.operator, c.key, shorten(strings.Join(values, ", ")), given)

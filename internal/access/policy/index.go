@@ -66,7 +66,7 @@ func (x *index) add(document int, statements []statement) {
 			continue
 		}
 		for _, a := range s.actions {
-			action := strings.ToLower(a.raw)
+			action := Lower(a.raw)
 			service, name, _ := strings.Cut(action, ":")
 			switch {
 			case strings.HasPrefix(service, "*"):

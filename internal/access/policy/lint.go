@@ -210,7 +210,7 @@ func (l *linter) resources(s *statement, n *node) {
 			l.star(s, item)
 			continue
 		}
-		of := strings.ToLower(splitPattern(item.text, l.p.variables)[2])
+		of := Lower(splitPattern(item.text, l.p.variables)[2])
 		if !slices.ContainsFunc(s.actions, func(a pattern) bool { return concerns(a, of) }) {
 			l.add(SeverityWarning, item, "name a resource of the actions' service, or an action of the resource's",
 				"the resource is of %s, and none of the statement's actions is: nothing matches both", of)
@@ -225,7 +225,7 @@ func (l *linter) star(s *statement, n *node) {
 	}
 	var writing []string
 	for _, a := range s.actions {
-		switch action := strings.ToLower(a.raw); {
+		switch action := Lower(a.raw); {
 		case strings.HasPrefix(action, "*"): // told of as an action
 		case takes(a, "iam:passrole"):
 			l.add(SeverityWarning, n, `name the roles: "Resource": "arn:aws:iam::ACCOUNT:role/NAME", and the service in iam:PassedToService`,

@@ -21,6 +21,10 @@ const (
 	// nothing allows what is longer.
 	MaxAction   = 256
 	MaxResource = 4096
+	// MaxValue bounds each value of a request's condition key, in bytes, as
+	// maxString does the policy's side, and MaxValues how many a key has. Of
+	// what is more no condition of an Allow holds, and each of a Deny does.
+	MaxValue = 2048
 
 	maxDepth     = 10
 	maxString    = 2048
@@ -268,12 +272,12 @@ func (p *parser) actions(n *node) []pattern {
 	var list []pattern
 	for _, item := range p.words(n, `an action such as "lambda:InvokeFunction"`) {
 		wrong := checkAction(item.text)
-		if wrong == "" && p.kind == Trust && !strings.HasPrefix(strings.ToLower(item.text), "sts:") {
+		if wrong == "" && p.kind == Trust && !strings.HasPrefix(Lower(item.text), "sts:") {
 			wrong = "a trust policy is about assuming the role: want sts:AssumeRole or another action of sts, got " + quote(item.text)
 		}
 		a := pattern{}
 		if wrong == "" {
-			a, wrong = syntax{wildcards: true, fold: true}.compile(strings.ToLower(item.text))
+			a, wrong = syntax{wildcards: true, fold: true}.compile(Lower(item.text))
 			a.raw = item.text
 		}
 		if wrong != "" {
@@ -363,7 +367,7 @@ func (p *parser) conditions(n *node) []condition {
 				p.report(k.value.path, k.offset, "%s", wrong)
 				continue
 			}
-			c.key, c.lookup = k.key, strings.ToLower(k.key)
+			c.key, c.lookup = k.key, Lower(k.key)
 			c.values = p.values(k.value, o)
 			list = append(list, c)
 		}

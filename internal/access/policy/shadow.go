@@ -70,7 +70,7 @@ func covers(a, b []pattern, aNot, bNot bool) bool {
 
 // covers tells whether p takes all that q takes, as far as their texts tell.
 func (p *pattern) covers(q *pattern) bool {
-	same := p.raw == q.raw || p.fold && strings.EqualFold(p.raw, q.raw)
+	same := p.raw == q.raw || p.fold && EqualFold(p.raw, q.raw)
 	switch {
 	case same || p.isAny():
 		return true

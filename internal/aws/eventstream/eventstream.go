@@ -1,6 +1,5 @@
-// Package eventstream writes and reads messages in the AWS event stream encoding
-// (application/vnd.amazon.eventstream), in which the AWS APIs stream requests
-// and answers.
+// Package eventstream writes messages in the AWS event stream encoding
+// (application/vnd.amazon.eventstream), in which the AWS APIs stream answers.
 //
 // A message is: its length and that of its headers, four bytes each, most
 // significant first; the CRC-32 of these eight; the headers; the payload; the
@@ -117,10 +116,4 @@ func appendHeader(b []byte, h Header) ([]byte, error) {
 		return append(append(b, typeUUID), v[:]...), nil
 	}
 	return b, fmt.Errorf("%w: an event stream header has no type for a %T, as %q has it", gust.ErrInvalid, h.Value, h.Name)
-}
-
-// AppendEvent appends a message that is an event of an API: its name, and the
-// media type of its payload.
-func AppendEvent(dst []byte, event, contentType string, payload []byte) ([]byte, error) {
-	return Append(dst, []Header{{":message-type", "event"}, {":event-type", event}, {":content-type", contentType}}, payload)
 }

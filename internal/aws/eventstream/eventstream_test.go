@@ -1,26 +1,14 @@
 package eventstream
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
 	gust "github.com/gust-dev/gust"
 )
-
-// decode reads one message.
-func decode(b []byte) (headers []Header, payload, rest []byte, err error) {
-	r := bytes.NewReader(b)
-	m, err := NewReader(r, 0).Next()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return m.Headers, m.Payload, b[len(b)-r.Len():], nil
-}
 
 // TestVectors are the messages that AWS publishes with the format, in
 // aws-c-event-stream and the SDKs' test suites.
@@ -41,21 +29,6 @@ func TestVectors(t *testing.T) {
 		if g := hex.EncodeToString(got[len("before"):]); g != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, g, c.want)
 		}
-	}
-}
-
-func TestEvent(t *testing.T) {
-	b, err := AppendEvent(nil, "PayloadChunk", "application/octet-stream", []byte("abc"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	headers, payload, rest, err := decode(b)
-	if err != nil || len(rest) > 0 || string(payload) != "abc" {
-		t.Fatal(payload, rest, err)
-	}
-	want := []Header{{":message-type", "event"}, {":event-type", "PayloadChunk"}, {":content-type", "application/octet-stream"}}
-	if !slices.Equal(headers, want) {
-		t.Error(headers)
 	}
 }
 
@@ -83,29 +56,4 @@ func TestLimits(t *testing.T) {
 	if _, err := Append(nil, many[:3], make([]byte, MaxPayload)); err != nil {
 		t.Error("at the limits:", err)
 	}
-}
-
-func FuzzAppend(f *testing.F) {
-	f.Add("name", "value", []byte("payload"), 3)
-	f.Add("", "", []byte(nil), -1)
-	f.Fuzz(func(t *testing.T, name, value string, payload []byte, flip int) {
-		in := []Header{{name, value}, {":event-type", value}}
-		b, err := Append(nil, in, payload)
-		if err != nil {
-			if name != "" && len(name) <= maxHeaderName && len(value) <= maxHeaderValue {
-				t.Fatal(err)
-			}
-			return
-		}
-		headers, got, rest, err := decode(b)
-		if err != nil || len(rest) > 0 || !bytes.Equal(got, payload) || !slices.Equal(headers, in) {
-			t.Fatalf("%q %q %q came back as %v %q: %v", name, value, payload, headers, got, err)
-		}
-		if flip >= 0 && flip < 8*len(b) {
-			b[flip/8] ^= 1 << (flip % 8)
-			if _, _, _, err := decode(b); err == nil {
-				t.Fatalf("a flipped bit %d was not noticed", flip)
-			}
-		}
-	})
 }

@@ -147,7 +147,7 @@ func (s *server) inline(r identity.Ref, policy string) (owner, document string, 
 	}
 	doc, ok := e.Inline[policy]
 	if !ok {
-		return "", "", &identity.NotFoundError{What: "inline policy of " + r.String(), Name: policy}
+		return "", "", &identity.NotFoundError{Kind: identity.KindInline, Of: r.Kind, What: "inline policy of " + r.String(), Name: policy}
 	}
 	return e.Name, escaped(doc.JSON()), nil
 }

@@ -39,6 +39,9 @@ func describe(err error) *wire.Error {
 	if e := (*identity.InUseError)(nil); errors.As(err, &e) {
 		return as("DeleteConflictException", inUse(e))
 	}
+	if e := (*identity.FactorError)(nil); errors.As(err, &e) {
+		return as("InvalidAuthenticationCodeException", factor(e))
+	}
 	if e := (*identity.MalformedPolicyError)(nil); errors.As(err, &e) {
 		return as("MalformedPolicyDocumentException", e.Error())
 	}
@@ -60,82 +63,80 @@ func describe(err error) *wire.Error {
 // The texts below are AWS's where it has one: programs look for them.
 
 func notFound(e *identity.NotFoundError) string {
-	switch what := e.What; {
-	case what == "user", what == "group", what == "role":
-		return fmt.Sprintf("The %s with name %s cannot be found.", what, e.Name)
-	case strings.HasPrefix(what, "inline policy of "):
-		kind, _, _ := strings.Cut(strings.TrimPrefix(what, "inline policy of "), " ")
-		return fmt.Sprintf("The %s policy with name %s cannot be found.", kind, e.Name)
-	case what == "managed policy", strings.HasPrefix(what, "managed policy attached to "):
+	switch e.Kind {
+	case identity.KindUser, identity.KindGroup, identity.KindRole:
+		return fmt.Sprintf("The %s with name %s cannot be found.", e.Kind, e.Name)
+	case identity.KindInline:
+		return fmt.Sprintf("The %s policy with name %s cannot be found.", e.Of, e.Name)
+	case identity.KindPolicy:
 		return fmt.Sprintf("Policy %s was not found.", e.Name)
-	case strings.HasPrefix(what, "access key"):
+	case identity.KindKey:
 		return fmt.Sprintf("The Access Key with id %s cannot be found.", e.Name)
-	case what == "OpenID Connect provider":
+	case identity.KindProvider:
 		return fmt.Sprintf("OpenIDConnect Provider not found for arn %s", e.Name)
-	case what == "account alias":
+	case identity.KindDevice:
+		return fmt.Sprintf("VirtualMFADevice with serial number %s does not exist.", e.Name)
+	case identity.KindAlias:
 		return fmt.Sprintf("The account alias %s cannot be found.", e.Name)
 	}
 	return e.Error()
 }
 
 func exists(e *identity.ExistsError) string {
-	switch e.What {
-	case "user", "group", "role":
-		return fmt.Sprintf("%s%s with name %s already exists.", strings.ToUpper(e.What[:1]), e.What[1:], e.Name)
-	case "policy":
+	switch kind := string(e.Kind); e.Kind {
+	case identity.KindUser, identity.KindGroup, identity.KindRole:
+		return fmt.Sprintf("%s%s with name %s already exists.", strings.ToUpper(kind[:1]), kind[1:], e.Name)
+	case identity.KindPolicy:
 		return fmt.Sprintf("A policy called %s already exists. Duplicate names are not allowed.", e.Name)
-	case "OpenID Connect provider":
+	case identity.KindProvider:
 		return fmt.Sprintf("Provider with url https://%s already exists.", e.Name)
+	case identity.KindDevice:
+		return "MFADevice entity at the same path and name already exists."
+	case identity.KindDeviceUser:
+		return "MFA Device is already in use."
 	}
 	return e.Error()
 }
 
-// quotas are AWS's names of them, by how the directory's limits begin.
-var quotas = []struct{ limit, quota string }{
-	{"users", "UsersPerAccount"}, {"groups of user", "GroupsPerUser"}, {"groups", "GroupsPerAccount"}, {"roles", "RolesPerAccount"},
-	{"access keys of user", "AccessKeysPerUser"}, {"managed policies attached to user", "PoliciesPerUser"},
-	{"managed policies attached to group", "PoliciesPerGroup"}, {"managed policies attached to role", "PoliciesPerRole"},
-	{"managed policies", "PoliciesPerAccount"}, {"OpenID Connect providers", "OpenIdConnectProvidersPerAccount"},
-	{"client IDs of provider", "ClientIdsPerOpenIdConnectProvider"}, {"thumbprints of provider", "ThumbprintsPerOpenIdConnectProvider"},
-	{"characters of the managed policy", "PolicySize"}, {"characters of the trust policy", "ACLSizePerRole"},
+func factor(e *identity.FactorError) string {
+	if e.Fault == identity.FactorWrong {
+		return "Authentication code for device is not valid."
+	}
+	return e.Error()
 }
 
 func limit(e *identity.LimitError) string {
-	if policy, ok := strings.CutPrefix(e.What, "versions of policy "); ok {
+	switch e.Quota {
+	case "":
+		return e.Error()
+	case identity.QuotaVersions:
 		return fmt.Sprintf("A managed policy can have up to %d versions, and %s has them. Before you create a new version, you must delete an existing version.",
-			e.Limit, policy)
+			e.Limit, e.Of.Name)
+	case identity.QuotaInline:
+		return fmt.Sprintf("Maximum policy size of %d bytes exceeded for %s", e.Limit, e.Of)
 	}
-	// "characters of the inline policy p of user u, white space not counted"
-	if strings.HasPrefix(e.What, "characters of the inline policy ") || strings.HasPrefix(e.What, "characters of all inline policies of ") {
-		who := e.What[strings.LastIndex(e.What, " of ")+4:]
-		who, _, _ = strings.Cut(who, ",")
-		return fmt.Sprintf("Maximum policy size of %d bytes exceeded for %s", e.Limit, who)
-	}
-	for _, q := range quotas {
-		if strings.HasPrefix(e.What, q.limit) {
-			return fmt.Sprintf("Cannot exceed quota for %s: %d", q.quota, e.Limit)
-		}
-	}
-	return e.Error()
+	return fmt.Sprintf("Cannot exceed quota for %s: %d", e.Quota, e.Limit)
 }
 
 func inUse(e *identity.InUseError) string {
-	switch by := e.By; {
-	case strings.Contains(by, "access key"):
-		return "Cannot delete entity, must delete access keys first."
-	case strings.Contains(by, "managed polic"):
-		return "Cannot delete entity, must detach all policies first."
-	case strings.Contains(by, "inline polic"):
-		return "Cannot delete entity, must delete policies first."
-	case e.What == "user" && strings.Contains(by, "group"), e.What == "group" && strings.Contains(by, "user"):
-		return "Cannot delete entity, must remove users from group first."
-	case e.What == "policy" && strings.Contains(by, "versions"):
+	switch {
+	case e.Kind == identity.KindPolicy && e.Has == identity.KindVersion:
 		return "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. " +
 			"The default version is deleted with the policy."
-	case e.What == "policy":
+	case e.Kind == identity.KindPolicy:
 		return "Cannot delete a policy attached to entities."
-	case e.What == "version":
+	case e.Kind == identity.KindVersion:
 		return "Cannot delete the default version of a policy."
+	case e.Kind == identity.KindDevice:
+		return "MFA VirtualDevice in use. Must deactivate first."
+	case e.Has == identity.KindDevice:
+		return "Cannot delete entity, must delete MFA device first."
+	case e.Has == identity.KindKey:
+		return "Cannot delete entity, must delete access keys first."
+	case e.Has == identity.KindPolicy:
+		return "Cannot delete entity, must detach all policies first."
+	case e.Has == identity.KindInline:
+		return "Cannot delete entity, must delete policies first."
 	}
-	return e.Error()
+	return "Cannot delete entity, must remove users from group first."
 }

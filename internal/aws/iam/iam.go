@@ -1,6 +1,6 @@
 // Package iam speaks the AWS IAM API (query, version 2010-05-08) over the
-// directory of identities: users, groups, roles, access keys, policies and
-// OpenID Connect providers. What Gust does not have is refused by its name, or
+// directory of identities: users, groups, roles, access keys, second factors,
+// policies and OpenID Connect providers. What Gust does not have is refused by its name, or
 // listed as what it is: nothing. docs/compatibility.md lists all operations.
 package iam
 
@@ -38,7 +38,7 @@ type server struct {
 // New makes the service's table.
 func New(o Options) *wire.Service {
 	s := &server{Options: o}
-	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.account(),
+	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.devices(), s.account(),
 		s.simulation(), s.absent(), refused())
 	for i := range ops {
 		if ops[i].Note == "" {
@@ -66,16 +66,11 @@ func tagsOf(tags map[string]string) []Tag {
 	return list
 }
 
-// tagsIn are the tags of a request. Keys that differ in case alone are one, and
-// no key is there twice.
+// tagsIn are the tags of a request.
 func tagsIn(list []Tag) (map[string]string, error) {
-	tags, seen := make(map[string]string, len(list)), make(map[string]bool, len(list))
-	for _, t := range list {
-		if seen[strings.ToLower(t.Key)] {
-			return nil, fault("InvalidInputException", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-		}
-		seen[strings.ToLower(t.Key)] = true
-		tags[t.Key] = t.Value
+	tags, ok := identity.ReadTags(list, func(t Tag) (key, value string) { return t.Key, t.Value })
+	if !ok {
+		return nil, fault("InvalidInputException", "%s", identity.DuplicateTags)
 	}
 	return tags, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/identity"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/aws/wire"
 )
 
@@ -29,6 +30,7 @@ var (
 	ofRole     = subject{kind: identity.KindRole, member: "RoleName"}
 	ofPolicy   = subject{kind: identity.KindPolicy, member: "PolicyArn"}
 	ofProvider = subject{kind: identity.KindProvider, member: "OpenIDConnectProviderArn"}
+	ofDevice   = subject{kind: identity.KindDevice, member: "SerialNumber"}
 )
 
 // operation makes a row of the table. What a name stands for may become another
@@ -123,7 +125,7 @@ func (s *server) needs(ctx context.Context, action string, about subject, m memb
 	}
 	if i, ok := m["Tags"]; ok {
 		for _, t := range v.Field(i).Interface().([]Tag) {
-			n.Keys["aws:requesttag/"+strings.ToLower(t.Key)] = []string{t.Value}
+			n.Keys["aws:requesttag/"+policy.Lower(t.Key)] = []string{t.Value}
 			n.Keys["aws:tagkeys"] = append(n.Keys["aws:tagkeys"], t.Key)
 		}
 	}
@@ -178,8 +180,8 @@ func (s *server) future(kind identity.Kind, path, name string) string {
 func (s *server) present(n *access.Need, kind identity.Kind, name string) {
 	tags := func(tags map[string]string) {
 		for k, v := range tags {
-			n.Keys["aws:resourcetag/"+strings.ToLower(k)] = []string{v}
-			n.Keys["iam:resourcetag/"+strings.ToLower(k)] = []string{v}
+			n.Keys["aws:resourcetag/"+policy.Lower(k)] = []string{v}
+			n.Keys["iam:resourcetag/"+policy.Lower(k)] = []string{v}
 		}
 	}
 	n.Resource = name
@@ -192,6 +194,11 @@ func (s *server) present(n *access.Need, kind identity.Kind, name string) {
 	case identity.KindProvider:
 		if p, err := s.Directory.Provider(name); err == nil {
 			tags(p.Tags)
+		}
+		return
+	case identity.KindDevice:
+		if m, err := s.Directory.MFADevice(name); err == nil {
+			tags(m.Tags)
 		}
 		return
 	}

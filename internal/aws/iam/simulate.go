@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/access/policy"
@@ -16,12 +17,15 @@ import (
 )
 
 func (s *server) simulation() []wire.Operation {
-	const note = "by the code that decides requests; context keys are those of ContextEntries, and what is known of the principal"
+	const note = "by the code that decides requests; context keys are those of ContextEntries, and what is known of the principal, of CallerArn what it says"
 	return []wire.Operation{
 		{Name: "SimulatePrincipalPolicy", Level: wire.Read, Note: note, Run: wire.Do(s.simulatePrincipalPolicy, func(in *SimulatePrincipalPolicyRequest) []access.Need {
 			return s.aboutSource("iam:SimulatePrincipalPolicy", in.PolicySourceArn)
 		})},
-		operation(s, wire.Read, "SimulateCustomPolicy", nothing, s.simulateCustomPolicy),
+		{Name: "SimulateCustomPolicy", Level: wire.Read, Note: "by the code that decides requests; context keys are those of ContextEntries, and what CallerArn says",
+			Run: wire.Do(s.simulateCustomPolicy, func(*SimulateCustomPolicyRequest) []access.Need {
+				return []access.Need{{Action: "iam:SimulateCustomPolicy", Resource: "*"}}
+			})},
 		{Name: "GetContextKeysForPrincipalPolicy", Level: wire.Read, Run: wire.Do(s.getContextKeysForPrincipalPolicy, func(in *GetContextKeysForPrincipalPolicyRequest) []access.Need {
 			return s.aboutSource("iam:GetContextKeysForPrincipalPolicy", in.PolicySourceArn)
 		})},
@@ -79,6 +83,30 @@ type simulation struct {
 	now      time.Time
 }
 
+// maxSimulated bounds the work of one answer: the bytes of all policies, times the
+// most values that a key of the context has, times the decisions.
+const maxSimulated = 4 * gust.MB
+
+// work is what one decision takes of it.
+func (sim *simulation) work() int {
+	documents := sim.layers.Identity
+	if sim.layers.Boundary != nil {
+		documents = append(slices.Clip(documents), *sim.layers.Boundary)
+	}
+	bytes := 1
+	for _, d := range documents {
+		bytes += len(d.Document.JSON())
+	}
+	if sim.resource != nil {
+		bytes += len(sim.resource.JSON())
+	}
+	values := 1
+	for _, v := range sim.context {
+		values = max(values, len(v))
+	}
+	return bytes * values
+}
+
 // with takes in what of the requests is alike.
 func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owner, handling *string, entries []ContextEntry) error {
 	if err := unused(handling != nil, "ResourceHandlingOption", "there are no instances, leave it out"); err != nil {
@@ -107,34 +135,45 @@ func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owne
 	}
 	if sim.subject.ARN == "" { // somebody of the account
 		sim.subject = policy.Subject{Kind: string(access.KindUser), Account: s.Place.Account}
-	} else if sim.tags, err = s.Directory.Tags(sim.subject.ARN); err != nil {
-		return err
 	}
 	sim.context = map[string][]string{}
 	for i, e := range entries {
 		if e.ContextKeyName == nil || len(e.ContextKeyValues) == 0 {
 			return fault("InvalidInputException", "ContextEntries.%d has no name or no value", i+1)
 		}
-		sim.context[strings.ToLower(*e.ContextKeyName)] = e.ContextKeyValues
+		sim.context[policy.Lower(*e.ContextKeyName)] = e.ContextKeyValues
 	}
 	sim.now = s.Now()
 	return nil
 }
 
-// caller makes somebody the one who asks.
-func (sim *simulation) caller(s *server, arn *string) error {
-	if arn == nil {
+// caller makes somebody the one who asks. Nothing is known of them but what the
+// ARN says: whoever may simulate may not for that learn who there is, nor their
+// tags by conditions.
+func (sim *simulation) caller(s *server, given *string) error {
+	if given == nil {
 		return nil
 	}
-	subject, err := s.Directory.Subject(*arn)
-	if err != nil {
-		return fault("InvalidInputException", "CallerArn: %v", err)
+	arn, who := *given, policy.Subject{Account: s.Place.Account}
+	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::"+s.Place.Account+":")
+	kind, path, _ := strings.Cut(rest, "/")
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	switch {
+	case ok && rest == "root":
+		who.Kind, who.ARN = string(access.KindRoot), arn
+	case ok && kind == string(identity.KindUser) && name != "":
+		who.Kind, who.ARN, who.Name = string(access.KindUser), arn, name
+	case ok && kind == string(identity.KindRole) && name != "":
+		who.Kind, who.RoleARN, who.Name = string(access.KindRole), arn, name
+		who.ARN = "arn:aws:sts::" + s.Place.Account + ":assumed-role/" + name + "/session"
+	default:
+		return fault("InvalidInputException", "CallerArn is %.200s: it may be the ARN of the root, a user or a role of this account", arn)
 	}
-	sim.subject = subject
+	sim.subject, sim.tags = who, nil
 	return nil
 }
 
-func (s *server) simulatePrincipalPolicy(_ context.Context, in *SimulatePrincipalPolicyRequest) (*SimulatePolicyResponse, error) {
+func (s *server) simulatePrincipalPolicy(ctx context.Context, in *SimulatePrincipalPolicyRequest) (*SimulatePolicyResponse, error) {
 	if err := unused(len(in.PolicyExclusionList) > 0, "PolicyExclusionList", "use SimulateCustomPolicy with the policies that are to count"); err != nil {
 		return nil, err
 	}
@@ -148,17 +187,24 @@ func (s *server) simulatePrincipalPolicy(_ context.Context, in *SimulatePrincipa
 		return nil, err
 	}
 	sim.layers.Identity = slices.Concat(sim.layers.Identity, more)
-	if err := sim.caller(s, in.CallerArn); err != nil {
-		return nil, err
+	if sim.subject.ARN != "" { // a group is nobody
+		if sim.tags, err = s.Directory.Tags(in.PolicySourceArn); err != nil {
+			return nil, err
+		}
+	}
+	if or(in.CallerArn, in.PolicySourceArn) != in.PolicySourceArn {
+		if err := sim.caller(s, in.CallerArn); err != nil {
+			return nil, err
+		}
 	}
 	if err := sim.with(s, in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ResourceOwner, in.ResourceHandlingOption,
 		in.ContextEntries); err != nil {
 		return nil, err
 	}
-	return sim.run(in.ActionNames, in.ResourceArns, in.Marker, in.MaxItems)
+	return sim.run(ctx, in.ActionNames, in.ResourceArns, in.Marker, in.MaxItems)
 }
 
-func (s *server) simulateCustomPolicy(_ context.Context, in *SimulateCustomPolicyRequest) (*SimulatePolicyResponse, error) {
+func (s *server) simulateCustomPolicy(ctx context.Context, in *SimulateCustomPolicyRequest) (*SimulatePolicyResponse, error) {
 	if err := unused(in.OrderedOrganizationPolicyInputList != nil, "OrderedOrganizationPolicyInputList", "there are no organizations, leave it out"); err != nil {
 		return nil, err
 	}
@@ -174,19 +220,28 @@ func (s *server) simulateCustomPolicy(_ context.Context, in *SimulateCustomPolic
 		in.ContextEntries); err != nil {
 		return nil, err
 	}
-	return sim.run(in.ActionNames, in.ResourceArns, in.Marker, in.MaxItems)
+	return sim.run(ctx, in.ActionNames, in.ResourceArns, in.Marker, in.MaxItems)
 }
 
 // run decides every action on every resource, as far as a page goes: the product
-// of two lists is never made.
-func (sim *simulation) run(actions, resources []string, marker *string, limit *int32) (*SimulatePolicyResponse, error) {
+// of two lists is never made. As with AWS, a page may have fewer than MaxItems
+// though there are more.
+func (sim *simulation) run(ctx context.Context, actions, resources []string, marker *string, limit *int32) (*SimulatePolicyResponse, error) {
 	if len(resources) == 0 {
 		resources = []string{"*"}
 	}
-	from, until, more, next, err := window(len(actions)*len(resources), marker, limit)
+	work := sim.work()
+	if work > maxSimulated {
+		return nil, fault("InvalidInputException", "the bytes of all policies, times the most values that one of ContextEntries has, are %d, above the maximum of %d: simulate with fewer of them at once", work, maxSimulated)
+	}
+	most := min(or(limit, defaultPage), int32(maxSimulated/work))
+	from, until, more, next, err := window(len(actions)*len(resources), marker, &most)
 	out := &SimulatePolicyResponse{EvaluationResults: []EvaluationResult{}, IsTruncated: more, Marker: next}
 	rights := policy.Compile(sim.layers)
 	for i := from; i < until; i++ {
+		if ctx.Err() != nil { // nobody waits for it any more
+			return nil, context.Cause(ctx)
+		}
 		out.EvaluationResults = append(out.EvaluationResults, sim.decide(rights, actions[i/len(resources)], resources[i%len(resources)]))
 	}
 	return out, err
@@ -244,10 +299,8 @@ func (sim *simulation) value(key string) []string {
 		return v
 	}
 	if tag, ok := strings.CutPrefix(key, "aws:principaltag/"); ok {
-		for k, v := range sim.tags {
-			if strings.EqualFold(k, tag) {
-				return []string{v}
-			}
+		if _, v, ok := identity.FindTag(sim.tags, tag); ok {
+			return []string{v}
 		}
 		return nil
 	}
@@ -290,7 +343,7 @@ var variable = regexp.MustCompile(`\$\{([A-Za-z0-9-]+:[^},]+)`)
 // contextKeys are the condition keys and the variables of documents, in order.
 func contextKeys(docs []policy.Attached) []string {
 	keys := map[string]string{} // by lower case, which is what counts
-	note := func(key string) { keys[strings.ToLower(key)] = key }
+	note := func(key string) { keys[policy.Lower(key)] = key }
 	for _, d := range docs {
 		for _, m := range variable.FindAllSubmatch(d.Document.JSON(), -1) {
 			note(strings.TrimSpace(string(m[1])))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/aws/wire"
 )
 
@@ -41,6 +42,9 @@ func describe(err error) *wire.Error {
 	if e := (*gust.ThrottledError)(nil); errors.As(err, &e) {
 		return &wire.Error{Name: "TooManyRequestsException", Message: "Rate Exceeded: " + e.Error(), RetryAfter: max(e.RetryAfter, time.Second),
 			Detail: &TooManyRequestsException{Type: new("User"), Reason: new(throttled[e.Reason])}}
+	}
+	if e := (*identity.LimitError)(nil); errors.As(err, &e) { // only policies of functions have any here
+		return fault("PolicyLengthExceededException", err.Error())
 	}
 	for _, d := range domain {
 		if errors.Is(err, d.err) {

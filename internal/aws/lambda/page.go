@@ -31,7 +31,8 @@ account or region that is not the node's.
 	for _, r := range slices.Sorted(maps.Keys(throttled)) {
 		fmt.Fprintf(&b, "| throttled by the %s limit | TooManyRequestsException, Reason %s | 429 |\n", r, throttled[gust.ThrottleReason(r)])
 	}
-	b.WriteString(`| the event is not JSON, or the client context is not a JSON object in base64 | InvalidRequestContentException | 400 |
+	b.WriteString(`| a function's policy would have more than 20,480 characters, or a node more than 20,000 such policies | PolicyLengthExceededException | 400 |
+| the event is not JSON, or the client context is not a JSON object in base64 | InvalidRequestContentException | 400 |
 | the body brought nothing for 20 seconds, or less than 16 KB a second after that | RequestTimeoutException | 408 |
 | the node is busy: it holds as many bodies of requests as it may | TooManyRequestsException | 429, with Retry-After |
 | anything else that is the node's fault | ServiceException | 500 |

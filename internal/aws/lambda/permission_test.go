@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -102,6 +103,17 @@ func TestPermissions(t *testing.T) {
 	}
 	if w := ask("DELETE", policy+"/s1", ""); w.Code != 404 {
 		t.Error(w.Code, w.Body)
+	}
+	long := `{"StatementId":"%d","Action":"lambda:InvokeFunction","Principal":"s3.amazonaws.com","SourceArn":"arn:aws:s3:::` + strings.Repeat("b", 1900) + `"}`
+	for i := range 12 {
+		w := ask("POST", policy, fmt.Sprintf(long, i))
+		if i < 10 && w.Code == 201 {
+			continue
+		}
+		if w.Code != 400 || w.Header().Get("x-amzn-ErrorType") != "PolicyLengthExceededException" || !strings.Contains(w.Body.String(), "20480") {
+			t.Error("a policy that is too long:", i, w.Code, w.Header(), w.Body)
+		}
+		break
 	}
 	for doc, want := range map[string]string{
 		`{"StatementId":"s3","Action":"lambda:InvokeFunction","Principal":"*","FunctionUrlAuthType":"NONE"}`:        "FunctionUrlAuthType is not carried out by Gust",

@@ -120,7 +120,8 @@ func TestAssumeRole(t *testing.T) {
 		"a policy's ARN of nothing":    {alice, []string{"PolicyArns.member.1.arn", arn + "policy/none"}, "ValidationError", "policy/none"},
 		"tags, which take a right":     {bob, []string{"Tags.member.1.Key", "a", "Tags.member.1.Value", "b"}, "AccessDenied", ""},
 		"the same tag twice":           {alice, []string{"Tags.member.1.Key", "a", "Tags.member.1.Value", "1", "Tags.member.2.Key", "A", "Tags.member.2.Value", "2"}, "ValidationError", "Duplicate tag keys"},
-		"a second factor":              {alice, []string{"SerialNumber", "arn:aws:iam::1:mfa/x", "TokenCode", "123456"}, "ValidationError", "SerialNumber is not carried out by Gust"},
+		"a second factor":              {alice, []string{"SerialNumber", "arn:aws:iam::1:mfa/x", "TokenCode", "123456"}, "AccessDenied", "unable to validate MFA code"},
+		"half a second factor":         {alice, []string{"TokenCode", "123456"}, "AccessDenied", "must provide both MFA serial number and one time pass code"},
 		"a member that nobody knows":   {alice, []string{"Colour", "blue"}, "ValidationError", "Colour"},
 		"a source identity of AWS's":   {alice, []string{"SourceIdentity", "aws:me"}, "ValidationError", ""},
 		"a source identity, no right":  {alice, []string{"SourceIdentity", "me"}, "AccessDenied", "sts:SetSourceIdentity"},
@@ -453,6 +454,38 @@ func TestSessionsUponSessionsFillNoLog(t *testing.T) {
 		}
 	}
 	t.Error("a web identity makes as many calls as it likes")
+}
+
+// TestDenialsDoNotTellWhichRolesThereAre: a role that trusts somebody else looks
+// like none, however long its session is to last.
+func TestDenialsDoNotTellWhichRolesThereAre(t *testing.T) {
+	d := awstest.Open(t, &gust.Function{Name: "pay", App: "shop"})
+	is := newIssuer(t, d, httptest.NewServer)
+	role(t, d, "hidden", trusts(`{"Service":"lambda.amazonaws.com"}`, `"sts:AssumeRole"`, ""), "")
+	role(t, d, "shut", policy(`{"Effect":"Deny","Principal":"*","Action":"sts:*"}`), "")
+	token := is.token(is.key, nil)
+	for who, key := range map[string]string{
+		"a web identity": "", "a user who may nothing": d.User("alice", ""), "one who may assume all": d.User("bob", policy(allow("sts:*", "*"))),
+		"root": d.Root,
+	} {
+		told := func(name, seconds string, params ...string) string {
+			op := "AssumeRole"
+			params = append(params, "RoleArn", arn+"role/"+name, "RoleSessionName", "work", "DurationSeconds", seconds)
+			if key == "" {
+				op, params = "AssumeRoleWithWebIdentity", append(params, "WebIdentityToken", token)
+			}
+			a := d.Call(key, "sts", op, params...)
+			return a.Code + " " + strings.ReplaceAll(a.Message, "role/"+name, "role/NAME")
+		}
+		for _, seconds := range []string{"900", "7200", "43200"} {
+			want := told("none", seconds)
+			for _, name := range []string{"hidden", "shut", "gust/fn.pay"} {
+				if got := told(name, seconds); got != want || !strings.HasPrefix(got, "AccessDenied ") {
+					t.Errorf("%s, for %s s: of the role %s it is told\n %s\nof none\n %s", who, seconds, name, got, want)
+				}
+			}
+		}
+	}
 }
 
 // TestIssuerOnThisMachine: it needs no TLS, and nobody is it by another scheme.

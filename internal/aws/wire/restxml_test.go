@@ -16,6 +16,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/aws/eventstream"
+	"github.com/gust-dev/gust/internal/aws/eventstream/eventstreamtest"
 	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
@@ -248,7 +249,7 @@ func TestRESTXMLErrors(t *testing.T) {
 // the payload.
 func messages(t *testing.T, r io.Reader) (got []string) {
 	t.Helper()
-	for stream := eventstream.NewReader(r, 0); ; {
+	for stream := eventstreamtest.NewReader(r); ; {
 		m, err := stream.Next()
 		if err == io.EOF {
 			return got
@@ -333,7 +334,7 @@ func TestEventsComeAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream := eventstream.NewReader(w.Body, 0)
+	stream := eventstreamtest.NewReader(w.Body)
 	for _, text := range []string{"one", "two"} {
 		next <- text
 		if m, err := stream.Next(); err != nil || string(m.Payload) != text {

@@ -54,15 +54,25 @@ func parseTime(format, s string) (time.Time, bool) {
 	default:
 		t, err = time.Parse(time.RFC3339, s)
 	}
-	return t.UTC(), err == nil
+	if err != nil {
+		return time.Time{}, false
+	}
+	return written(t)
 }
 
 // timeOf is the time of seconds since 1970, to the millisecond.
 func timeOf(seconds float64) (time.Time, bool) {
-	if !(seconds > -62135596800 && seconds < 253402300800) {
+	if !(math.Abs(seconds) < 1e12) { // NaN is not, either
 		return time.Time{}, false
 	}
-	return time.UnixMilli(int64(math.Round(seconds * 1000))).UTC(), true
+	return written(time.UnixMilli(int64(math.Round(seconds * 1000))))
+}
+
+// written is t in UTC, if every protocol can write it there: of one of the years
+// 1 to 9999.
+func written(t time.Time) (time.Time, bool) {
+	t = t.UTC()
+	return t, t.Year() >= 1 && t.Year() <= 9999
 }
 
 // parseFloat reads a number as the models have them.

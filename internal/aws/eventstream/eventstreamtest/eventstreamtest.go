@@ -1,4 +1,6 @@
-package eventstream
+// Package eventstreamtest reads the AWS event stream encoding, as clients do, for
+// tests of what writes it.
+package eventstreamtest
 
 import (
 	"encoding/binary"
@@ -9,25 +11,34 @@ import (
 	"time"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/aws/eventstream"
 )
 
 // Message is one message of a stream.
 type Message struct {
-	Headers []Header
+	Headers []eventstream.Header
 	Payload []byte
 }
 
-// Text returns the string that a header has, or "": names are told apart by
-// case, and the first of a name counts.
-func (m *Message) Text(name string) string {
-	for _, h := range m.Headers {
-		if h.Name == name {
-			s, _ := h.Value.(string)
-			return s
-		}
-	}
-	return ""
-}
+const (
+	preludeLen     = 12 // two lengths and their checksum
+	crcLen         = 4
+	maxHeaderValue = 1<<15 - 1
+)
+
+// The types of headers.
+const (
+	typeTrue = iota
+	typeFalse
+	typeByte
+	typeShort
+	typeInteger
+	typeLong
+	typeBytes
+	typeString
+	typeTimestamp // milliseconds since 1970
+	typeUUID
+)
 
 // firstRead is how much is taken for a message before any of it has come: its
 // length is only what a client says.
@@ -35,19 +46,12 @@ const firstRead = 16 << 10
 
 // Reader reads a stream's messages.
 type Reader struct {
-	r     io.Reader
-	limit int
-	buf   []byte
+	r   io.Reader
+	buf []byte
 }
 
-// NewReader reads from r messages with payloads of up to limit bytes; 0 means,
-// and more than that is, MaxPayload.
-func NewReader(r io.Reader, limit int) *Reader {
-	if limit <= 0 || limit > MaxPayload {
-		limit = MaxPayload
-	}
-	return &Reader{r: r, limit: limit}
-}
+// NewReader reads from r.
+func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
 // Next returns the next message, which is good until the one after it is read.
 // At the end of the stream it is io.EOF, and io.ErrUnexpectedEOF when the stream
@@ -61,14 +65,14 @@ func (r *Reader) Next() (*Message, error) {
 	if crc32.ChecksumIEEE(r.buf[:8]) != binary.BigEndian.Uint32(r.buf[8:]) {
 		return nil, invalid("the checksum of a message's lengths is wrong")
 	}
-	if size > MaxHeaders {
-		return nil, fmt.Errorf("%w: an event stream message's headers of %d bytes are over the limit of %d", gust.ErrTooLarge, size, MaxHeaders)
+	if size > eventstream.MaxHeaders {
+		return nil, fmt.Errorf("%w: an event stream message's headers of %d bytes are over the limit of %d", gust.ErrTooLarge, size, eventstream.MaxHeaders)
 	}
 	if uint64(total) < preludeLen+uint64(size)+crcLen {
 		return nil, invalid("a message of %d bytes cannot hold its headers of %d", total, size)
 	}
-	if n := int64(total) - preludeLen - int64(size) - crcLen; n > int64(r.limit) {
-		return nil, fmt.Errorf("%w: an event stream message's payload of %d bytes is over the limit of %d", gust.ErrTooLarge, n, r.limit)
+	if n := int64(total) - preludeLen - int64(size) - crcLen; n > eventstream.MaxPayload {
+		return nil, fmt.Errorf("%w: an event stream message's payload of %d bytes is over the limit of %d", gust.ErrTooLarge, n, eventstream.MaxPayload)
 	}
 	for got := preludeLen; got < int(total); {
 		next := min(int(total), max(firstRead, 2*got))
@@ -107,14 +111,14 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: not in the event stream encoding: %s", gust.ErrInvalid, fmt.Sprintf(format, args...))
 }
 
-func readHeaders(b []byte) ([]Header, error) {
-	var headers []Header
+func readHeaders(b []byte) ([]eventstream.Header, error) {
+	var headers []eventstream.Header
 	for len(b) > 0 {
 		n := int(b[0])
 		if n == 0 || len(b) < 1+n+1 {
 			return nil, invalid("a header's name of %d bytes does not fit", n)
 		}
-		h := Header{Name: string(b[1 : 1+n])}
+		h := eventstream.Header{Name: string(b[1 : 1+n])}
 		kind := b[1+n]
 		b = b[2+n:]
 		var size int
