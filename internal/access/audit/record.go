@@ -64,12 +64,13 @@ const (
 	KindBegin Kind = "begin"
 	// KindEnd: such a call has ended.
 	KindEnd Kind = "end"
-	// KindCall: a call that was denied, or that reads, in one record.
+	// KindCall: a call that was denied, or that changes nothing, in one record.
 	KindCall Kind = "call"
 	// KindCount: calls that were counted.
 	KindCount Kind = "count"
 	// KindTrim: the log's oldest records were removed, up to and with the one
-	// that the parameter "through" names.
+	// that the parameter "through" names; "early" is there, with how many, if some
+	// were not too old yet.
 	KindTrim Kind = "trim"
 )
 

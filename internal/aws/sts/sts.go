@@ -38,11 +38,11 @@ func New(o Options) *wire.Service {
 	}
 	return &wire.Service{Model: &model, Errors: describe, Operations: slices.Concat([]wire.Operation{
 		{Name: "GetCallerIdentity", Level: wire.Data, Note: "takes no right, as in AWS", Run: wire.Do(s.getCallerIdentity, nil)},
-		{Name: "AssumeRole", Level: wire.Write, Note: "with a second factor, session policies, tags and a source identity; functions' own roles, fn.NAME, are the functions' alone",
+		{Name: "AssumeRole", Level: wire.Session, Note: "with a second factor, session policies, tags and a source identity; functions' own roles, fn.NAME, are the functions' alone",
 			Run: wire.DoFor(s.assumeRole, s.needsAssumeRole)},
-		{Name: "AssumeRoleWithWebIdentity", Level: wire.Write, Open: true, Note: "tokens of any OpenID Connect issuer that is a provider (iam CreateOpenIDConnectProvider)",
+		{Name: "AssumeRoleWithWebIdentity", Level: wire.Session, Open: true, Note: "tokens of any OpenID Connect issuer that is a provider (iam CreateOpenIDConnectProvider)",
 			Run: wire.Do(s.assumeRoleWithWebIdentity, nil)},
-		{Name: "GetSessionToken", Level: wire.Write, Note: "takes no right, as in AWS; without a second factor such a session makes no calls to iam", Run: wire.DoFor(s.getSessionToken, needsSessionToken)},
+		{Name: "GetSessionToken", Level: wire.Session, Note: "takes no right, as in AWS; without a second factor such a session makes no calls to iam", Run: wire.DoFor(s.getSessionToken, needsSessionToken)},
 		{Name: "GetAccessKeyInfo", Level: wire.Read, Note: "for access keys of this account", Run: wire.Do(s.getAccessKeyInfo, func(*GetAccessKeyInfoRequest) []access.Need {
 			return []access.Need{{Action: "sts:GetAccessKeyInfo", Resource: "*"}}
 		})},
@@ -155,7 +155,11 @@ func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWi
 			Duration: seconds(in.DurationSeconds), Policy: wire.Or(in.Policy, ""), PolicyARNs: arns(in.PolicyArns), Tags: claims.Tags, Transitive: claims.Transitive,
 			SourceIdentity: claims.SourceIdentity,
 		}}}
-	session, err := s.Directory.AssumeRoleWithWebIdentity(guard.CallFrom(ctx).Caller, ask)
+	call := guard.CallFrom(ctx)
+	if err := call.Vouched(claims.Issuer+" "+claims.Subject, in.RoleArn); err != nil {
+		return nil, err
+	}
+	session, err := s.Directory.AssumeRoleWithWebIdentity(call.Caller, ask)
 	if err != nil {
 		return nil, err
 	}

@@ -112,6 +112,8 @@ func prepare(s *Service) (*service, error) {
 			return nil, fmt.Errorf("its model has no operation %s", o.Name)
 		case ready.operations[o.Name] != nil:
 			return nil, fmt.Errorf("the operation %s is there twice", o.Name)
+		case o.Open && o.Level != Session && o.Level != Data:
+			return nil, fmt.Errorf("the operation %s is open, and whoever fails would write records: its level is Session or Data", o.Name)
 		case o.Note == "":
 			return nil, fmt.Errorf("the operation %s does not say how it is carried out, or what to do instead", o.Name)
 		}

@@ -101,9 +101,10 @@ type Shape struct {
 type Level = guard.Level
 
 const (
-	Read  = guard.Read
-	Write = guard.Write
-	Data  = guard.Data
+	Read    = guard.Read
+	Write   = guard.Write
+	Session = guard.Session
+	Data    = guard.Data
 )
 
 // Operation is how Gust carries out one operation of a model, or why it does
