@@ -42,7 +42,7 @@ func (n *Node) serve(users, apis net.Listener) (err error) {
 		MaxHeaderBytes:    64 * gust.KB,
 		ErrorLog:          serverLog(n.logger),
 	}
-	apisDoor := newDoor(apis, descriptors()/apisShare)
+	apisDoor := newDoor(apis, descriptors()/apisShare, stalled)
 	if n.certificate != nil {
 		n.apis.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: n.certificate.get}
 		n.wg.Go(n.followCertificate)
@@ -50,7 +50,7 @@ func (n *Node) serve(users, apis net.Listener) (err error) {
 	for _, s := range []struct {
 		server *http.Server
 		ln     net.Listener
-	}{{n.users, newDoor(users, descriptors()/usersShare)}, {n.apis, apisDoor}} {
+	}{{n.users, newDoor(users, descriptors()/usersShare, 0)}, {n.apis, apisDoor}} {
 		n.wg.Go(func() {
 			serve := s.server.Serve
 			if s.server.TLSConfig != nil {
