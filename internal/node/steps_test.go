@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/store"
 )
@@ -64,6 +65,16 @@ func taken(addr func(*Config) *string) obstacle {
 	}
 }
 
+// open lets others change what is in the folder.
+func open(mode os.FileMode) obstacle {
+	return func(t *testing.T, c *Config) (func(), string) {
+		if err := errors.Join(os.MkdirAll(c.Data, 0o700), os.Chmod(c.Data, mode)); err != nil {
+			t.Fatal(err)
+		}
+		return func() { os.Chmod(c.Data, mode&^0o022) }, "chmod go-w " + c.Data
+	}
+}
+
 // Whichever step fails, Open says what is wrong and where, and leaves nothing:
 // once the cause is gone the same folder and the same addresses open.
 func TestEachStepThatFailsIsUndone(t *testing.T) {
@@ -74,6 +85,9 @@ func TestEachStepThatFailsIsUndone(t *testing.T) {
 			}
 			return func() { os.Remove(c.Data) }, "--data"
 		},
+		"folder that all write to":       open(0o777),
+		"folder that all put files into": open(0o777 | os.ModeSticky),
+		"folder that a group writes to":  open(0o770),
 		"lock": func(t *testing.T, c *Config) (func(), string) {
 			other := *c
 			other.HTTP, other.API = "127.0.0.1:0", "127.0.0.1:0"
@@ -91,6 +105,20 @@ func TestEachStepThatFailsIsUndone(t *testing.T) {
 		"api address":  taken(func(c *Config) *string { return &c.API }),
 		"root key":     file("root.key"),
 		"seal key":     file("seal.key"),
+		"key of another user": func(t *testing.T, c *Config) (func(), string) {
+			if os.Geteuid() != 0 {
+				t.Skip("only root gives files away")
+			}
+			path := filepath.Join(c.Data, access.RootKeyFile)
+			err := os.MkdirAll(c.Data, 0o700)
+			if err == nil {
+				_, _, err = access.OpenRootKey(c.Data)
+			}
+			if err = errors.Join(err, os.Chown(path, 65534, -1)); err != nil {
+				t.Fatal(err)
+			}
+			return func() { os.Chown(path, 0, -1) }, "chown 0 " + path
+		},
 		"certificate": func(t *testing.T, c *Config) (func(), string) {
 			c.TLS = "self"
 			return file("tls/cert.pem")(t, c)

@@ -51,7 +51,7 @@ func (s *server) reportRow(user, arn, created string, factor bool, keys []*ident
 		key := []string{"false", "N/A", "N/A", "N/A", "N/A"}
 		if i < len(keys) {
 			k := keys[i]
-			key[0] = strconv.FormatBool(k.Active)
+			key[0] = strconv.FormatBool(status(k) == "Active")
 			if !k.Created.IsZero() {
 				key[1] = reportTime(k.Created)
 			}
