@@ -39,6 +39,7 @@ var floors = [][]string{
 // decision: docs/RATIONALE.md says why it is here.
 var dependencies = []string{
 	"github.com/aws/aws-lambda-go", // tests and examples only
+	"github.com/boombuler/barcode", // the QR codes of MFA devices
 	"github.com/cockroachdb/pebble/v2",
 	"github.com/coder/websocket", // tests only
 	"github.com/elastic/go-seccomp-bpf",

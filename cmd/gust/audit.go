@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -88,8 +87,7 @@ func auditPrincipal(d *directory, s string) (string, error) {
 }
 
 func (c *command) runAudit(ctx context.Context, client *api.Client, q api.AuditQuery, follow, asJSON bool) error {
-	lines := json.NewEncoder(c.out)
-	lines.SetEscapeHTML(false)
+	lines := c.out.json()
 	none := true
 	for r, err := range client.AuditRecords(ctx, q, follow) {
 		if err != nil {
@@ -120,7 +118,7 @@ func (c *command) runAudit(ctx context.Context, client *api.Client, q api.AuditQ
 
 func (c *command) auditLine(r *audit.Record) string {
 	colours := map[audit.Result]colour{audit.OK: green, audit.Failed: yellow, audit.Denied: red, audit.Refused: red, audit.CutOff: yellow}
-	parts := []string{c.out.paint(dim, r.Time.Local().Format("2006-01-02 15:04:05.000")), c.out.paint(colours[r.Result], fmt.Sprintf("%-7s", cmp.Or(r.Result, "-")))}
+	parts := []string{c.out.paint(dim, r.Time.Local().Format("2006-01-02 15:04:05.000")), c.out.paint(colours[r.Result], fmt.Sprintf("%-7s", printable(string(cmp.Or(r.Result, "-")))))}
 	add := func(format string, args ...any) { parts = append(parts, printable(fmt.Sprintf(format, args...))) }
 	if r.Kind == audit.KindTrim {
 		add("the oldest records were removed, through %s", r.Parameters["through"])
@@ -193,7 +191,7 @@ It prints the log's head. Keep that elsewhere, and give it to the next one as
 					err = c.printJSON(s)
 				} else {
 					for _, p := range s.Problems {
-						fmt.Fprintf(c.out, "record %d: %s\n", p.Record, p.Text)
+						fmt.Fprintf(c.out, "record %d: %s\n", p.Record, printable(p.Text))
 					}
 				}
 				switch {
@@ -202,7 +200,7 @@ It prints the log's head. Keep that elsewhere, and give it to the next one as
 				case len(s.Problems) > 0:
 					return fmt.Errorf("the audit log is not as it was written: %s in %s", count(len(s.Problems), "problem"), count(int(s.Records), "record"))
 				case !asJSON:
-					fmt.Fprintf(c.out, "the audit log is whole: %s\nhead %s\n", count(int(s.Records), "record"), s.Head)
+					fmt.Fprintf(c.out, "the audit log is whole: %s\nhead %s\n", count(int(s.Records), "record"), printable(s.Head))
 				}
 				return nil
 			})

@@ -74,7 +74,7 @@ func (c *command) variables(client *api.Client, key *access.Key, region string) 
 // printVariables prints lines for a shell, which checkShell knows.
 func (c *command) printVariables(vars [][2]string, shell string) {
 	for _, v := range vars {
-		fmt.Fprintln(c.out, shells[shell](v[0], v[1]))
+		fmt.Fprintln(c.out, printable(shells[shell](v[0], v[1])))
 	}
 }
 

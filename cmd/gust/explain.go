@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/api"
 )
 
@@ -121,7 +120,8 @@ func (c *command) printExplanation(e *api.Explanation, all bool) error {
 	if !e.Allowed {
 		verb, colour = "may not", red
 	}
-	fmt.Fprintf(c.out, "%s %s %s on %s: %s\n", e.Principal, c.out.paint(colour, verb), e.Action, e.Resource, because(e))
+	fmt.Fprintf(c.out, "%s %s %s on %s: %s\n", printable(e.Principal), c.out.paint(colour, verb),
+		printable(e.Action), printable(e.Resource), printable(because(e)))
 	rows := [][]string{{"EFFECT", "STATEMENT", "LINE", "POLICY", "MATCHES"}}
 	for _, s := range e.Statements {
 		matches := cmp.Or(s.Why, "yes")
@@ -132,7 +132,7 @@ func (c *command) printExplanation(e *api.Explanation, all bool) error {
 			matches = "yes; " + s.Why
 		}
 		if all || s.Deciding {
-			rows = append(rows, []string{string(s.Effect), s.Statement, strconv.Itoa(s.Line), s.Policy, printable(matches)})
+			rows = append(rows, []string{string(s.Effect), s.Statement, strconv.Itoa(s.Line), s.Policy, matches})
 		}
 	}
 	if len(rows) > 1 {
@@ -147,13 +147,11 @@ func (c *command) printExplanation(e *api.Explanation, all bool) error {
 
 // because is why it is so.
 func because(e *api.Explanation) string {
-	kind := map[policy.Layer]string{policy.LayerIdentity: "identity-based policy", policy.LayerResource: "resource-based policy",
-		policy.LayerBoundary: "permissions boundary", policy.LayerSession: "session policy"}[e.Layer]
 	switch {
 	case e.Statement == "" && e.Allowed:
 		return "root may do everything"
 	case e.Statement == "":
-		return "no " + kind + " allows it"
+		return "no " + e.Layer.Words() + " allows it"
 	}
 	verb := "denies"
 	if e.Allowed {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -160,6 +161,7 @@ func (c *command) nodeNames(cmd *cobra.Command, names func(*cobra.Command, *api.
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	list = slices.DeleteFunc(list, func(name string) bool { return printable(name) != name })
 	return list, cobra.ShellCompDirectiveNoFileComp
 }
 

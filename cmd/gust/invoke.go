@@ -115,8 +115,7 @@ func (c *command) runInvoke(ctx context.Context, client *api.Client, name string
 	if inv.Failed {
 		return fmt.Errorf("%s failed: %s (request %s)", name, failure(inv.Payload), inv.RequestID)
 	}
-	_, err = c.out.Write(endLine(inv.Payload))
-	return err
+	return c.out.answer(bytes.NewReader(endLine(inv.Payload)))
 }
 
 // runRequest sends an HTTP request to a function by its routes, as a user
@@ -142,7 +141,7 @@ func (c *command) runRequest(ctx context.Context, client *api.Client, name, path
 		return err
 	}
 	defer resp.Body.Close()
-	if _, err := io.Copy(c.out, resp.Body); err != nil {
+	if err := c.out.answer(resp.Body); err != nil {
 		return fmt.Errorf("the answer broke off: %w", err)
 	}
 	if resp.StatusCode >= 400 {

@@ -57,7 +57,7 @@ func (l *live) print(line string) {
 // for a request.
 func (l *live) line(at time.Time, who, requestID, text string) {
 	id := cmp.Or(requestID, "-")
-	l.print(fmt.Sprintf("%s  %s  %-8s  %s\n", l.out.paint(dim, at.Local().Format("15:04:05.000")), l.out.paint(bold, who), id[:min(8, len(id))], text))
+	l.print(fmt.Sprintf("%s  %s  %-8s  %s\n", l.out.paint(dim, at.Local().Format("15:04:05.000")), l.out.paint(bold, who), printable(id[:min(8, len(id))]), text))
 }
 
 // say prints what gust itself has to say.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -65,8 +64,7 @@ they were too many, and environments that did not come up ("init_error").`,
 }
 
 func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuery, asJSON bool) error {
-	lines := json.NewEncoder(c.out)
-	lines.SetEscapeHTML(false)
+	lines := c.out.json()
 	none := true
 	for r, err := range client.Logs(ctx, q) {
 		if err != nil {
@@ -100,8 +98,9 @@ func (c *command) printRecord(out *terminal, r *observe.Record) error {
 	if r.Kind == observe.KindEnd { // its report says more, and follows
 		return nil
 	}
+	id := cmp.Or(r.RequestID, "-")
 	_, err := fmt.Fprintf(out, "%s  %s  %-8s  %s\n", out.paint(dim, r.Time.Local().Format("2006-01-02 15:04:05.000")),
-		out.paint(bold, r.Function), cmp.Or(r.RequestID, "-")[:min(8, len(cmp.Or(r.RequestID, "-")))], describeRecord(out, r))
+		out.paint(bold, printable(r.Function)), printable(id[:min(8, len(id))]), describeRecord(out, r))
 	return err
 }
 
@@ -119,7 +118,7 @@ func describeRecord(out *terminal, r *observe.Record) string {
 	case observe.KindInitError:
 		return out.paint(red, "DID NOT START "+printable(r.Message))
 	}
-	return r.Message
+	return printable(r.Message)
 }
 
 func describeReport(out *terminal, r *gust.Report) string {
@@ -135,12 +134,12 @@ func describeReport(out *terminal, r *gust.Report) string {
 		text += ", sent " + size(r.BytesOut)
 	}
 	if r.Outcome == gust.OutcomeOK {
-		return out.paint(dim, text)
+		return out.paint(dim, printable(text))
 	}
 	if reason := (&gust.FunctionError{Type: r.ErrorType, Message: r.ErrorMessage}).Error(); reason != "" {
-		text += ": " + printable(reason)
+		text += ": " + reason
 	}
-	return out.paint(red, text)
+	return out.paint(red, printable(text))
 }
 
 func levelColour(level string) colour {

@@ -73,7 +73,7 @@ func list(ctx context.Context, client *api.Client) (l listing, err error) {
 
 func (c *command) printList(l listing, now time.Time) error {
 	for _, w := range l.Status.Warnings {
-		fmt.Fprintln(c.out, c.out.paint(red, "WARNING: "+w))
+		fmt.Fprintln(c.out, c.out.paint(red, "WARNING: "+printable(w)))
 	}
 	if len(l.Status.Warnings) > 0 {
 		fmt.Fprintln(c.out)

@@ -130,7 +130,7 @@ func (c *command) report(err error) int {
 		return exitInterrupted
 	case errors.As(err, &problems):
 		for _, p := range problems { // as editors and terminals know to jump to
-			fmt.Fprintln(c.err, p)
+			fmt.Fprintln(c.err, printable(p.String()))
 		}
 		c.complain("%s; nothing was deployed", count(len(problems), "problem"))
 	default:
@@ -144,7 +144,7 @@ func (c *command) report(err error) int {
 func (c *command) complain(format string, args ...any) {
 	lines := strings.Split(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n")
 	for i, line := range lines {
-		lines[i] = printable(line) // some of it may be a function's
+		lines[i] = printable(line) // some of it may be a function's, or a server's
 	}
 	fmt.Fprintf(c.err, "%s %s\n", c.err.paint(red, "gust:"), strings.Join(lines, "\n  "))
 }

@@ -86,18 +86,18 @@ func (c *command) printChanges(plan *catalog.Plan, added, changed, removed strin
 		count[change.Op]++
 		for _, o := range ops {
 			if o.op == change.Op {
-				fmt.Fprintln(c.out, c.out.paint(o.colour, o.sign+" "+change.Kind+" "+change.Name))
+				fmt.Fprintln(c.out, c.out.paint(o.colour, o.sign+" "+printable(change.Kind+" "+change.Name)))
 			}
 		}
 		if change.Op == catalog.Modify {
 			for _, f := range change.Fields {
-				fmt.Fprintf(c.out, "    %s: %s -> %s\n", f.Name, orNone(f.Old), orNone(f.New))
+				fmt.Fprintf(c.out, "    %s: %s -> %s\n", printable(f.Name), printable(orNone(f.Old)), printable(orNone(f.New)))
 			}
 		}
 		for _, r := range change.Rights {
 			for _, o := range ops {
 				if o.op == r.Op {
-					fmt.Fprintln(c.out, "    "+c.out.paint(o.colour, o.sign+" "+r.Text))
+					fmt.Fprintln(c.out, "    "+c.out.paint(o.colour, o.sign+" "+printable(r.Text)))
 				}
 			}
 		}

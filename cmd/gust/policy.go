@@ -100,7 +100,7 @@ func (c *command) policyLs() *cobra.Command {
 				}
 				rows := [][]string{{"POLICY", "ATTACHED", "VERSION", "CHANGED", "DESCRIPTION"}}
 				for _, p := range list {
-					rows = append(rows, []string{p.PolicyName, strconv.Itoa(p.AttachmentCount), p.DefaultVersionId, ago(p.UpdateDate.Time, time.Now()), printable(cmp.Or(p.Description, "-"))})
+					rows = append(rows, []string{p.PolicyName, strconv.Itoa(p.AttachmentCount), p.DefaultVersionId, ago(p.UpdateDate.Time, time.Now()), cmp.Or(p.Description, "-")})
 				}
 				return c.out.table(rows)
 			})
@@ -124,7 +124,7 @@ func (c *command) policyShow() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "%s\n", doc)
+				fmt.Fprintf(c.out, "%s\n", printableJSON(string(doc)))
 				return nil
 			})
 		},
@@ -184,7 +184,7 @@ versions, and so does Gust: the oldest that does not count makes room.`,
 					if strings.EqualFold(p.PolicyName, args[0]) {
 						version, err := d.newVersion(p.Arn, string(data))
 						if err == nil {
-							fmt.Fprintf(c.out, "policy %s is at version %s\n", p.PolicyName, version)
+							fmt.Fprintf(c.out, "policy %s is at version %s\n", printable(p.PolicyName), printable(version))
 						}
 						return err
 					}

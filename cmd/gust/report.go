@@ -151,7 +151,7 @@ func (c *command) printReport(d *deployed) {
 		case f.Failed != nil:
 			init = ", " + c.out.paint(red, "init failed")
 		case f.Unmeasured != "":
-			init = ", init not measured: " + f.Unmeasured
+			init = ", init not measured: " + printable(f.Unmeasured)
 		case f.Pooled:
 			init = fmt.Sprintf(", init %s (pool hit)", milliseconds(f.Init))
 		default:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -33,8 +32,8 @@ take the one in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 To work with a node elsewhere, give --api (or GUST_API) as well, and where it
 shows a certificate that it made itself, --fingerprint (or GUST_FINGERPRINT).
 HOST:PORT is asked over TLS there; http://HOST:PORT shows the key to whoever is
-on the way. The data folder's root key is for its own node: to show it to another
-one, give --data with --api.
+on the way. The data folder's root key is for its own node: to show it to
+another one, give --data with --api.
 
 Exit status: 0 done, 1 failed, 2 the answer is no (gust plan: something would
 change, gust policy explain: it is denied), 64 the command line is wrong, 130
@@ -231,8 +230,7 @@ func (c *command) withClient(f func(*api.Client) error) error {
 
 // printJSON prints v for programs.
 func (c *command) printJSON(v any) error {
-	e := json.NewEncoder(c.out)
+	e := c.out.json()
 	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

@@ -109,7 +109,7 @@ another root of that name keep theirs until they are deployed changed.`,
 				if asJSON {
 					return c.printJSON(r)
 				}
-				fmt.Fprintf(c.out, "%s is version %s%s\n", r.Name, r.Version, map[bool]string{true: ", digest " + r.Digest.Short()}[r.Digest != ""])
+				fmt.Fprintf(c.out, "%s is version %s%s\n", printable(r.Name), printable(r.Version), map[bool]string{true: ", digest " + printable(r.Digest.Short())}[r.Digest != ""])
 				return nil
 			})
 		},

@@ -55,14 +55,10 @@ func (t *terminal) paint(c colour, s string) string {
 }
 
 // table prints rows in columns, the first one as their heads. What is in a cell
-// must not be painted: the columns would not fit.
+// must not be painted: the columns would not fit, and it is made printable.
 func (t *terminal) table(rows [][]string) error {
 	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	if err := w.Flush(); err != nil {
+	if err := inColumns(&b, rows); err != nil {
 		return err
 	}
 	for i, line := range strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") {
@@ -77,11 +73,17 @@ func (t *terminal) table(rows [][]string) error {
 	return nil
 }
 
-// columns prints rows that have no heads.
-func (t *terminal) columns(rows [][]string) error {
-	w := tabwriter.NewWriter(t, 0, 0, 2, ' ', 0)
+// columns prints rows that have no heads, as table does.
+func (t *terminal) columns(rows [][]string) error { return inColumns(t, rows) }
+
+func inColumns(to io.Writer, rows [][]string) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = strings.ReplaceAll(printable(cell), "\t", " ")
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
@@ -188,22 +190,3 @@ func (p *progress) clear() {
 		p.drawn = false
 	}
 }
-
-// printable keeps what a function printed from steering the terminal: control
-// characters, but for tabs, are shown and not sent.
-func printable(s string) string {
-	if strings.IndexFunc(s, control) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if control(r) {
-			fmt.Fprintf(&b, `\x%02x`, r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
-func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 }

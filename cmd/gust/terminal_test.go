@@ -86,18 +86,6 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain, ä and\ttab": "plain, ä and\ttab",
-		"\x1b[2Jgone":       `\x1b[2Jgone`,
-		"a\rb\x00\u009b":    `a\x0db\x00\x9b`,
-	} {
-		if got := printable(in); got != want {
-			t.Errorf("printable(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestSize(t *testing.T) {
 	for n, want := range map[int64]string{0: "0B", 1023: "1023B", 1024: "1KB", 1536: "1.5KB", 128 * gust.MB: "128MB", 10 * gust.GB: "10GB"} {
 		if got := size(n); got != want {

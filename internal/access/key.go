@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -71,12 +72,12 @@ type keyFile struct {
 // OpenRootKey reads the root key of the data folder dir, and makes one when
 // there is none; created tells. A new file has mode 0600 and is whole and synced
 // (its folder too) before it has its name. A file that others may read or write
-// is refused, and so is one that does not hold a key (gust.ErrCorrupt): it is
-// never replaced.
+// is refused, one that belongs to another user, and one that does not hold a key
+// (gust.ErrCorrupt): it is never replaced.
 //
 // The caller holds the lock of the data folder.
 func OpenRootKey(dir string) (key *Key, created bool, err error) {
-	key, err = ReadRootKey(dir)
+	key, err = readRootKey(dir, 0, os.Geteuid())
 	if !errors.Is(err, gust.ErrNotFound) {
 		return key, false, err
 	}
@@ -92,10 +93,13 @@ func OpenRootKey(dir string) (key *Key, created bool, err error) {
 }
 
 // ReadRootKey reads the root key of the data folder dir like OpenRootKey, but
-// never makes one: without, it returns gust.ErrNotFound.
-func ReadRootKey(dir string) (*Key, error) {
+// never makes one: without, it returns gust.ErrNotFound. It may be another user's,
+// whose node root works with.
+func ReadRootKey(dir string) (*Key, error) { return readRootKey(dir) }
+
+func readRootKey(dir string, owners ...int) (*Key, error) {
 	path := filepath.Join(dir, RootKeyFile)
-	data, err := readSecret("root key", path)
+	data, err := readSecret("root key", path, owners...)
 	if err != nil {
 		return nil, err
 	}

@@ -70,6 +70,31 @@ func TestRootKeyThatOthersCanReadIsRefused(t *testing.T) {
 	}
 }
 
+// A secret that belongs to somebody else is theirs to read and to replace. The
+// command only reads: root works with a node of another user.
+func TestSecretsThatBelongToOthersAreRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	dir := t.TempDir()
+	open := map[string]func() error{
+		RootKeyFile: func() error { _, _, err := OpenRootKey(dir); return err },
+		SealKeyFile: func() error { _, _, err := OpenSealKey(dir); return err },
+	}
+	for name, open := range open {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(open(), os.Chown(path, 65534, -1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := open(); err == nil || !strings.Contains(err.Error(), "belongs to user 65534") || !strings.Contains(err.Error(), "chown 0 "+path) {
+			t.Errorf("%s of another user: %v; want an error that names them and the fix", name, err)
+		}
+	}
+	if _, err := ReadRootKey(dir); err != nil {
+		t.Errorf("root reads a user's key: %v", err)
+	}
+}
+
 func TestDamagedRootKeyIsRefusedAndKept(t *testing.T) {
 	id, secret := testKey.ID, testKey.Secret
 	tests := map[string]string{

@@ -48,6 +48,8 @@ type Principal struct {
 	ProviderKeys map[string][]string
 	// Issued is when a session began; zero for long-lived keys.
 	Issued time.Time
+	// Factor is when a second factor was shown, zero if none was.
+	Factor time.Time
 	// Function is the function whose own role this is.
 	Function string
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	gust "github.com/gust-dev/gust"
@@ -27,7 +28,7 @@ const SealKeyFile = "seal.key"
 // The caller holds the lock of the data folder.
 func OpenSealKey(dir string) (key [32]byte, created bool, err error) {
 	path := filepath.Join(dir, SealKeyFile)
-	data, err := readSecret("seal key", path)
+	data, err := ReadSecret("seal key", path)
 	if errors.Is(err, gust.ErrNotFound) {
 		rand.Read(key[:]) // never fails
 		if err := WriteSecret(path, []byte(hex.EncodeToString(key[:])+"\n")); err != nil {
@@ -47,9 +48,16 @@ func OpenSealKey(dir string) (key [32]byte, created bool, err error) {
 	return key, false, nil
 }
 
-// readSecret reads a file that its owner alone may read; gust.ErrNotFound if
-// there is none. what is what errors call it.
-func readSecret(what, path string) ([]byte, error) {
+// ReadSecret reads a file of the node's that its owner alone may use, who is root
+// or the user that the node runs as; gust.ErrNotFound if there is none. What is
+// what errors call it.
+func ReadSecret(what, path string) ([]byte, error) {
+	return readSecret(what, path, 0, os.Geteuid())
+}
+
+// readSecret is ReadSecret for a file that belongs to one of owners, or without
+// them to anybody.
+func readSecret(what, path string, owners ...int) ([]byte, error) {
 	info, err := os.Stat(path) // before opening: opening a pipe would wait
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -74,6 +82,10 @@ func readSecret(what, path string) ([]byte, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
 		return nil, fmt.Errorf("the %s %s has mode %04o, so that others than its owner can use it: "+
 			"run `chmod 600 %s`, and replace the key if somebody may have read it", what, path, mode, path)
+	}
+	if owner, known := ownerOf(info); known && len(owners) > 0 && !slices.Contains(owners, owner) {
+		return nil, fmt.Errorf("the %s %s belongs to user %d, who is neither root nor the one that gust runs as (%d), and can read and replace it: "+
+			"run `chown %d %s`, and replace the key if it may be known", what, path, owner, os.Geteuid(), os.Geteuid(), path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, 64*gust.KB))
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -115,11 +116,38 @@ func (t *certificate) read() (*tls.Certificate, [2]fs.FileInfo, error) {
 		}
 		seen[i] = info
 	}
-	pair, err := tls.LoadX509KeyPair(t.cert, t.key)
+	cert, err := os.ReadFile(t.cert)
+	if err != nil {
+		return nil, seen, fmt.Errorf("the certificate of the API: %w", err)
+	}
+	key, err := t.readKey()
+	if err != nil {
+		return nil, seen, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, seen, fmt.Errorf("the certificate %s and its key %s cannot be used: %w; want two PEM files, the server's certificate first", t.cert, t.key, err)
 	}
 	return &pair, seen, nil
+}
+
+// readKey reads the key's file, which nobody but its owner may use. One that was
+// given may be read by a group, too: servers share theirs like that, as in
+// /etc/ssl/private.
+func (t *certificate) readKey() ([]byte, error) {
+	if t.own {
+		return access.ReadSecret("key of the API's certificate", t.key)
+	}
+	info, err := os.Stat(t.key)
+	if err != nil {
+		return nil, fmt.Errorf("the key of the API's certificate: %w", err)
+	}
+	// On Windows the folder's access list tells, and the mode is made up.
+	if mode := info.Mode().Perm(); mode&0o027 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("the key of the API's certificate %s (--tls-key) has mode %04o, so that others can use it: "+
+			"run `chmod 600 %s`, or 640 if a group shares it, and replace the key if somebody may have read it", t.key, mode, t.key)
+	}
+	return os.ReadFile(t.key)
 }
 
 // get is what a handshake asks for.
@@ -226,8 +254,8 @@ func (t *certificate) renew() error {
 
 // ownKey reads the key of the node's own certificate, or makes it.
 func (t *certificate) ownKey() (crypto.Signer, error) {
-	data, err := os.ReadFile(t.key)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := t.readKey()
+	if errors.Is(err, gust.ErrNotFound) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return nil, err
@@ -242,7 +270,7 @@ func (t *certificate) ownKey() (crypto.Signer, error) {
 		return key, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the key of the API's certificate: %w", err)
+		return nil, err
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -276,6 +277,63 @@ func TestGivenCertificateThatCannotBeUsed(t *testing.T) {
 	got, err := openCertificate(given(t, t.TempDir(), time.Now().Add(certificateWarn-ownLife-time.Hour)), time.Now, slog.New(slog.DiscardHandler))
 	if err != nil || !strings.Contains(got.warning(), got.cert) {
 		t.Errorf("one that ends soon: %v, %v", got, err)
+	}
+}
+
+// Who can read the key can be the node.
+func TestCertificateKeysThatOthersCanUse(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := openOwn(t, Config{Data: dir}, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(dir, "tls", "key.pem")
+	openGiven := func(c Config) error {
+		_, err := openCertificate(c, time.Now, slog.New(slog.DiscardHandler))
+		return err
+	}
+	other := given(t, t.TempDir(), time.Now())
+	refused := func(name, path string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
+			t.Errorf("%s: %v; want an error that names the mode and the fix", name, err)
+		}
+	}
+	for mode, group := range map[os.FileMode]bool{0o644: false, 0o604: false, 0o620: false, 0o602: false, 0o640: true, 0o440: true} {
+		if err := errors.Join(os.Chmod(own, mode), os.Chmod(other.TLSKey, mode)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := openOwn(t, Config{Data: dir}, time.Now)
+		refused(fmt.Sprintf("its own, %04o", mode), own, err)
+		if err = openGiven(other); !group {
+			refused(fmt.Sprintf("a given one, %04o", mode), other.TLSKey, err)
+		} else if err != nil {
+			t.Errorf("a given one, %04o: %v", mode, err)
+		}
+	}
+
+	// One more name needs a new certificate, which is made with the same key.
+	if err := os.Chmod(own, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := openOwn(t, Config{Data: dir, TLSName: "gust.example.com"}, time.Now)
+	refused("its own for a new certificate", own, err)
+
+	// A new one is looked at as the first one is.
+	if err := os.Chmod(other.TLSKey, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := openCertificate(other, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, next := got.fingerprint(), given(t, t.TempDir(), time.Now())
+	replace(t, next.TLSCert, other.TLSCert)
+	replace(t, next.TLSKey, other.TLSKey)
+	if err := os.Chmod(other.TLSKey, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got.refresh(); got.fingerprint() != first {
+		t.Error("a certificate whose new key others can read is taken up")
 	}
 }
 

@@ -22,7 +22,7 @@ func (h *house) smallDisk(mb int) {
 	if err := os.MkdirAll(h.data, 0o700); err != nil {
 		h.t.Fatal(err)
 	}
-	if err := syscall.Mount("gust-test", h.data, "tmpfs", 0, fmt.Sprintf("size=%dm", mb)); err != nil {
+	if err := syscall.Mount("gust-test", h.data, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=700", mb)); err != nil {
 		h.t.Skipf("a small disk cannot be mounted: %v", err)
 	}
 	h.t.Cleanup(func() {

@@ -3,54 +3,57 @@ package node
 import (
 	"io"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
-// TestDoorIsBounded: no more connections are taken than there are places, and a
-// closed one makes room.
+// TestDoorIsBounded: no more connections are open at once than there are places,
+// each that is closed makes room for one, and all get in at last.
 func TestDoorIsBounded(t *testing.T) {
+	const places, visitors = 2, 50
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDoor(ln, 2)
-	accepted := make(chan net.Conn)
+	d := newDoor(ln, places)
+	var open atomic.Int64
+	var guests sync.WaitGroup
 	refused := make(chan error, 1)
 	go func() {
 		for {
-			conn, err := d.Accept()
+			guest, err := d.Accept()
 			if err != nil {
 				refused <- err
 				return
 			}
-			accepted <- conn
+			if n := open.Add(1); n > places {
+				t.Errorf("%d connections were let in by %d places", n, places)
+			}
+			if _, ok := guest.(interface{ CloseWrite() error }); !ok {
+				t.Error("a connection cannot be closed on one side, which net/http does after an error")
+			}
+			guests.Go(func() {
+				guest.Write([]byte("x"))
+				io.Copy(io.Discard, guest) // until its visitor goes
+				open.Add(-1)
+				guest.Close()
+				guest.Close() // gives back one place, not two
+			})
 		}
 	}()
-	var clients, guests []net.Conn
-	for range 3 {
-		c, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
+	waiting := make([]net.Conn, visitors)
+	for i := range waiting {
+		if waiting[i], err = net.Dial("tcp", ln.Addr().String()); err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
-		clients = append(clients, c)
+		defer waiting[i].Close()
 	}
-	for range 2 {
-		guests = append(guests, <-accepted)
-	}
-	select {
-	case <-accepted:
-		t.Fatal("a third connection was taken by two places")
-	default:
-	}
-	if _, ok := guests[0].(interface{ CloseWrite() error }); !ok {
-		t.Error("a connection cannot be closed on one side, which net/http does after an error")
-	}
-	guests[0].Close()
-	guests[0].Close() // gives back one place, not two
-	guests = append(guests, <-accepted)
-	if _, err := clients[0].Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("the closed connection says %v", err)
+	for _, visitor := range waiting { // in the order in which they came
+		if _, err := io.ReadFull(visitor, make([]byte, 1)); err != nil {
+			t.Fatalf("one is not let in: %v", err)
+		}
+		visitor.Close()
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
@@ -58,7 +61,5 @@ func TestDoorIsBounded(t *testing.T) {
 	if err := <-refused; err == nil {
 		t.Error("a closed door takes connections")
 	}
-	for _, g := range guests {
-		g.Close()
-	}
+	guests.Wait()
 }

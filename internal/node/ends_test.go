@@ -20,17 +20,19 @@ func TestEndsAreToldApart(t *testing.T) {
 	h.deploy(`
 app: ends
 functions:
-  f: {runtime: provided, source: ./f, timeout: 1s}
-  slow: {runtime: provided, source: ./f, timeout: 1m}
+  f: {runtime: provided, source: ./f, timeout: 1m}
+  hasty: {runtime: provided, source: ./f, timeout: 3s}
   dead: {runtime: provided, source: ./f, env: {INIT: crash}}
   greedy: {runtime: provided, source: ./f, env: {INIT: eat}}
-  web: {runtime: http, source: ./f, timeout: 1s}
+  web: {runtime: http, source: ./f, timeout: 1m}
+  hastyweb: {runtime: http, source: ./f, timeout: 3s}
 routes:
   GET /f: f
-  GET /slow: slow
+  GET /hasty: hasty
   GET /dead: dead
   GET /greedy: greedy
   "GET /web/{rest...}": web
+  "GET /hastyweb/{rest...}": hastyweb
 `)
 	tests := []struct {
 		name, function, do string
@@ -42,14 +44,14 @@ routes:
 		{"error", "f", "error", 502, "errorString", "told to answer with an error", gust.OutcomeError, false},
 		{"exit", "f", "exit", 502, "Runtime.ExitError", "exit status 3", gust.OutcomeExit, false},
 		{"crash", "f", "crash", 502, "Runtime.ExitError", "signal: aborted", gust.OutcomeCrash, false},
-		{"timeout", "f", "sleep", 504, "Sandbox.Timedout", "timed out after 1.00 seconds", gust.OutcomeTimeout, false},
-		{"too large an answer", "slow", "large", 502, "Function.ResponseSizeTooLarge", "6", gust.OutcomeSize, false},
-		{"out of memory", "slow", "eat", 502, "Runtime.OutOfMemory", "128 MB", gust.OutcomeMemory, true},
+		{"timeout", "hasty", "sleep", 504, "Sandbox.Timedout", "timed out after 3.00 seconds", gust.OutcomeTimeout, false},
+		{"too large an answer", "f", "large", 502, "Function.ResponseSizeTooLarge", "6", gust.OutcomeSize, false},
+		{"out of memory", "f", "eat", 502, "Runtime.OutOfMemory", "128 MB", gust.OutcomeMemory, true},
 		{"crash before it is ready", "dead", "", 502, "Runtime.ExitError", "signal: aborted", gust.OutcomeInit, false},
 		{"out of memory before it is ready", "greedy", "", 502, "Runtime.OutOfMemory", "128 MB", gust.OutcomeMemory, true},
 		{"http exit", "web", "exit", 502, "Runtime.ExitError", "exit status 3", gust.OutcomeExit, false},
 		{"http crash", "web", "crash", 502, "Runtime.ExitError", "signal: aborted", gust.OutcomeCrash, false},
-		{"http timeout", "web", "sleep", 504, "Sandbox.Timedout", "timeout of 1s", gust.OutcomeTimeout, false},
+		{"http timeout", "hastyweb", "sleep", 504, "Sandbox.Timedout", "timeout of 3s", gust.OutcomeTimeout, false},
 		{"http out of memory", "web", "eat", 502, "Runtime.OutOfMemory", "128 MB", gust.OutcomeMemory, true},
 	}
 	for _, tt := range tests {
@@ -60,7 +62,8 @@ routes:
 				h.isolated()
 			}
 			path := "/" + tt.function
-			if tt.function == "web" {
+			web := strings.HasSuffix(tt.function, "web")
+			if web {
 				path += "/"
 			}
 			r := n.get(path + "?for=10m&do=" + tt.do)
@@ -68,7 +71,7 @@ routes:
 				t.Errorf("over HTTP it is %d %s %v, want %d", r.status, r.body, r.err, tt.status)
 			}
 			n.reported(t, tt.function, r.header.Get("X-Amzn-Requestid"), tt.outcome, tt.errorType, tt.message)
-			if tt.function == "web" {
+			if web {
 				if r := n.get(path); r.status != http.StatusOK {
 					t.Errorf("the next one is %d %s", r.status, r.body)
 				}
@@ -100,9 +103,9 @@ routes:
 		`gust_invocations_total{app="ends",function="f",outcome="error"} `,
 		`gust_invocations_total{app="ends",function="f",outcome="exit"} `,
 		`gust_invocations_total{app="ends",function="f",outcome="crash"} `,
-		`gust_invocations_total{app="ends",function="f",outcome="timeout"} `,
+		`gust_invocations_total{app="ends",function="hasty",outcome="timeout"} `,
 		`gust_invocations_total{app="ends",function="f",outcome="ok"} `,
-		`gust_invocations_total{app="ends",function="web",outcome="timeout"} `,
+		`gust_invocations_total{app="ends",function="hastyweb",outcome="timeout"} `,
 		`gust_invocation_errors_total{app="ends",function="f",type="Runtime.ExitError"} `,
 		`gust_cold_starts_total{app="ends",cause="crash",function="f",pool="none"} `,
 		`gust_invocation_duration_seconds_bucket{app="ends",function="f",le="+Inf"} `,

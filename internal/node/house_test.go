@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -395,4 +397,74 @@ func (p *process) metrics() string {
 		p.h.t.Fatal(err)
 	}
 	return string(data)
+}
+
+// pids are the processes of a function of the house, by the name that the program
+// has in its environment. The manifest has to give it TEST_MARKER.
+func (h *house) pids(name string) (pids []int) {
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, file := range environs {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		env := strings.Split(string(data), "\x00")
+		if slices.Contains(env, "TEST_MARKER="+h.data) &&
+			(slices.Contains(env, "AWS_LAMBDA_FUNCTION_NAME="+name) || slices.Contains(env, "K_SERVICE="+name)) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// canLetGo skips what cannot let go of what it holds: processes are found by /proc.
+func (h *house) canLetGo() {
+	h.t.Helper()
+	if runtime.GOOS != "linux" {
+		h.t.Skip("functions' processes can be found on Linux alone")
+	}
+}
+
+// letGo ends what a function's processes wait for (do=wait). They are found by
+// TEST_MARKER, which the manifest has to give them.
+func (h *house) letGo(function string) {
+	h.t.Helper()
+	for _, pid := range h.pids(function) {
+		if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// hold has so many invocations of a function run until they are let go, which
+// they then all have to end well after. It returns when they run.
+func (p *process) hold(function string, times int) (letGo func()) {
+	p.h.t.Helper()
+	answers := make(chan reply, times)
+	for range times {
+		go func() { answers <- p.invoke(function, `{"do": "wait"}`) }()
+	}
+	until(p.h.t, fmt.Sprintf("%s runs %d times", function, times), func() bool {
+		running := 0
+		for _, e := range p.environments(function) {
+			running += e.Running
+		}
+		return running == times
+	})
+	return func() {
+		p.h.t.Helper()
+		p.h.letGo(function)
+		for range times {
+			if r := <-answers; r.status != http.StatusOK || r.header.Get("X-Amz-Function-Error") != "" {
+				p.h.t.Errorf("%s was held, and ended with %d %s %v", function, r.status, r.body, r.err)
+			}
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -193,19 +194,20 @@ func (h *house) disturb(n *process, generation, times int, accepted *events) (ac
 	return int(last.Load())
 }
 
-// processesLeft looks for processes of functions that nobody runs.
+// processesLeft waits until no process of a function is left, as nobody runs any:
+// those of a node that was killed are being ended still.
 func (h *house) processesLeft() {
 	h.t.Helper()
-	environs, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, file := range environs {
-		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte("TEST_MARKER="+h.data)) {
-			cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
-			h.t.Errorf("process %s is left: %q", file, cmdline)
+	until(h.t, "the processes of functions are gone", func() bool {
+		environs, err := filepath.Glob("/proc/[0-9]*/environ")
+		if err != nil {
+			h.t.Fatal(err)
 		}
-	}
+		return !slices.ContainsFunc(environs, func(file string) bool {
+			data, err := os.ReadFile(file)
+			return err == nil && bytes.Contains(data, []byte("TEST_MARKER="+h.data))
+		})
+	})
 }
 
 // groups adds the control groups that a running node has, in all hierarchies.

@@ -196,11 +196,21 @@ func (n *Node) unwind() error {
 	return errors.Join(errs...)
 }
 
-// openFolder makes the data folder and takes its lock.
+// openFolder makes the data folder and takes its lock. One that others can write
+// to is refused: they could put another file in the place of any.
 func (n *Node) openFolder() error {
 	dir := n.config.Data
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder (--data): %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("the data folder (--data): %w", err)
+	}
+	// On Windows the folder's access list tells, and the mode is made up.
+	if mode := info.Mode().Perm(); mode&0o022 != 0 && runtime.GOOS != "windows" {
+		return fmt.Errorf("the data folder %s (--data) has mode %04o, so that others than its owner can change what is in it: "+
+			"run `chmod go-w %s`, or give a folder inside of it, which gust makes for its owner alone", dir, mode, dir)
 	}
 	lock, err := store.Lock(dir)
 	if err != nil {

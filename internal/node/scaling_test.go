@@ -28,33 +28,25 @@ func together(n int, call func() reply) []reply {
 	return answers
 }
 
-// statuses counts answers by status.
-func statuses(answers []reply) map[int]int {
-	count := map[int]int{}
-	for _, r := range answers {
-		count[r.status]++
-	}
-	return count
-}
-
 // A burst gets an environment for each invocation; those over a limit are
 // refused at once, by name.
 func TestBurst(t *testing.T) {
 	h := newHouse(t)
+	h.canLetGo()
 	n := h.start("--concurrency", "70")
-	h.deploy(`
+	h.deploy(fmt.Sprintf(`
 app: burst
 functions:
-  open: {runtime: provided, source: ./f, timeout: 1m}
-  capped: {runtime: provided, source: ./f, timeout: 1m, concurrency: {reserved: 2}}
+  open: {runtime: provided, source: ./f, timeout: 5m, env: {TEST_MARKER: %[1]q}}
+  capped: {runtime: provided, source: ./f, timeout: 5m, env: {TEST_MARKER: %[1]q}, concurrency: {reserved: 2}}
   off: {runtime: provided, source: ./f, concurrency: {reserved: 0}}
-  patient: {runtime: provided, source: ./f, timeout: 1m, concurrency: {reserved: 1, queue: {size: 4, wait: 1m}}}
+  patient: {runtime: provided, source: ./f, timeout: 5m, env: {TEST_MARKER: %[1]q}, concurrency: {reserved: 1, queue: {size: 4, wait: 1m}}}
 routes:
   GET /open: open
   GET /capped: capped
   GET /off: off
   GET /patient: patient
-`)
+`, h.data))
 	answers := together(60, func() reply { return n.get("/open?do=sleep&for=1s") })
 	environments := map[string]bool{}
 	for _, r := range answers {
@@ -68,12 +60,7 @@ routes:
 	}
 
 	// Reserved concurrency caps, at both doors.
-	var held sync.WaitGroup
-	for i := range 2 {
-		held.Go(func() { n.invoke("capped", fmt.Sprintf(`{"do": "sleep", "for": "3s", "say": "held%d"}`, i)) })
-	}
-	n.begun("capped", "held0")
-	n.begun("capped", "held1")
+	held := n.hold("capped", 2)
 	r := n.get("/capped")
 	if r.status != http.StatusTooManyRequests || !strings.Contains(r.body, `"reason":"function"`) || r.header.Get("Retry-After") == "" {
 		t.Errorf("over the cap: %d %s", r.status, r.body)
@@ -83,7 +70,7 @@ routes:
 		!strings.Contains(r.body, `"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded"`) || !strings.Contains(r.body, "2 of its reserved concurrency of 2") {
 		t.Errorf("over the cap: %d %s %s", r.status, r.header, r.body)
 	}
-	held.Wait()
+	held()
 	if r := n.get("/capped"); r.status != http.StatusOK {
 		t.Errorf("below the cap: %d %s", r.status, r.body)
 	}
@@ -91,23 +78,23 @@ routes:
 		t.Errorf("what is turned off answers %d %s", r.status, r.body)
 	}
 
-	// A queue waits in its order, and no more than it has room for.
-	answers = together(10, func() reply { return n.get("/patient?do=sleep&for=500ms") })
-	got := statuses(answers)
-	if got[http.StatusOK] != 5 || got[http.StatusTooManyRequests] != 5 {
-		t.Errorf("ten at once for one that runs and four that wait: %v", got)
+	// A queue has those wait that it has room for, and refuses the others while
+	// they wait.
+	held = n.hold("patient", 1)
+	waiting := make(chan reply, 9)
+	for range 9 {
+		go func() { waiting <- n.get("/patient") }()
 	}
-	for _, r := range answers {
-		if r.status != http.StatusOK && !strings.Contains(r.body, `"reason":"queue"`) {
-			t.Errorf("refused by %s", r.body)
+	for range 5 {
+		if r := <-waiting; r.status != http.StatusTooManyRequests || !strings.Contains(r.body, `"reason":"queue"`) {
+			t.Errorf("nine more for one that runs and four that wait: %d %s", r.status, r.body)
 		}
 	}
-
-	// The node's limit: 70, of which 3 are reserved.
-	answers = together(75, func() reply { return n.get("/open?do=sleep&for=4s") })
-	got = statuses(answers)
-	if got[http.StatusOK] < 67 || got[http.StatusOK]+got[http.StatusTooManyRequests] != 75 {
-		t.Errorf("75 at once where 67 may: %v", got)
+	held()
+	for range 4 {
+		if r := <-waiting; r.status != http.StatusOK {
+			t.Errorf("one that waited is answered %d %s", r.status, r.body)
+		}
 	}
 	for _, want := range []string{
 		`gust_throttles_total{app="burst",function="capped",reason="function"} 2`,
@@ -120,6 +107,23 @@ routes:
 		if m := n.metrics(); !strings.Contains(m, want) {
 			t.Errorf("the figures lack %s", want)
 		}
+	}
+	n.stop()
+
+	// The node's limit: 10, of which 3 are reserved.
+	n = h.start("--concurrency", "10")
+	held = n.hold("open", 7)
+	for range 3 {
+		if r := n.get("/open"); r.status != http.StatusTooManyRequests || !strings.Contains(r.body, `"reason":"node"`) {
+			t.Errorf("over the node's limit: %d %s", r.status, r.body)
+		}
+	}
+	if r := n.get("/capped"); r.status != http.StatusOK {
+		t.Errorf("what has a reserve answers %d %s", r.status, r.body)
+	}
+	held()
+	if r := n.get("/open"); r.status != http.StatusOK {
+		t.Errorf("below the node's limit: %d %s", r.status, r.body)
 	}
 	n.stop()
 }
@@ -206,30 +210,6 @@ routes:
 	wg.Wait()
 }
 
-// pids are the processes of the house's functions, by the name that the
-// program has in its environment.
-func (h *house) pids(name string) (pids []int) {
-	environs, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, file := range environs {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended
-		}
-		env := strings.Split(string(data), "\x00")
-		if slices.Contains(env, "TEST_MARKER="+h.data) && slices.Contains(env, "AWS_LAMBDA_FUNCTION_NAME="+name) {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-			if err != nil {
-				h.t.Fatal(err)
-			}
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
 // Unused environments are frozen, then reclaimed; provisioned ones stay, and
 // are replaced when they die.
 func TestIdleAndProvisioned(t *testing.T) {
@@ -275,12 +255,8 @@ routes:
 	if len(pids) != 1 {
 		t.Fatalf("processes of long: %v", pids)
 	}
-	var before string
-	until(t, "its processor time stands still", func() bool { // the state comes a moment before the freezer
-		last := before
-		before = cpuTime(t, pids[0])
-		return before == last
-	})
+	until(t, "the kernel has frozen it", func() bool { return h.frozen(pids[0]) }) // the node says so a moment before
+	before := cpuTime(t, pids[0])
 	seen := n.environments("long")[0].Since
 	for range 100 { // other work meanwhile
 		n.invoke("kept", "{}")
@@ -321,6 +297,31 @@ routes:
 		t.Errorf("after it was replaced it answers %d %s", r.status, r.body)
 	}
 	n.stop()
+}
+
+// frozen tells whether the kernel says that the control group of a process is.
+func (h *house) frozen(pid int) bool {
+	h.t.Helper()
+	groups := map[string]bool{}
+	h.groups(groups)
+	for g := range groups {
+		members, err := filepath.Glob(filepath.Join(g, "*", "cgroup.procs"))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		for _, file := range members {
+			pids, err := os.ReadFile(file)
+			if err != nil || !slices.Contains(strings.Fields(string(pids)), strconv.Itoa(pid)) {
+				continue
+			}
+			events, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup.events")) // of version 2
+			state, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "freezer.state"))  // of version 1
+			if strings.Contains(string(events), "frozen 1") || strings.TrimSpace(string(state)) == "FROZEN" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // cpuTime is the processor time of a process, in the kernel's ticks.

@@ -92,7 +92,7 @@ func (d *Directory) AssumeRole(c *access.Caller, in AssumeRole) (*Session, error
 			return nil, &DeniedError{c.Principal.ARN, n.Action, n.Resource, decision}
 		}
 	}
-	return d.assume(c.Principal, role, &in, claims{})
+	return d.assume(c.Principal, role, &in, claims{Factor: factorOf(c.Principal)})
 }
 
 // WebIdentity asks for a session of a role for somebody for whom a provider
@@ -289,5 +289,14 @@ func (d *Directory) SessionToken(c *access.Caller, ttl time.Duration) (*Session,
 	if ttl < MinSession || ttl > longest || ttl%time.Second != 0 {
 		return nil, invalid("the session is to last %v: want whole seconds from %v to %v", ttl, MinSession, longest)
 	}
-	return d.issue(e, ttl, claims{Parent: c.KeyID})
+	return d.issue(e, ttl, claims{Parent: c.KeyID, Factor: factorOf(p)})
+}
+
+// factorOf is when a user showed a second factor, for the session that comes of
+// it. From a role to the next it does not go on.
+func factorOf(p *access.Principal) int64 {
+	if p.Kind != access.KindUser || p.Factor.IsZero() {
+		return 0
+	}
+	return p.Factor.UnixMicro()
 }

@@ -76,9 +76,9 @@ func isRole(n *access.Need) bool {
 }
 
 // sessionRule is what AWS refuses to sessions of a user's or the root's own keys
-// (GetSessionToken), whatever their policies say: without a second factor, which
-// Gust does not have, they make no lasting credentials. GetSessionToken is for
-// keys that last, so it is refused to roles' sessions, too.
+// (GetSessionToken), whatever their policies say: without a second factor they
+// make no lasting credentials. GetSessionToken is for keys that last, so it is
+// refused to roles' sessions, too.
 func sessionRule(p *access.Principal, action string) *policy.Decision {
 	if p.Issued.IsZero() {
 		return nil
@@ -90,6 +90,9 @@ func sessionRule(p *access.Principal, action string) *policy.Decision {
 			return nil
 		}
 	case policy.EqualFold(service, "iam"):
+		if !p.Factor.IsZero() {
+			return nil
+		}
 	case policy.EqualFold(service, "sts") && !policy.EqualFold(operation, "AssumeRole") && !policy.EqualFold(operation, "GetCallerIdentity"):
 	default:
 		return nil
@@ -176,10 +179,21 @@ func (q *question) value(key string) []string {
 		}
 		return some(p.Issued.UTC().Format(time.RFC3339))
 	case "aws:multifactorauthpresent":
-		if p.Issued.IsZero() {
+		if v, ok := q.need.Keys[key]; ok { // a code comes with the request, and is looked at if it is allowed
+			return v
+		}
+		if p.Issued.IsZero() && p.Factor.IsZero() {
 			return nil // of long-lived keys it is not known, as with AWS
 		}
-		return some("false")
+		return some(strconv.FormatBool(!p.Factor.IsZero()))
+	case "aws:multifactorauthage":
+		if v, ok := q.need.Keys[key]; ok {
+			return v
+		}
+		if p.Factor.IsZero() {
+			return nil
+		}
+		return some(strconv.FormatInt(int64(max(0, c.At.Sub(p.Factor))/time.Second), 10))
 	case "aws:useragent":
 		return some(c.UserAgent)
 	case "aws:requestedregion":
@@ -201,7 +215,7 @@ func (q *question) value(key string) []string {
 		return some(p.Provider)
 	case "lambda:sourcefunctionarn":
 		return some(q.source)
-	case "aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:multifactorauthage", "aws:sourcearn", "aws:sourceaccount":
+	case "aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:sourcearn", "aws:sourceaccount":
 		return nil
 	}
 	if v, ok := q.need.Keys[key]; ok {

@@ -29,7 +29,7 @@ import (
 )
 
 // partition holds all of the directory, a record each: "entity/ID",
-// "key/ID", "policy/ID", "provider/URL", "resource/ARN", "revoked/FUNCTION",
+// "key/ID", "policy/ID", "device/NAME", "provider/URL", "resource/ARN", "revoked/FUNCTION",
 // "used/ID", "alias", "account" and "revision". Names are not in the keys, so
 // that a renamed user is one record and not two.
 const partition store.Partition = "identity"
@@ -76,8 +76,9 @@ type Directory struct {
 
 	writing sync.Mutex // one change at a time
 	state   atomic.Pointer[state]
-	roles   sync.Map // function name -> *Entity
-	opened  opened   // sessions
+	guesses map[string]*guesses // at devices' codes, by name; for who holds writing
+	roles   sync.Map            // function name -> *Entity
+	opened  opened              // sessions
 	usage   usage
 
 	close  sync.Once
@@ -95,6 +96,7 @@ type state struct {
 	entities  map[Ref]*Entity
 	byID      map[string]*Entity
 	keys      map[string]*accessKey
+	devices   map[string]*MFADevice        // by lower-case name
 	aws       map[string]*ManagedPolicy    // AWS's, by ARN; the same always
 	policies  map[string]*ManagedPolicy    // the account's, by lower-case name
 	providers map[string]*IdentityProvider // by ARN
@@ -106,7 +108,7 @@ type state struct {
 // gust.ErrCorrupt that names it. Access keys that were sealed under another seal
 // key are refused from then on, and named in the log.
 func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
-	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, closed: make(chan struct{})}
+	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, guesses: make(map[string]*guesses), closed: make(chan struct{})}
 	if d.now == nil {
 		d.now = time.Now
 	}
@@ -152,7 +154,7 @@ func (d *Directory) load() (*state, error) {
 		account: d.place.Account, log: d.log,
 		entities: make(map[Ref]*Entity), byID: make(map[string]*Entity), keys: make(map[string]*accessKey),
 		policies: make(map[string]*ManagedPolicy), providers: make(map[string]*IdentityProvider),
-		resources: make(map[string]Document), revoked: make(map[string]Revocation),
+		resources: make(map[string]Document), revoked: make(map[string]Revocation), devices: make(map[string]*MFADevice),
 	}
 	var err error
 	if st.aws, err = readAWSPolicies(); err != nil {
@@ -229,6 +231,8 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		}
 		d.unseal(k)
 		st.keys[k.ID] = k
+	case "device":
+		return d.readDevice(st, key, value)
 	case "provider":
 		p := new(IdentityProvider)
 		if err := decode(value, p); err != nil {
@@ -275,6 +279,11 @@ func (st *state) check() error {
 			return fmt.Errorf("%w: the record %q of the identities is of user %q, who is not there", gust.ErrCorrupt, "key/"+k.ID, k.User)
 		}
 	}
+	for _, m := range st.devices {
+		if e := st.byID[m.User]; m.User != "" && (e == nil || e.Kind != KindUser) {
+			return fmt.Errorf("%w: the record %q of the identities is of user %q, who is not there", gust.ErrCorrupt, m.record(), m.User)
+		}
+	}
 	for _, e := range st.byID {
 		for _, id := range e.Groups {
 			if st.byID[id] == nil {
@@ -309,7 +318,7 @@ func (d *Directory) change(ctx context.Context, fn func(*change) error) error {
 	next.revision++
 	next.entities, next.byID = maps.Clone(was.entities), maps.Clone(was.byID)
 	next.keys, next.policies, next.providers = maps.Clone(was.keys), maps.Clone(was.policies), maps.Clone(was.providers)
-	next.resources, next.revoked = maps.Clone(was.resources), maps.Clone(was.revoked)
+	next.resources, next.revoked, next.devices = maps.Clone(was.resources), maps.Clone(was.revoked), maps.Clone(was.devices)
 	c := &change{state: &next, d: d, now: d.now().UTC(), records: make(map[string][]byte)}
 	if err := fn(c); err != nil {
 		return err

@@ -349,6 +349,9 @@ func (d *Directory) Delete(ctx context.Context, r Ref) error {
 		if n := len(c.keysOf(e)); n > 0 {
 			return in(KindKey, n, "access keys", "delete them")
 		}
+		if n := len(c.devicesOf(e)); n > 0 {
+			return in(KindDevice, n, "MFA devices", "deactivate them")
+		}
 		if n := len(e.Attached); n > 0 {
 			return in(KindPolicy, n, "managed policies", "detach them")
 		}

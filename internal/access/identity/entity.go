@@ -22,12 +22,14 @@ const (
 	KindRole     Kind = "role"
 	KindPolicy   Kind = "policy"
 	KindProvider Kind = "oidc-provider"
+	KindDevice   Kind = "mfa" // that shows codes: the second factor of a user
 
 	// What hangs on one of those is in errors alone.
-	KindKey     Kind = "access key"
-	KindInline  Kind = "inline policy"
-	KindVersion Kind = "version"
-	KindAlias   Kind = "account alias"
+	KindKey        Kind = "access key"
+	KindInline     Kind = "inline policy"
+	KindVersion    Kind = "version"
+	KindAlias      Kind = "account alias"
+	KindDeviceUser Kind = "user of MFA device"
 )
 
 // Ref names one thing: a user, a group or a role by its name, regardless of

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	gust "github.com/gust-dev/gust"
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/store"
 	"github.com/gust-dev/gust/internal/store/storetest"
 )
@@ -29,6 +31,10 @@ func text(d *Directory) string {
 		for _, e := range d.Entities(kind, "") {
 			fmt.Fprintf(&b, "; %s tags %v inline %v attached %v groups %d boundary %s keys %d", e.ARN, e.Tags, e.InlineNames(), e.Attached, len(e.Groups), e.Boundary, len(st.keysOf(e)))
 		}
+	}
+	devices, users := d.MFADevices()
+	for i, m := range devices {
+		fmt.Fprintf(&b, "; %s of %v last %v", m.Serial, users[i] != nil, m.Last != 0)
 	}
 	for _, p := range slices.Sorted(maps.Keys(st.policies)) {
 		fmt.Fprintf(&b, "; policy %s default %d of %d", p, st.policies[p].Default, len(st.policies[p].Versions))
@@ -45,6 +51,8 @@ func text(d *Directory) string {
 // history is what an administrator does in a day.
 func history() []func(context.Context, *Directory) error {
 	var key string
+	var codes seed // of the device
+	device, code := account+"mfa/phone", func(d *Directory, ago int64) string { return codes.code(stepOf(d.now()) - ago) }
 	shared := account + "policy/shared"
 	return []func(context.Context, *Directory) error{
 		func(ctx context.Context, d *Directory) error {
@@ -57,6 +65,16 @@ func history() []func(context.Context, *Directory) error {
 				key = k.ID
 			}
 			return err
+		},
+		func(ctx context.Context, d *Directory) error {
+			_, text, err := d.CreateMFADevice(ctx, "phone", "", nil)
+			if err == nil {
+				codes, err = base32.StdEncoding.DecodeString(text)
+			}
+			return err
+		},
+		func(ctx context.Context, d *Directory) error {
+			return d.EnableMFADevice(ctx, "alice", device, code(d, 2), code(d, 1))
 		},
 		func(ctx context.Context, d *Directory) error {
 			_, err := d.CreatePolicy(ctx, NewPolicy{Name: "shared", Document: allow("sqs:*", "*")})
@@ -84,6 +102,15 @@ func history() []func(context.Context, *Directory) error {
 			return d.ChangeResourcePolicy(ctx, queue, func(string) (string, error) { return statement("Allow", `"*"`, "sqs:*", queue, ""), nil })
 		},
 		func(ctx context.Context, d *Directory) error { return d.Rename(ctx, User("alice"), "Alicia", "/x/") },
+		func(ctx context.Context, d *Directory) error {
+			c, err := d.Lookup(key, "")
+			if err == nil {
+				_, err = d.ShowFactor(ctx, &access.Caller{Credential: c}, device, code(d, 0))
+			}
+			return err
+		},
+		func(ctx context.Context, d *Directory) error { return d.DeactivateMFADevice(ctx, "alicia", device) },
+		func(ctx context.Context, d *Directory) error { return d.DeleteMFADevice(ctx, device) },
 		func(ctx context.Context, d *Directory) error { return d.DeleteKey(ctx, "alicia", key) },
 		func(ctx context.Context, d *Directory) error { return d.RemoveFromGroup(ctx, "devs", "alicia") },
 		func(ctx context.Context, d *Directory) error { return d.Delete(ctx, User("alicia")) },
@@ -174,7 +201,7 @@ func TestADiskThatFailsAcknowledgesNothing(t *testing.T) {
 // identity that is gone could be a deny that is gone.
 func TestDamagedRecordsAreNamed(t *testing.T) {
 	d, s := open(t, options())
-	for i, step := range history()[:10] {
+	for i, step := range history()[:12] {
 		if err := step(t.Context(), d); err != nil {
 			t.Fatalf("step %d: %v", i, err)
 		}
@@ -232,7 +259,7 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 			write(key+"x", nil)
 		}
 	}
-	if len(kinds) != 6 {
+	if len(kinds) != 7 {
 		t.Errorf("tried are %v", kinds)
 	}
 	// A policy that allows anything else than what was parsed, an attachment
@@ -255,6 +282,10 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	damage(bob.record(), "another user", func(r map[string]any) { r["name"] = "ALICE" })
 	damage(worker.record(), worker.record(), func(r map[string]any) { delete(r, "trust") })
 	damage(worker.record(), worker.record(), func(r map[string]any) { r["kind"] = "wizard" })
+	for _, part := range []string{"user", "enabled", "sealed", "path"} {
+		damage("device/phone", "device/phone", func(r map[string]any) { delete(r, part) })
+	}
+	damage("device/phone", "device/phone", func(r map[string]any) { r["user"] = worker.ID })
 	damage(shared.record(), shared.record(), func(r map[string]any) { r["default"] = 7 })
 	damage(shared.record(), shared.record(), func(r map[string]any) { delete(r["versions"].([]any)[0].(map[string]any), "document") })
 	write("strange/x", []byte("{}"))
@@ -357,6 +388,9 @@ func TestSecretsAreSealed(t *testing.T) {
 	must(t, err)
 	if !keys[0].Unusable || !keys[1].Unusable {
 		t.Errorf("they are shown as %+v", keys)
+	}
+	if err := d.SetKeyActive(t.Context(), "alice", key.ID, true); !errors.Is(err, gust.ErrInvalid) || !strings.Contains(err.Error(), "another seal key") {
+		t.Errorf("letting it in: %v", err)
 	}
 	must(t, d.DeleteKey(t.Context(), "alice", other.ID)) // what the log advises
 	_, fresh, err := d.CreateKey(t.Context(), "alice")

@@ -70,12 +70,16 @@ func (d *Directory) CreateKey(ctx context.Context, user string) (key *AccessKey,
 	return key, secret, nil
 }
 
-// SetKeyActive lets a key in, or keeps it out, from the next request on.
+// SetKeyActive lets a key in, or keeps it out, from the next request on. One that
+// is unusable is not let in.
 func (d *Directory) SetKeyActive(ctx context.Context, user, id string, active bool) error {
 	return d.change(ctx, func(c *change) error {
 		was, err := c.keyOf(user, id)
 		if err != nil {
 			return err
+		}
+		if active && was.Unusable {
+			return invalid("access key %s cannot be let in: it was sealed under another seal key than this node has; bring that back, or delete the key and make another one", id)
 		}
 		k := &accessKey{AccessKey: was.AccessKey, secret: was.secret}
 		k.Active = active
@@ -174,6 +178,7 @@ func (d *Directory) unseal(k *accessKey) {
 // seal is what the node's seal key is for here.
 type seal struct {
 	key   cipher.AEAD // access keys' secrets
+	seed  cipher.AEAD // MFA devices' seeds
 	token cipher.AEAD // sessions' tokens
 	mac   []byte      // sessions' secrets are made of their key IDs
 	place []byte      // what tokens are bound to
@@ -198,7 +203,7 @@ func newSeal(key [32]byte, account string) *seal {
 		}
 		return gcm
 	}
-	return &seal{key: aead("access keys"), token: aead("session tokens"), mac: derive("session secrets"), place: []byte(account)}
+	return &seal{key: aead("access keys"), seed: aead("MFA devices"), token: aead("session tokens"), mac: derive("session secrets"), place: []byte(account)}
 }
 
 // secret is the secret key of a session.

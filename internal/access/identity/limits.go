@@ -23,6 +23,8 @@ const (
 	MaxProviders      = 100
 	MaxResources      = 20_000 // policies of resources; AWS has none for them together
 	MaxKeysPerUser    = 2
+	MaxDevicesPerUser = 8   // of MFA; of all there may be as many as users
+	MaxSerial         = 256 // characters of a device's serial number
 	MaxGroupsPerUser  = 10
 	MaxAttached       = 10
 	MaxVersions       = 5
@@ -67,6 +69,8 @@ const (
 	QuotaPolicies    Quota = "PoliciesPerAccount"
 	QuotaProviders   Quota = "OpenIdConnectProvidersPerAccount"
 	QuotaKeys        Quota = "AccessKeysPerUser"
+	QuotaDevices     Quota = "VirtualMFADevicesPerAccount"
+	QuotaUserDevices Quota = "MFADevicesPerUser"
 	QuotaMemberships Quota = "GroupsPerUser"
 	QuotaVersions    Quota = "VersionsPerPolicy"
 	QuotaManaged     Quota = "PolicySize"

@@ -140,7 +140,7 @@ func (c *change) putProvider(p *IdentityProvider) error {
 	return c.write("provider/"+p.URL, p)
 }
 
-// Tag sets tags of a user, a role, a managed policy or a provider. A key that
+// Tag sets tags of a user, a role, a managed policy, a device or a provider. A key that
 // differs from one it has in case alone takes its place.
 func (d *Directory) Tag(ctx context.Context, r Ref, tags map[string]string) error {
 	return d.editTags(ctx, r, func(has map[string]string) {
@@ -176,6 +176,8 @@ func (d *Directory) editTags(ctx context.Context, r Ref, edit func(map[string]st
 		return d.edit(ctx, r, func(_ *change, e *Entity) error { return set(&e.Tags) })
 	case KindPolicy:
 		return d.editPolicy(ctx, r.Name, func(_ *change, p *ManagedPolicy) error { return set(&p.Tags) })
+	case KindDevice:
+		return d.editDevice(ctx, r.Name, func(_ *change, m *MFADevice) error { return set(&m.Tags) })
 	case KindProvider:
 		return d.UpdateProvider(ctx, r.Name, func(p *IdentityProvider) error { return set(&p.Tags) })
 	}

@@ -46,6 +46,7 @@ type claims struct {
 	Session  string `json:"s,omitempty"`
 	Issued   int64  `json:"i"` // microseconds
 	Expires  int64  `json:"e"`
+	Factor   int64  `json:"a,omitempty"` // when a second factor was shown, in microseconds
 	Revoked  int    `json:"r,omitempty"` // how often its owner's sessions were revoked before
 
 	Limited    bool                `json:"l,omitempty"` // there are session policies
@@ -309,6 +310,9 @@ func (d *Directory) bindSession(st *state, s *session, e *Entity) *bound {
 		Kind: access.KindUser, Name: e.Name, ARN: e.ARN, ID: e.ID, Account: d.place.Account, Tags: e.Tags,
 		SourceIdentity: s.Source, Issued: time.UnixMicro(s.Issued).UTC(), Function: s.Function,
 		Transitive: s.Transitive, Provider: s.Provider, ProviderKeys: s.Keys,
+	}
+	if s.Factor != 0 {
+		p.Factor = time.UnixMicro(s.Factor).UTC()
 	}
 	b.credential = &access.Credential{KeyID: s.Key, Secret: s.secret, Principal: p, Expires: time.UnixMicro(s.Expires).UTC()}
 	if e == d.rootOnly {

@@ -34,6 +34,8 @@ type bed struct {
 
 	refused map[string]int // by environment
 
+	holding, most int // requests that are held now, and were at once
+
 	held    chan struct{}
 	release chan struct{}
 	gone    chan struct{} // gets those whose client has gone
@@ -46,6 +48,8 @@ func newBed(t *testing.T, shared int) *bed {
 	b.Server = New(Options{
 		API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/held" {
+				b.count(1)
+				defer b.count(-1)
 				b.held <- struct{}{}
 				select {
 				case <-b.release:
@@ -87,6 +91,15 @@ func newBed(t *testing.T, shared int) *bed {
 	})
 	t.Cleanup(func() { b.Close() })
 	return b
+}
+
+// count counts requests that are held, and gives how many were at once.
+func (b *bed) count(more int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holding += more
+	b.most = max(b.most, b.holding)
+	return b.most
 }
 
 func (b *bed) pass(d time.Duration) {
@@ -260,11 +273,18 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 	}
 }
 
+// ask has somebody ask for /held.
+func ask(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c := dial(t, addr)
+	fmt.Fprintf(c, "GET /held HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", addr)
+	return c
+}
+
 // hold has somebody ask for /held and waits until the API has heard of it.
 func (b *bed) hold(t *testing.T, addr string) net.Conn {
 	t.Helper()
-	c := dial(t, addr)
-	fmt.Fprintf(c, "GET /held HTTP/1.1\r\nHost: %s\r\n\r\n", addr)
+	c := ask(t, addr)
 	wait(t, "a request", b.held)
 	return c
 }
@@ -282,21 +302,18 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	var more []net.Conn
 	for range 100 { // they wait in the backlog
-		c := dial(t, flood)
-		fmt.Fprintf(c, "GET /held HTTP/1.1\r\nHost: %s\r\n\r\n", flood)
-		more = append(more, c)
+		more = append(more, ask(t, flood))
 	}
-	for _, addr := range []string{greedy, calm} {
+	for i, addr := range []string{greedy, calm} {
 		for range ownConnections {
 			b.hold(t, addr)
 		}
+		if i == 0 { // greedy's next one waits as well
+			ask(t, addr)
+		}
 	}
-	late := dial(t, greedy)
-	fmt.Fprintf(late, "GET /held HTTP/1.1\r\nHost: %s\r\n\r\n", greedy)
-	select {
-	case <-b.held:
-		t.Error("there is one more than there are places")
-	case <-time.After(50 * time.Millisecond): // nothing tells that somebody is not let in
+	if most := b.count(0); most > 3*ownConnections+shared {
+		t.Errorf("%d were let in at once, which is more than there are places", most)
 	}
 	end() // all of it is given back, and who waits is told
 	for range ownConnections + shared {
@@ -318,15 +335,16 @@ func TestOneEnvironmentTakesNotAll(t *testing.T) {
 	for range ownConnections + moreConnections {
 		b.hold(t, addr)
 	}
-	c := dial(t, addr)
-	fmt.Fprintf(c, "GET /held HTTP/1.1\r\nHost: %s\r\n\r\n", addr)
-	select {
-	case <-b.held:
-		t.Errorf("there are more than %d", ownConnections+moreConnections)
-	case <-time.After(50 * time.Millisecond):
+	for range 20 {
+		ask(t, addr)
 	}
-	close(b.release)
-	wait(t, "its turn", b.held)
+	for range 20 { // one goes, and one comes
+		b.release <- struct{}{}
+		wait(t, "its turn", b.held)
+	}
+	if most := b.count(0); most > ownConnections+moreConnections {
+		t.Errorf("%d were let in at once, which is more than %d", most, ownConnections+moreConnections)
+	}
 }
 
 func TestTheEndOfAnEnvironment(t *testing.T) {
@@ -356,12 +374,15 @@ func TestDrain(t *testing.T) {
 	c := b.hold(t, addr)
 	over := make(chan error, 1)
 	go func() { over <- b.Shutdown(t.Context()) }()
-	for { // until it takes nothing new
+	for end := time.Now().Add(patience); ; { // until it takes nothing new
 		probe, err := net.Dial("tcp", addr)
 		if err != nil {
 			break
 		}
 		probe.Close()
+		if time.Now().After(end) {
+			t.Fatal("it takes new connections while it ends")
+		}
 	}
 	b.release <- struct{}{}
 	text, err := io.ReadAll(c)

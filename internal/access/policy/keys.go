@@ -36,7 +36,7 @@ var globalKeys = makeKeys([]keyFacts{
 	{name: "aws:CalledVia", many: true, never: true}, {name: "aws:CalledViaFirst", never: true}, {name: "aws:CalledViaLast", never: true},
 	{name: "aws:CurrentTime", kind: dateKey}, {name: "aws:EpochTime", kind: dateKey},
 	{name: "aws:FederatedProvider", some: true},
-	{name: "aws:MultiFactorAuthAge", kind: numberKey, never: true},
+	{name: "aws:MultiFactorAuthAge", kind: numberKey, some: true},
 	{name: "aws:MultiFactorAuthPresent", kind: boolKey, some: true},
 	{name: "aws:PrincipalAccount"}, {name: "aws:PrincipalArn", kind: arnKey}, {name: "aws:PrincipalIsAWSService", kind: boolKey},
 	{name: "aws:PrincipalOrgID", never: true}, {name: "aws:PrincipalOrgPaths", many: true, never: true},

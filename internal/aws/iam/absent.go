@@ -20,9 +20,6 @@ func (s *server) absent() []wire.Operation {
 		operation(s, wire.Write, "DeleteLoginProfile", ofSelf, func(ctx context.Context, in *DeleteLoginProfileRequest) (*none, error) {
 			return nil, s.noLoginProfile(ctx, in.UserName)
 		}),
-		operation(s, wire.Read, "ListMFADevices", ofSelf, func(ctx context.Context, in *ListMFADevicesRequest) (*ListMFADevicesResponse, error) {
-			return &ListMFADevicesResponse{MFADevices: []MFADevice{}, IsTruncated: &no}, s.exists(ctx, in.UserName)
-		}),
 		operation(s, wire.Read, "ListSSHPublicKeys", ofSelf, func(ctx context.Context, in *ListSSHPublicKeysRequest) (*ListSSHPublicKeysResponse, error) {
 			return &ListSSHPublicKeysResponse{SSHPublicKeys: []SSHPublicKeyMetadata{}, IsTruncated: &no}, s.exists(ctx, in.UserName)
 		}),
@@ -32,9 +29,6 @@ func (s *server) absent() []wire.Operation {
 		operation(s, wire.Read, "ListServiceSpecificCredentials", ofSelf, func(ctx context.Context, in *ListServiceSpecificCredentialsRequest) (*ListServiceSpecificCredentialsResponse, error) {
 			return &ListServiceSpecificCredentialsResponse{ServiceSpecificCredentials: []ServiceSpecificCredentialMetadata{}, IsTruncated: &no},
 				s.exists(ctx, in.UserName)
-		}),
-		operation(s, wire.Read, "ListVirtualMFADevices", nothing, func(context.Context, *ListVirtualMFADevicesRequest) (*ListVirtualMFADevicesResponse, error) {
-			return &ListVirtualMFADevicesResponse{VirtualMFADevices: []VirtualMFADevice{}, IsTruncated: &no}, nil
 		}),
 		operation(s, wire.Read, "ListSAMLProviders", nothing, func(context.Context, *ListSAMLProvidersRequest) (*ListSAMLProvidersResponse, error) {
 			return &ListSAMLProvidersResponse{SAMLProviderList: []SAMLProviderListEntry{}}, nil
@@ -81,9 +75,8 @@ func refused() []wire.Operation {
 	return slices.Concat(
 		wire.Refuse("nobody signs in with a password here: give users access keys (CreateAccessKey), or let their identity provider's tokens stand for roles (sts AssumeRoleWithWebIdentity)",
 			"ChangePassword", "CreateLoginProfile", "UpdateLoginProfile", "UpdateAccountPasswordPolicy", "DeleteAccountPasswordPolicy"),
-		wire.Refuse("there are no second factors for access keys: have the identity provider ask for one, and let its tokens stand for roles (sts AssumeRoleWithWebIdentity)",
-			"CreateVirtualMFADevice", "DeleteVirtualMFADevice", "EnableMFADevice", "DeactivateMFADevice", "ResyncMFADevice", "GetMFADevice", "TagMFADevice",
-			"UntagMFADevice", "ListMFADeviceTags"),
+		wire.Refuse("it tells of security keys, with which people sign in to a console: ListMFADevices and ListVirtualMFADevices tell of all devices that there are",
+			"GetMFADevice"),
 		wire.Refuse("identity providers speak OpenID Connect: CreateOpenIDConnectProvider",
 			"CreateSAMLProvider", "GetSAMLProvider", "UpdateSAMLProvider", "DeleteSAMLProvider", "TagSAMLProvider", "UntagSAMLProvider", "ListSAMLProviderTags"),
 		wire.Refuse("certificates are given to the node that serves with them: docs/ACCESS.md says how",

@@ -38,6 +38,13 @@ func (s *server) getAccountSummary(context.Context, *none) (*GetAccountSummaryRe
 			local, versions = local+1, versions+len(p.Versions)
 		}
 	}
+	devices, owners := s.Directory.MFADevices()
+	used := 0
+	for _, user := range owners {
+		if user != nil {
+			used++
+		}
+	}
 	count := func(k identity.Kind) int { return len(s.Directory.Entities(k, "")) }
 	sum := map[string]int32{}
 	for name, n := range map[string]int{
@@ -50,7 +57,7 @@ func (s *server) getAccountSummary(context.Context, *none) (*GetAccountSummaryRe
 		"UserPolicySizeQuota": identity.MaxUserInline, "GroupPolicySizeQuota": identity.MaxGroupInline, "RolePolicySizeQuota": identity.MaxRoleInline,
 		"PolicySizeQuota": identity.MaxManaged, "AssumeRolePolicySizeQuota": identity.MaxTrust,
 		"AccountAccessKeysPresent": 1, "AccountPasswordPresent": 0, "AccountMFAEnabled": 0, "AccountSigningCertificatesPresent": 0,
-		"MFADevices": 0, "MFADevicesInUse": 0, "ServerCertificates": 0, "ServerCertificatesQuota": 0, "SigningCertificatesPerUserQuota": 0,
+		"MFADevices": len(devices), "MFADevicesInUse": used, "ServerCertificates": 0, "ServerCertificatesQuota": 0, "SigningCertificatesPerUserQuota": 0,
 		"InstanceProfiles": 0, "InstanceProfilesQuota": 0,
 	} {
 		sum[name] = int32(n)

@@ -39,6 +39,9 @@ func describe(err error) *wire.Error {
 	if e := (*identity.InUseError)(nil); errors.As(err, &e) {
 		return as("DeleteConflictException", inUse(e))
 	}
+	if e := (*identity.FactorError)(nil); errors.As(err, &e) {
+		return as("InvalidAuthenticationCodeException", factor(e))
+	}
 	if e := (*identity.MalformedPolicyError)(nil); errors.As(err, &e) {
 		return as("MalformedPolicyDocumentException", e.Error())
 	}
@@ -71,6 +74,8 @@ func notFound(e *identity.NotFoundError) string {
 		return fmt.Sprintf("The Access Key with id %s cannot be found.", e.Name)
 	case identity.KindProvider:
 		return fmt.Sprintf("OpenIDConnect Provider not found for arn %s", e.Name)
+	case identity.KindDevice:
+		return fmt.Sprintf("VirtualMFADevice with serial number %s does not exist.", e.Name)
 	case identity.KindAlias:
 		return fmt.Sprintf("The account alias %s cannot be found.", e.Name)
 	}
@@ -85,6 +90,17 @@ func exists(e *identity.ExistsError) string {
 		return fmt.Sprintf("A policy called %s already exists. Duplicate names are not allowed.", e.Name)
 	case identity.KindProvider:
 		return fmt.Sprintf("Provider with url https://%s already exists.", e.Name)
+	case identity.KindDevice:
+		return "MFADevice entity at the same path and name already exists."
+	case identity.KindDeviceUser:
+		return "MFA Device is already in use."
+	}
+	return e.Error()
+}
+
+func factor(e *identity.FactorError) string {
+	if e.Fault == identity.FactorWrong {
+		return "Authentication code for device is not valid."
 	}
 	return e.Error()
 }
@@ -111,6 +127,10 @@ func inUse(e *identity.InUseError) string {
 		return "Cannot delete a policy attached to entities."
 	case e.Kind == identity.KindVersion:
 		return "Cannot delete the default version of a policy."
+	case e.Kind == identity.KindDevice:
+		return "MFA VirtualDevice in use. Must deactivate first."
+	case e.Has == identity.KindDevice:
+		return "Cannot delete entity, must delete MFA device first."
 	case e.Has == identity.KindKey:
 		return "Cannot delete entity, must delete access keys first."
 	case e.Has == identity.KindPolicy:

@@ -1,6 +1,6 @@
 // Package iam speaks the AWS IAM API (query, version 2010-05-08) over the
-// directory of identities: users, groups, roles, access keys, policies and
-// OpenID Connect providers. What Gust does not have is refused by its name, or
+// directory of identities: users, groups, roles, access keys, second factors,
+// policies and OpenID Connect providers. What Gust does not have is refused by its name, or
 // listed as what it is: nothing. docs/compatibility.md lists all operations.
 package iam
 
@@ -38,7 +38,7 @@ type server struct {
 // New makes the service's table.
 func New(o Options) *wire.Service {
 	s := &server{Options: o}
-	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.account(),
+	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.devices(), s.account(),
 		s.simulation(), s.absent(), refused())
 	for i := range ops {
 		if ops[i].Note == "" {

@@ -74,6 +74,7 @@ var model = wire.Model{
 		"DeleteConflictException":                {Code: "DeleteConflict", Status: 409},
 		"EntityAlreadyExistsException":           {Code: "EntityAlreadyExists", Status: 409},
 		"EntityTemporarilyUnmodifiableException": {Code: "EntityTemporarilyUnmodifiable", Status: 409},
+		"InvalidAuthenticationCodeException":     {Code: "InvalidAuthenticationCode", Status: 403},
 		"InvalidInputException":                  {Code: "InvalidInput", Status: 400},
 		"LimitExceededException":                 {Code: "LimitExceeded", Status: 409},
 		"MalformedPolicyDocumentException":       {Code: "MalformedPolicyDocument", Status: 400},
@@ -92,6 +93,7 @@ var model = wire.Model{
 		"AttachmentType":                {Enum: []string{"user", "group", "role"}},
 		"ContextKeyNameType":            {Length: "5:256"},
 		"ContextKeyTypeEnum":            {Enum: []string{"string", "stringList", "numeric", "numericList", "boolean", "booleanList", "ip", "ipList", "binary", "binaryList", "date", "dateList"}},
+		"DeletionTaskIdType":            {Length: "1:1000"},
 		"EntityType":                    {Enum: []string{"User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"}},
 		"OpenIDConnectProviderUrlType":  {Length: "1:255"},
 		"OrganizationPolicyListType":    {Length: ":7"},
@@ -106,10 +108,12 @@ var model = wire.Model{
 		"accountAliasType":              {Length: "3:63", Pattern: `^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`, Match: `[a-z0-9](-?[a-z0-9])+`},
 		"arnType":                       {Length: "20:2048"},
 		"assignmentStatusType":          {Enum: []string{"Assigned", "Unassigned", "Any"}},
+		"authenticationCodeType":        {Length: "6:6", Pattern: `[\d]+`},
 		"clientIDListType":              {Member: "clientIDType"},
 		"clientIDType":                  {Length: "1:255"},
 		"contextProviderSourceKeyType":  {Length: "1:128"},
 		"contextProviderTargetKeyType":  {Length: "1:128"},
+		"customSuffixType":              {Length: "1:64", Pattern: `[\w+=,.@-]+`},
 		"entityListType":                {Member: "EntityType"},
 		"existingUserNameType":          {Length: "1:128", Pattern: `[\w+=,.@-]+`},
 		"groupNameType":                 {Length: "1:128", Pattern: `[\w+=,.@-]+`},
@@ -130,6 +134,7 @@ var model = wire.Model{
 		"roleDescriptionType":           {Length: ":1000", Pattern: `[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*`},
 		"roleMaxSessionDurationType":    {Range: "3600:43200"},
 		"roleNameType":                  {Length: "1:64", Pattern: `[\w+=,.@-]+`},
+		"serialNumberType":              {Length: "9:256", Pattern: `[\w+=/:,.@-]+`},
 		"statusType":                    {Enum: []string{"Active", "Inactive", "Expired"}},
 		"subjectTypeValueType":          {Length: "0:128"},
 		"tagKeyListType":                {Length: ":50", Member: "tagKeyType"},
@@ -139,6 +144,7 @@ var model = wire.Model{
 		"thumbprintListType":            {Member: "thumbprintType"},
 		"thumbprintType":                {Length: "40:40"},
 		"userNameType":                  {Length: "1:64", Pattern: `[\w+=,.@-]+`},
+		"virtualMFADeviceName":          {Length: "1:", Pattern: `[\w+=,.@-]+`},
 	},
 }
 
@@ -288,6 +294,16 @@ type CreateRoleResponse struct {
 	Role Role `aws:",required"`
 }
 
+type CreateServiceLinkedRoleRequest struct {
+	AWSServiceName string  `aws:",required,shape=groupNameType"`
+	Description    *string `aws:",shape=roleDescriptionType"`
+	CustomSuffix   *string `aws:",shape=customSuffixType"`
+}
+
+type CreateServiceLinkedRoleResponse struct {
+	Role *Role
+}
+
 type CreateUserRequest struct {
 	Path                *string `aws:",shape=pathType"`
 	UserName            string  `aws:",required,shape=userNameType"`
@@ -297,6 +313,21 @@ type CreateUserRequest struct {
 
 type CreateUserResponse struct {
 	User *User
+}
+
+type CreateVirtualMFADeviceRequest struct {
+	Path                 *string `aws:",shape=pathType"`
+	VirtualMFADeviceName string  `aws:",required,shape=virtualMFADeviceName"`
+	Tags                 []Tag   `aws:",shape=tagListType"`
+}
+
+type CreateVirtualMFADeviceResponse struct {
+	VirtualMFADevice VirtualMFADevice `aws:",required"`
+}
+
+type DeactivateMFADeviceRequest struct {
+	UserName     *string `aws:",shape=existingUserNameType"`
+	SerialNumber string  `aws:",required,shape=serialNumberType"`
 }
 
 type DeleteAccessKeyRequest struct {
@@ -347,6 +378,14 @@ type DeleteRoleRequest struct {
 	RoleName string `aws:",required,shape=roleNameType"`
 }
 
+type DeleteServiceLinkedRoleRequest struct {
+	RoleName string `aws:",required,shape=roleNameType"`
+}
+
+type DeleteServiceLinkedRoleResponse struct {
+	DeletionTaskId string `aws:",required"`
+}
+
 type DeleteUserPermissionsBoundaryRequest struct {
 	UserName string `aws:",required,shape=userNameType"`
 }
@@ -358,6 +397,15 @@ type DeleteUserPolicyRequest struct {
 
 type DeleteUserRequest struct {
 	UserName string `aws:",required,shape=existingUserNameType"`
+}
+
+type DeleteVirtualMFADeviceRequest struct {
+	SerialNumber string `aws:",required,shape=serialNumberType"`
+}
+
+type DeletionTaskFailureReasonType struct {
+	Reason        *string
+	RoleUsageList []RoleUsageType
 }
 
 type DetachGroupPolicyRequest struct {
@@ -373,6 +421,13 @@ type DetachRolePolicyRequest struct {
 type DetachUserPolicyRequest struct {
 	UserName  string `aws:",required,shape=userNameType"`
 	PolicyArn string `aws:",required,shape=arnType"`
+}
+
+type EnableMFADeviceRequest struct {
+	UserName            string `aws:",required,shape=existingUserNameType"`
+	SerialNumber        string `aws:",required,shape=serialNumberType"`
+	AuthenticationCode1 string `aws:",required,shape=authenticationCodeType"`
+	AuthenticationCode2 string `aws:",required,shape=authenticationCodeType"`
 }
 
 type EvaluationResult struct {
@@ -532,6 +587,15 @@ type GetRoleRequest struct {
 
 type GetRoleResponse struct {
 	Role Role `aws:",required"`
+}
+
+type GetServiceLinkedRoleDeletionStatusRequest struct {
+	DeletionTaskId string `aws:",required,shape=DeletionTaskIdType"`
+}
+
+type GetServiceLinkedRoleDeletionStatusResponse struct {
+	Status string `aws:",required"`
+	Reason *DeletionTaskFailureReasonType
 }
 
 type GetUserPolicyRequest struct {
@@ -724,6 +788,18 @@ type ListInstanceProfilesResponse struct {
 	InstanceProfiles []InstanceProfile `aws:",required"`
 	IsTruncated      *bool
 	Marker           *string
+}
+
+type ListMFADeviceTagsRequest struct {
+	SerialNumber string  `aws:",required,shape=serialNumberType"`
+	Marker       *string `aws:",shape=markerType"`
+	MaxItems     *int32  `aws:",shape=maxItemsType"`
+}
+
+type ListMFADeviceTagsResponse struct {
+	Tags        []Tag `aws:",required"`
+	IsTruncated *bool
+	Marker      *string
 }
 
 type ListMFADevicesRequest struct {
@@ -1096,6 +1172,13 @@ type ResourceSpecificResult struct {
 	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
 }
 
+type ResyncMFADeviceRequest struct {
+	UserName            string `aws:",required,shape=existingUserNameType"`
+	SerialNumber        string `aws:",required,shape=serialNumberType"`
+	AuthenticationCode1 string `aws:",required,shape=authenticationCodeType"`
+	AuthenticationCode2 string `aws:",required,shape=authenticationCodeType"`
+}
+
 type Role struct {
 	Path                     string    `aws:",required"`
 	RoleName                 string    `aws:",required"`
@@ -1130,6 +1213,11 @@ type RoleDetail struct {
 type RoleLastUsed struct {
 	LastUsedDate *time.Time
 	Region       *string
+}
+
+type RoleUsageType struct {
+	Region    *string
+	Resources []string
 }
 
 type SAMLProviderListEntry struct {
@@ -1233,6 +1321,11 @@ type Tag struct {
 	Value string `aws:",required,shape=tagValueType"`
 }
 
+type TagMFADeviceRequest struct {
+	SerialNumber string `aws:",required,shape=serialNumberType"`
+	Tags         []Tag  `aws:",required,shape=tagListType"`
+}
+
 type TagOpenIDConnectProviderRequest struct {
 	OpenIDConnectProviderArn string `aws:",required,shape=arnType"`
 	Tags                     []Tag  `aws:",required,shape=tagListType"`
@@ -1251,6 +1344,11 @@ type TagRoleRequest struct {
 type TagUserRequest struct {
 	UserName string `aws:",required,shape=existingUserNameType"`
 	Tags     []Tag  `aws:",required,shape=tagListType"`
+}
+
+type UntagMFADeviceRequest struct {
+	SerialNumber string   `aws:",required,shape=serialNumberType"`
+	TagKeys      []string `aws:",required,shape=tagKeyListType"`
 }
 
 type UntagOpenIDConnectProviderRequest struct {

@@ -30,6 +30,7 @@ var (
 	ofRole     = subject{kind: identity.KindRole, member: "RoleName"}
 	ofPolicy   = subject{kind: identity.KindPolicy, member: "PolicyArn"}
 	ofProvider = subject{kind: identity.KindProvider, member: "OpenIDConnectProviderArn"}
+	ofDevice   = subject{kind: identity.KindDevice, member: "SerialNumber"}
 )
 
 // operation makes a row of the table. What a name stands for may become another
@@ -193,6 +194,11 @@ func (s *server) present(n *access.Need, kind identity.Kind, name string) {
 	case identity.KindProvider:
 		if p, err := s.Directory.Provider(name); err == nil {
 			tags(p.Tags)
+		}
+		return
+	case identity.KindDevice:
+		if m, err := s.Directory.MFADevice(name); err == nil {
+			tags(m.Tags)
 		}
 		return
 	}

@@ -25,13 +25,17 @@ func (s *server) generateCredentialReport(context.Context, *none) (*GenerateCred
 func (s *server) getCredentialReport(context.Context, *none) (*GetCredentialReportResponse, error) {
 	var buf bytes.Buffer
 	w := csv.NewWriter(&buf)
-	rows := [][]string{reportColumns, s.reportRow("<root_account>", s.Place.IAM("root"), "not_supported", []*identity.AccessKey{{Active: true}})}
+	rows := [][]string{reportColumns, s.reportRow("<root_account>", s.Place.IAM("root"), "not_supported", false, []*identity.AccessKey{{Active: true}})}
 	for _, e := range s.Directory.Entities(identity.KindUser, "") {
 		keys, err := s.Directory.Keys(e.Name)
 		if err != nil {
 			continue // the user was deleted meanwhile
 		}
-		rows = append(rows, s.reportRow(e.Name, e.ARN, reportTime(e.Created), keys))
+		devices, err := s.Directory.MFADevicesOf(e.Name)
+		if err != nil {
+			continue
+		}
+		rows = append(rows, s.reportRow(e.Name, e.ARN, reportTime(e.Created), len(devices) > 0, keys))
 	}
 	if err := w.WriteAll(rows); err != nil {
 		return nil, err
@@ -39,15 +43,15 @@ func (s *server) getCredentialReport(context.Context, *none) (*GetCredentialRepo
 	return &GetCredentialReportResponse{Content: buf.Bytes(), ReportFormat: new("text/csv"), GeneratedTime: new(second(s.Now()))}, nil
 }
 
-// reportRow is a row of who has no password, no second factor and no
-// certificates, as nobody has here.
-func (s *server) reportRow(user, arn, created string, keys []*identity.AccessKey) []string {
-	row := []string{user, arn, created, "false", "N/A", "N/A", "N/A", "false"}
+// reportRow is a row of who has no password and no certificates, as nobody has
+// here.
+func (s *server) reportRow(user, arn, created string, factor bool, keys []*identity.AccessKey) []string {
+	row := []string{user, arn, created, "false", "N/A", "N/A", "N/A", strconv.FormatBool(factor)}
 	for i := range 2 {
 		key := []string{"false", "N/A", "N/A", "N/A", "N/A"}
 		if i < len(keys) {
 			k := keys[i]
-			key[0] = strconv.FormatBool(k.Active)
+			key[0] = strconv.FormatBool(status(k) == "Active")
 			if !k.Created.IsZero() {
 				key[1] = reportTime(k.Created)
 			}

@@ -20,6 +20,22 @@ func unused(member, instead string) error {
 	return invalid("%s is not carried out by Gust: %s", member, instead)
 }
 
+func denied(text string) *wire.Error {
+	return &wire.Error{Name: "AccessDenied", Status: http.StatusForbidden, Message: text}
+}
+
+// factor is AWS's text where it has one, with the space at its end: programs
+// look for it.
+func factor(e *identity.FactorError) *wire.Error {
+	switch e.Fault {
+	case identity.FactorUnknown:
+		return denied("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
+	case identity.FactorWrong:
+		return denied("MultiFactorAuthentication failed with invalid MFA one time pass code. ")
+	}
+	return denied("MultiFactorAuthentication failed: " + e.Error())
+}
+
 // describe is the one table of the directory's errors and the API's.
 func describe(err error) *wire.Error {
 	as := func(name, text string) *wire.Error { return &wire.Error{Name: name, Message: text} }
@@ -40,7 +56,10 @@ func describe(err error) *wire.Error {
 		if e.Principal == "" || strings.HasSuffix(e.Action, "WithWebIdentity") { // a role that is not there looks the same
 			text = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
 		}
-		return &wire.Error{Name: "AccessDenied", Status: http.StatusForbidden, Message: text}
+		return denied(text)
+	}
+	if e := (*identity.FactorError)(nil); errors.As(err, &e) {
+		return factor(e)
 	}
 	if e := (*identity.MalformedPolicyError)(nil); errors.As(err, &e) {
 		return as("MalformedPolicyDocumentException", e.Error())

@@ -38,7 +38,7 @@ func New(o Options) *wire.Service {
 	}
 	return &wire.Service{Model: &model, Errors: describe, Operations: slices.Concat([]wire.Operation{
 		{Name: "GetCallerIdentity", Level: wire.Data, Note: "takes no right, as in AWS", Run: wire.Do(s.getCallerIdentity, nil)},
-		{Name: "AssumeRole", Level: wire.Write, Note: "with session policies, tags and a source identity; functions' own roles, fn.NAME, are the functions' alone",
+		{Name: "AssumeRole", Level: wire.Write, Note: "with a second factor, session policies, tags and a source identity; functions' own roles, fn.NAME, are the functions' alone",
 			Run: wire.DoFor(s.assumeRole, s.needsAssumeRole)},
 		{Name: "AssumeRoleWithWebIdentity", Level: wire.Write, Open: true, Note: "tokens of any OpenID Connect issuer that is a provider (iam CreateOpenIDConnectProvider)",
 			Run: wire.Do(s.assumeRoleWithWebIdentity, nil)},
@@ -66,7 +66,11 @@ func (s *server) assumeRole(ctx context.Context, in *AssumeRoleRequest) (*Assume
 	if err != nil {
 		return nil, err
 	}
-	session, err := s.Directory.AssumeRole(guard.CallFrom(ctx).Caller, *ask)
+	caller, err := s.factor(ctx, in.SerialNumber, in.TokenCode)
+	if err != nil {
+		return nil, err
+	}
+	session, err := s.Directory.AssumeRole(caller, *ask)
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +78,33 @@ func (s *server) assumeRole(ctx context.Context, in *AssumeRoleRequest) (*Assume
 		SourceIdentity: some(session.SourceIdentity)}, nil
 }
 
-// needsAssumeRole says what the directory asks again.
+// needsAssumeRole says what the directory asks again. That a second factor comes
+// with the request is believed for now: it is looked at when the request is
+// allowed and on record, and who may not learns nothing about a code.
 func (s *server) needsAssumeRole(ctx context.Context, in *AssumeRoleRequest) ([]access.Need, error) {
 	ask, err := asked(in)
 	if err != nil {
 		return nil, err
 	}
-	return ask.Needs(guard.CallFrom(ctx).Caller), nil
+	needs := ask.Needs(guard.CallFrom(ctx).Caller)
+	if in.SerialNumber != nil {
+		for _, n := range needs {
+			n.Keys["aws:multifactorauthpresent"], n.Keys["aws:multifactorauthage"] = []string{"true"}, []string{"0"}
+		}
+	}
+	return needs, nil
+}
+
+// factor is the caller, with the second factor that comes with a request.
+func (s *server) factor(ctx context.Context, serial, code *string) (*access.Caller, error) {
+	caller := guard.CallFrom(ctx).Caller
+	switch {
+	case serial == nil && code == nil:
+		return caller, nil
+	case serial == nil || code == nil:
+		return nil, denied("MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.")
+	}
+	return s.Directory.ShowFactor(ctx, caller, *serial, *code)
 }
 
 func asked(in *AssumeRoleRequest) (*identity.AssumeRole, error) {
@@ -88,8 +112,6 @@ func asked(in *AssumeRoleRequest) (*identity.AssumeRole, error) {
 		given           bool
 		member, instead string
 	}{
-		{in.SerialNumber != nil, "SerialNumber", noFactor},
-		{in.TokenCode != nil, "TokenCode", noFactor},
 		{in.ProvidedContexts != nil, "ProvidedContexts", "trusted identity propagation is AWS's, leave it out"},
 		{in.MinimumSessionTokenSize != nil, "MinimumSessionTokenSize", "leave it out"},
 	} {
@@ -152,15 +174,14 @@ func needsSessionToken(ctx context.Context, _ *GetSessionTokenRequest) ([]access
 }
 
 func (s *server) getSessionToken(ctx context.Context, in *GetSessionTokenRequest) (*GetSessionTokenResponse, error) {
-	switch {
-	case in.SerialNumber != nil:
-		return nil, unused("SerialNumber", noFactor)
-	case in.TokenCode != nil:
-		return nil, unused("TokenCode", noFactor)
-	case in.MinimumSessionTokenSize != nil:
+	if in.MinimumSessionTokenSize != nil {
 		return nil, unused("MinimumSessionTokenSize", "leave it out")
 	}
-	session, err := s.Directory.SessionToken(guard.CallFrom(ctx).Caller, seconds(in.DurationSeconds))
+	caller, err := s.factor(ctx, in.SerialNumber, in.TokenCode)
+	if err != nil {
+		return nil, err
+	}
+	session, err := s.Directory.SessionToken(caller, seconds(in.DurationSeconds))
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +197,6 @@ func (s *server) getAccessKeyInfo(ctx context.Context, in *GetAccessKeyInfoReque
 	}
 	return &GetAccessKeyInfoResponse{Account: &s.Place.Account}, nil
 }
-
-const noFactor = "there are no second factors for access keys, leave it out"
 
 func credentials(s *identity.Session) *Credentials {
 	return &Credentials{AccessKeyId: s.KeyID, SecretAccessKey: s.Secret, SessionToken: s.Token, Expiration: s.Expires.Truncate(time.Second)}

@@ -13,7 +13,7 @@ var errUnfinished = errors.New("the call was not carried out to its end")
 
 // naming are the ends of the names of members that name things. Documents,
 // tokens, descriptions and secrets end otherwise.
-var naming = []string{"Name", "Arn", "ARN", "Path", "KeyId", "VersionId"}
+var naming = []string{"Name", "Arn", "ARN", "Path", "KeyId", "VersionId", "SerialNumber"}
 
 // params are what a request names, for the audit log.
 func (s *structure) params(v reflect.Value) []guard.Param {

@@ -12,6 +12,7 @@
 //
 //	do=           answers who it is and what it was given
 //	do=sleep      takes its time: for=DURATION
+//	do=wait       waits until the process is sent SIGUSR1
 //	do=error      answers with an error
 //	do=exit       ends with status 3
 //	do=crash      dies of a signal
@@ -70,7 +71,11 @@ type answer struct {
 	Text        string            `json:"text,omitempty"`
 }
 
+// letGo ends one do=wait, or one /web/hold.
+var letGo = make(chan os.Signal, 1)
+
 func main() {
+	signal.Notify(letGo, syscall.SIGUSR1)
 	if os.Getenv("ACTOR_CHILD") != "" {
 		time.Sleep(time.Minute)
 		return
@@ -122,6 +127,8 @@ func act(a *answer, do, duration string) (*answer, error) {
 	case "":
 	case "sleep":
 		pause(duration)
+	case "wait":
+		<-letGo
 	case "error":
 		return nil, errors.New("told to answer with an error")
 	case "exit":
@@ -275,11 +282,14 @@ func serve(port string) {
 		pause(r.FormValue("for"))
 		fmt.Fprintln(w, "last")
 	})
-	// One request holds until another one lets it go.
+	// One request holds until another one lets it go, or a signal.
 	mux.HandleFunc("/web/hold", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "held")
 		_ = http.NewResponseController(w).Flush()
-		<-released
+		select {
+		case <-released:
+		case <-letGo:
+		}
 		fmt.Fprintln(w, "released")
 	})
 	mux.HandleFunc("/web/release", func(http.ResponseWriter, *http.Request) { close(released) })
