@@ -124,9 +124,9 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	if err != nil {
 		return nil, err
 	}
-	keys := make(map[string][]string)
-	for name, values := range in.Claims {
-		keys[policy.Lower(p.URL+":"+name)] = values
+	keys, err := in.keys(p)
+	if err != nil {
+		return nil, err
 	}
 	keys[policy.Lower(p.URL)+":sub"] = some(in.Subject)
 	keys[policy.Lower(p.URL)+":aud"] = []string{in.Audience[i]}
@@ -155,6 +155,21 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	}
 	s.Subject, s.Audience = in.Subject, in.Audience[i]
 	return s, nil
+}
+
+// keys are the claims as condition keys, whose case does not count. Who may
+// choose some claim's name must not choose another's value: a token with two
+// that are one key is refused.
+func (in *WebIdentity) keys(p *IdentityProvider) (map[string][]string, error) {
+	keys, names := make(map[string][]string), make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(in.Claims)) {
+		key := policy.Lower(p.URL + ":" + name)
+		if other, twice := names[key]; twice {
+			return nil, &UntrustedError{fmt.Sprintf("the token's claims %q and %q are one condition key, whose case does not count", cut(other), cut(name))}
+		}
+		keys[key], names[key] = in.Claims[name], name
+	}
+	return keys, nil
 }
 
 // ProviderOf finds the provider of a token's issuer.

@@ -391,6 +391,7 @@ func TestWebIdentity(t *testing.T) {
 		"of whom the role does not trust": {is.token(is.key, map[string]any{"sub": "repo:you"}), nil, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
 		"for a role of users":             {is.token(is.key, nil), []string{"RoleArn", arn + "role/users"}, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
 		"for no role":                     {is.token(is.key, nil), []string{"RoleArn", arn + "role/none"}, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
+		"with two claims of one key":      {is.token(is.key, map[string]any{"role": "dev", "Role": "admin"}), nil, "InvalidIdentityToken", `claims "Role" and "role" are one condition key`},
 		"with a ProviderId":               {is.token(is.key, nil), []string{"ProviderId", "www.amazon.com"}, "ValidationError", "ProviderId is not carried out"},
 		"an own source of truth":          {is.token(is.key, map[string]any{"https://aws.amazon.com/source_identity": "aws:x"}), nil, "ValidationError", ""},
 		"no token":                        {"a.b.c", nil, "InvalidIdentityToken", "not a valid JWT"},

@@ -218,7 +218,7 @@ func (x *exchange) bindQuery(in reflect.Value, got *seen) error {
 	if x.r.URL.RawQuery == "" {
 		return nil
 	}
-	parameters, err := parseQuery(x.r.URL.RawQuery, MaxParameters)
+	parameters, err := parseQuery(x.r.URL.RawQuery, url.PathUnescape, MaxParameters)
 	if err != nil {
 		return err
 	}
@@ -288,8 +288,11 @@ func (op *operation) ofRoute(p parameter) bool {
 	return false
 }
 
-// parseQuery reads parameters, up to a number of them.
-func parseQuery(text string, limit int) ([]parameter, error) {
+// parseQuery reads parameters, up to a number of them. In a URL, where they are
+// part of what is signed, a plus sign is one (url.PathUnescape), as signatures
+// and AWS have it; in a form, which is signed by its bytes, it is a space
+// (url.QueryUnescape).
+func parseQuery(text string, unescape func(string) (string, error), limit int) ([]parameter, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -305,8 +308,8 @@ func parseQuery(text string, limit int) ([]parameter, error) {
 		name, value, _ := strings.Cut(pair, "=")
 		p := parameter{}
 		var err error
-		if p.name, err = url.QueryUnescape(name); err == nil {
-			p.value, err = url.QueryUnescape(value)
+		if p.name, err = unescape(name); err == nil {
+			p.value, err = unescape(value)
 		}
 		if err != nil {
 			return nil, problemf(malformed, "the parameter %s is wrong: %v", quoted(name), err)

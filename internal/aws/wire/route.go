@@ -23,7 +23,7 @@ func scope(r *http.Request) string {
 	} else {
 		for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
 			if value, ok := strings.CutPrefix(pair, "X-Amz-Credential="); ok {
-				credential, _ = url.QueryUnescape(value)
+				credential, _ = url.PathUnescape(value)
 				break
 			}
 		}
