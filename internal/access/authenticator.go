@@ -126,13 +126,15 @@ func unsupported2() error {
 // bearer compares digests, so that neither the length nor a prefix of the right
 // secret can be timed.
 func (a *Authenticator) bearer(r *http.Request, text string) (*Caller, error) {
-	id, secret, _ := strings.Cut(text, ".")
-	secret, token, _ := strings.Cut(secret, ".")
-	c, err := a.keys.Lookup(id, token)
+	key, ok := ParseToken(text)
+	if !ok {
+		return nil, &Error{Invalid, "the bearer token is none: want KEY-ID.SECRET, with .SESSION-TOKEN of a session"}
+	}
+	c, err := a.keys.Lookup(key.ID, key.Session)
 	if err != nil {
 		return nil, err
 	}
-	got, want := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(c.Secret))
+	got, want := sha256.Sum256([]byte(key.Secret)), sha256.Sum256([]byte(c.Secret))
 	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 		return nil, &Error{Invalid, "the bearer token is not the key's"}
 	}
@@ -143,7 +145,7 @@ func (a *Authenticator) bearer(r *http.Request, text string) (*Caller, error) {
 	if err := incomingOf(r).prove(); err != nil {
 		return nil, err
 	}
-	return a.admit(r, c, token, scope{}, "bearer", now), nil
+	return a.admit(r, c, key.Session, scope{}, "bearer", now), nil
 }
 
 // admit notes that somebody has proven to hold a credential.

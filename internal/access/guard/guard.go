@@ -46,7 +46,8 @@ func New(auth *access.Authenticator, dir Directory, log *audit.Log, logger *slog
 }
 
 // Admit tells who sent the request. Its error is an *access.Error, is
-// gust.ErrTooLarge, or that of reading the body. Requests without a valid
+// gust.ErrTooLarge, gust.ErrBusy (too many bodies at once) or access.ErrSlow, or
+// that of reading the body. Requests without a valid
 // credential are counted in the audit log.
 func (g *Guard) Admit(r *http.Request, requestID string) (*Call, error) {
 	caller, err := g.auth.Authenticate(r)

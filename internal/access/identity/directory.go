@@ -28,7 +28,7 @@ import (
 	"github.com/gust-dev/gust/internal/store"
 )
 
-// partition holds all of the directory, a record each: "entity/KIND/ID",
+// partition holds all of the directory, a record each: "entity/ID",
 // "key/ID", "policy/ID", "device/NAME", "provider/URL", "resource/ARN", "revoked/FUNCTION",
 // "used/ID", "alias", "account" and "revision". Names are not in the keys, so
 // that a renamed user is one record and not two.

@@ -86,7 +86,7 @@ var quotas = map[Kind]struct{ account, attached Quota }{
 	KindUser: {"UsersPerAccount", "PoliciesPerUser"}, KindGroup: {"GroupsPerAccount", "PoliciesPerGroup"}, KindRole: {"RolesPerAccount", "PoliciesPerRole"},
 }
 
-// nameRules are what a name of a kind may be.
+// checkName refuses what a name of a kind may not be.
 func checkName(what, name string, limit int) error {
 	switch {
 	case name == "":

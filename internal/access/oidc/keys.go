@@ -26,6 +26,9 @@ const (
 	again = 10 * time.Second
 	// maxKeys is how many keys an issuer may have.
 	maxKeys = 100
+	// maxIssuers is how many issuers are kept in mind: twice as many as an
+	// account may have providers.
+	maxIssuers = 200
 	// maxRSABits and minRSABits bound a modulus: one that is easily broken, and
 	// one that takes long to verify with.
 	minRSABits, maxRSABits = 2048, 8192
@@ -122,7 +125,7 @@ func (v *Verifier) issuer(p Provider) *issuer {
 	if is == nil {
 		// There are few providers; entries of those that are gone or changed
 		// do not pile up.
-		for len(v.issuers) >= 2*maxKeys {
+		for len(v.issuers) >= maxIssuers {
 			for k := range v.issuers {
 				delete(v.issuers, k)
 				break

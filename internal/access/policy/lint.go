@@ -41,7 +41,7 @@ type Finding struct {
 func Lint(doc []byte) []Finding {
 	p := &parser{reader: reader{source: doc}, labels: make(map[string]bool)}
 	root := p.read()
-	list := statementNodes(root)
+	list := root.get("Statement").list()
 	p.kind = kindFrom(list)
 	d := p.document(root)
 	l := &linter{p: p, document: d, nodes: list}
@@ -64,18 +64,6 @@ func Lint(doc []byte) []Finding {
 		return a.Column - b.Column
 	})
 	return l.found
-}
-
-// statementNodes are the JSON of the statements, as far as it is readable.
-func statementNodes(root *node) []*node {
-	statements := root.get("Statement")
-	if statements == nil || statements.kind == isList {
-		if statements == nil {
-			return nil
-		}
-		return statements.items
-	}
-	return []*node{statements}
 }
 
 func kindFrom(statements []*node) Kind {

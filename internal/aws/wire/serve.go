@@ -404,15 +404,7 @@ func headerBytes(r *http.Request) int {
 	return size
 }
 
-func isFault(err error, kinds ...fault) bool {
+func isFault(err error, kind fault) bool {
 	p := (*problem)(nil)
-	if !errors.As(err, &p) {
-		return false
-	}
-	for _, k := range kinds {
-		if p.kind == k {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &p) && p.kind == kind
 }
