@@ -14,9 +14,13 @@ func (p Place) ARN(kind, name string) string {
 	return "arn:aws:gust:" + p.Region + ":" + p.Account + ":" + kind + "/" + name
 }
 
+// IAM names a thing of the account's identities: "root", "user/NAME",
+// "role/PATH/NAME".
+func (p Place) IAM(name string) string { return "arn:aws:iam::" + p.Account + ":" + name }
+
 // FunctionRoleARN names a function's own role.
 func (p Place) FunctionRoleARN(name string) string {
-	return "arn:aws:iam::" + p.Account + ":role/gust/fn." + name
+	return p.IAM("role/gust/fn." + name)
 }
 
 // FunctionARN names a function in this place.

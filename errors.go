@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // Sentinels that adapters map to their protocol's codes.
@@ -28,6 +29,19 @@ var (
 	// ErrBusy: it is too much at once. Trying again may help.
 	ErrBusy = errors.New("the node is busy")
 )
+
+// Clip is s in up to limit bytes of whole characters, for an error or a record; it
+// ends with "..." where there is more.
+func Clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	end := max(limit-len("..."), 0)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "..."
+}
 
 // ThrottleReason says which limit refused an invocation.
 type ThrottleReason string

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -62,25 +61,6 @@ func newDirectory(cmd *cobra.Command, client *api.Client) (*directory, error) {
 // iam asks IAM for an operation that has no answer.
 func (d *directory) iam(operation string, in api.Params) error {
 	return d.AWS(d.ctx, "iam", operation, in, nil)
-}
-
-// holder is who has policies: a user, a group or a role, by the kind that IAM's
-// operations are named for.
-type holder struct{ kind, name string }
-
-func user(name string) holder  { return holder{"User", name} }
-func group(name string) holder { return holder{"Group", name} }
-func role(name string) holder  { return holder{"Role", name} }
-
-func (h holder) String() string { return strings.ToLower(h.kind) + " " + h.name }
-
-// with are the parameters of an operation on the holder.
-func (h holder) with(pairs ...any) api.Params {
-	p := api.Params{h.kind + "Name": h.name}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		p[pairs[i].(string)] = pairs[i+1]
-	}
-	return p
 }
 
 // detail is a user, a group or a role as IAM tells of it.
@@ -212,82 +192,6 @@ func (d *directory) look(h holder) (*entry, error) {
 	return &e, nil
 }
 
-// remove removes one; with force all that it has goes first.
-func (d *directory) remove(h holder, force bool) error {
-	if force {
-		if err := d.strip(h); err != nil {
-			return err
-		}
-	}
-	err := d.iam("Delete"+h.kind, h.with())
-	if e := (*api.Error)(nil); errors.As(err, &e) && e.Code == "DeleteConflictException" {
-		return fmt.Errorf("%s is not removed: %w; --force removes what it has, too", h, err)
-	}
-	return err
-}
-
-// strip takes everything from a user, a group or a role that keeps it from being
-// removed.
-func (d *directory) strip(h holder) error {
-	attached, err := api.List[attachedDetail](d.ctx, d.Client, "ListAttached"+h.kind+"Policies", "AttachedPolicies", h.with())
-	if err != nil {
-		return err
-	}
-	inline, err := api.List[string](d.ctx, d.Client, "List"+h.kind+"Policies", "PolicyNames", h.with())
-	if err != nil {
-		return err
-	}
-	var steps []func() error
-	step := func(operation string, in api.Params) {
-		steps = append(steps, func() error { return d.iam(operation, in) })
-	}
-	switch h.kind {
-	case "User": // the keys first: nobody goes on meanwhile
-		keys, err := d.keys(h.name)
-		if err != nil {
-			return err
-		}
-		groups, err := d.groupsOf(h.name)
-		if err != nil {
-			return err
-		}
-		devices, err := d.devicesOf(h.name)
-		if err != nil {
-			return err
-		}
-		for _, k := range keys {
-			step("DeleteAccessKey", h.with("AccessKeyId", k.ID))
-		}
-		for _, serial := range devices {
-			step("DeactivateMFADevice", h.with("SerialNumber", serial))
-			step("DeleteVirtualMFADevice", api.Params{"SerialNumber": serial})
-		}
-		for _, g := range groups {
-			step("RemoveUserFromGroup", h.with("GroupName", g))
-		}
-	case "Group":
-		users, err := d.usersOf(h.name)
-		if err != nil {
-			return err
-		}
-		for _, u := range users {
-			step("RemoveUserFromGroup", h.with("UserName", u))
-		}
-	}
-	for _, a := range attached {
-		step("Detach"+h.kind+"Policy", h.with("PolicyArn", a.PolicyArn))
-	}
-	for _, name := range inline {
-		step("Delete"+h.kind+"Policy", h.with("PolicyName", name))
-	}
-	for _, s := range steps {
-		if err := s(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (d *directory) groupsOf(user string) ([]string, error) {
 	list, err := api.List[detail](d.ctx, d.Client, "ListGroupsForUser", "Groups", api.Params{"UserName": user})
 	return names(list), err
@@ -304,23 +208,6 @@ func names(list []detail) []string {
 		all = append(all, cmp.Or(e.UserName, e.GroupName, e.RoleName))
 	}
 	return all
-}
-
-// make makes a user, a group or a role, and gives it what it is to have: all of
-// it, or it is removed again.
-func (d *directory) make(h holder, in api.Params, steps ...func() error) error {
-	if err := d.iam("Create"+h.kind, in); err != nil {
-		return err
-	}
-	for _, s := range steps {
-		if err := s(); err != nil {
-			if undo := d.remove(h, true); undo != nil {
-				return fmt.Errorf("%s is made, and does not have all that it was to have: %w; nor could it be removed again: %w", h, err, undo)
-			}
-			return err
-		}
-	}
-	return nil
 }
 
 // printRights prints the part of an entry that all kinds have in common.

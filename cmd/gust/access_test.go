@@ -1,11 +1,21 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/policy"
+	"github.com/gust-dev/gust/internal/api"
 
 	gust "github.com/gust-dev/gust"
 )
@@ -58,6 +68,16 @@ func TestTrustDocument(t *testing.T) {
 	}
 }
 
+// Whom a role trusts is listed in the same order each time.
+func TestTrustedInOrder(t *testing.T) {
+	for range 20 { // of two kinds each time another one may come first
+		got := trusted(json.RawMessage(`{"Statement": [{"Principal": {"Service": "lambda.amazonaws.com", "AWS": ["arn:aws:iam::1:user/b", "arn:aws:iam::1:user/a"]}}]}`))
+		if want := []string{"user/b", "user/a", "lambda.amazonaws.com"}; !slices.Equal(got, want) {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestReferences(t *testing.T) {
 	for short, want := range map[string]string{
 		"*": "*", "arn:aws:s3:::b/k": "arn:aws:s3:::b/k",
@@ -75,6 +95,36 @@ func TestReferences(t *testing.T) {
 	} {
 		if got, err := principal(short); got != want || (err == nil) != (want != "") {
 			t.Errorf("principal %q is %q, %v; want %q", short, got, err, want)
+		}
+	}
+}
+
+// A user that is half made when an interrupt comes is removed again.
+func TestAnInterruptLeavesNothingHalfMade(t *testing.T) {
+	for _, at := range []string{"CreateUser", "AddUserToGroup"} {
+		ctx, interrupt := context.WithCancelCause(t.Context())
+		var asked []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+			_, _ = io.Copy(io.Discard, r.Body) // only then it is seen that the client goes
+			if asked = append(asked, operation); operation == at {
+				interrupt(interrupted{os.Interrupt})
+			}
+			if operation == "AddUserToGroup" { // it is not answered before
+				<-r.Context().Done()
+			}
+			fmt.Fprint(w, "{}")
+		}))
+		client, err := api.NewClient(server.URL, &access.Key{ID: "AKIAX", Secret: "y"}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &directory{Client: client, ctx: ctx}
+		err = d.make(user("ann"), user("ann").with(), func() error { return d.iam("AddUserToGroup", user("ann").with("GroupName", "devs")) })
+		client.Close()
+		server.Close()
+		if !errors.As(err, new(interrupted)) || asked[0] != "CreateUser" || asked[len(asked)-1] != "DeleteUser" {
+			t.Errorf("interrupted at %s: %v, and the node was asked for %v", at, err, asked)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/api"
 )
 
@@ -148,13 +147,11 @@ func (c *command) printExplanation(e *api.Explanation, all bool) error {
 
 // because is why it is so.
 func because(e *api.Explanation) string {
-	kind := map[policy.Layer]string{policy.LayerIdentity: "identity-based policy", policy.LayerResource: "resource-based policy",
-		policy.LayerBoundary: "permissions boundary", policy.LayerSession: "session policy"}[e.Layer]
 	switch {
 	case e.Statement == "" && e.Allowed:
 		return "root may do everything"
 	case e.Statement == "":
-		return "no " + kind + " allows it"
+		return "no " + e.Layer.Words() + " allows it"
 	}
 	verb := "denies"
 	if e.Allowed {

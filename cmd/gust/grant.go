@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -19,6 +18,7 @@ import (
 type grant struct {
 	policies, allow, on []string
 	file, boundary      string
+	document            []byte // what is in file
 }
 
 func (g *grant) flags(c *command, cmd *cobra.Command) {
@@ -26,18 +26,29 @@ func (g *grant) flags(c *command, cmd *cobra.Command) {
 	f.StringSliceVar(&g.policies, "policy", nil, "attach the managed `POLICY`, one of AWS's or one of your own, by name or ARN; can be repeated")
 	f.StringSliceVar(&g.allow, "allow", nil, "allow this `ACTION`, with --on; can be repeated")
 	f.StringSliceVar(&g.on, "on", nil, "what --allow is about, such as function:api, an ARN, or *; can be repeated")
-	f.StringVar(&g.file, "policy-file", "", "give it the policy document in this `FILE`, of its own")
+	f.StringVar(&g.file, "policy-file", "", "give it the policy document in this `FILE`, of its own; - is standard input")
 	_ = cmd.RegisterFlagCompletionFunc("policy", c.completeFlag(policyNames))
 }
 
-// inlineName is the inline policy that --allow makes.
-const inlineName = "allow"
+// The inline policies that --allow and standard input make.
+const (
+	inlineName = "allow"
+	stdinName  = "policy"
+)
 
-// steps checks what the flags say, and returns what has to be done for it.
-func (g *grant) steps(d *directory, h holder) (steps []func() error, err error) {
+// check checks what can be without a node, and reads the file.
+func (g *grant) check(c *command, cmd *cobra.Command) (err error) {
 	if len(g.allow) == 0 != (len(g.on) == 0) {
-		return nil, errors.New("--allow and --on belong together: what is allowed, and on what")
+		return usageError{errors.New("--allow and --on belong together: what is allowed, and on what"), cmd.CommandPath()}
 	}
+	if g.file != "" {
+		g.document, err = c.read(g.file)
+	}
+	return err
+}
+
+// steps are what has to be done for what the flags say.
+func (g *grant) steps(cmd *cobra.Command, d *directory, h holder) (steps []func() error, err error) {
 	for _, name := range g.policies {
 		arn, err := d.policyARN(name)
 		if err != nil {
@@ -51,24 +62,24 @@ func (g *grant) steps(d *directory, h holder) (steps []func() error, err error) 
 		})
 	}
 	if len(g.allow) > 0 {
-		doc, err := g.document(d.place)
+		doc, err := g.rights(d.place)
 		if err != nil {
-			return nil, err
+			return nil, usageError{err, cmd.CommandPath()}
 		}
 		put(inlineName, doc)
 	}
-	if g.file != "" {
-		data, err := os.ReadFile(g.file)
-		if err != nil {
-			return nil, err
-		}
-		put(strings.TrimSuffix(filepath.Base(g.file), filepath.Ext(g.file)), string(data))
+	switch g.file {
+	case "":
+	case "-":
+		put(stdinName, string(g.document))
+	default:
+		put(strings.TrimSuffix(filepath.Base(g.file), filepath.Ext(g.file)), string(g.document))
 	}
 	return steps, nil
 }
 
-// document is the policy of --allow and --on.
-func (g *grant) document(place gust.Place) (string, error) {
+// rights is the policy of --allow and --on.
+func (g *grant) rights(place gust.Place) (string, error) {
 	one := gust.Grant{Effect: gust.Allow, Actions: g.allow}
 	for _, r := range g.on {
 		if _, ok := policy.Function(r); !ok { // which the policy knows itself, with versions

@@ -71,9 +71,12 @@ of its own (--allow and --on). All of it is done, or nothing.`,
   gust group add ops --allow gust:DeployApp,gust:PlanApp --on app:shop`,
 		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := g.check(c, cmd); err != nil {
+				return err
+			}
 			return c.withDirectory(cmd, func(d *directory) error {
 				h := group(args[0])
-				steps, err := g.steps(d, h)
+				steps, err := g.steps(cmd, d, h)
 				if err != nil {
 					return err
 				}

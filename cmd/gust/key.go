@@ -14,17 +14,22 @@ import (
 
 // key is an access key without its secret.
 type key struct {
-	ID      string    `json:"id"`
-	User    string    `json:"user"`
-	Active  bool      `json:"active"`
-	Created time.Time `json:"created"`
+	ID     string `json:"id"`
+	User   string `json:"user"`
+	Active bool   `json:"active"`
+	// Unusable keys were sealed under another seal key than the node has.
+	Unusable bool      `json:"unusable,omitempty"`
+	Created  time.Time `json:"created"`
 	// LastUsed is when it was last used, and for what.
 	LastUsed    *time.Time `json:"last_used,omitempty"`
 	LastService string     `json:"last_service,omitempty"`
 }
 
 func (k *key) state() string {
-	if k.Active {
+	switch {
+	case k.Unusable:
+		return "unusable"
+	case k.Active:
 		return "active"
 	}
 	return "off"
@@ -57,7 +62,7 @@ func (d *directory) keys(user string) ([]key, error) {
 	}
 	keys := []key{}
 	for _, k := range list {
-		keys = append(keys, key{ID: k.AccessKeyId, User: k.UserName, Active: k.Status == "Active", Created: k.CreateDate.Time})
+		keys = append(keys, key{ID: k.AccessKeyId, User: k.UserName, Active: k.Status == "Active", Unusable: k.Status == "Expired", Created: k.CreateDate.Time})
 	}
 	return keys, nil
 }
@@ -164,7 +169,10 @@ func (c *command) keyLs() *cobra.Command {
 		Use:   "ls [USER]",
 		Short: "List access keys with their last use",
 		Long: `List the access keys of a user with their last use. Without USER it is your own
-keys, or if you are no user, those of all users.`,
+keys, or if you are no user, those of all users.
+
+A key is active, off, or unusable: sealed under another seal key than the node
+has, as after a restore without seal.key.`,
 		Example: `  gust key ls
   gust key ls ann --json`,
 		Args:              optional,
@@ -265,7 +273,7 @@ func (c *command) keyChange(verb, short, operation, said string, in api.Params) 
 				if err := d.iam(operation, p); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "key %s of user %s %s\n", k.ID, printable(k.User), said)
+				fmt.Fprintf(c.out, "key %s of user %s %s\n", printable(k.ID), printable(k.User), said)
 				return nil
 			})
 		},

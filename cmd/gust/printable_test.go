@@ -15,6 +15,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/audit"
+	"github.com/gust-dev/gust/internal/access/policy"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/observe"
 )
@@ -112,6 +113,8 @@ func TestNoAnswerSteersTheScreen(t *testing.T) {
 		"/v1/environments": map[string]any{"Environments": []map[string]any{{"id": evil, "function": evil, "state": evil}}},
 		"/v1/logs":         observe.Record{Kind: observe.KindLine, Time: at, Function: evil, RequestID: evil, Message: evil},
 		"/v1/audit":        api.AuditPage{Records: []*audit.Record{{Time: at, Principal: evil, Action: evil, Resources: []string{evil}, Code: evil, Reason: evil, Source: evil, Result: audit.Result(evil)}}},
+		"/v1/explain":      api.Explanation{Question: api.Question{Principal: evil, Action: evil, Resource: evil}, Explanation: policy.Explanation{Decision: policy.Decision{Layer: policy.LayerIdentity, Allowed: true, Statement: evil, Policy: evil}, Statements: []policy.Considered{{Policy: evil, Statement: evil, Effect: evil, Why: evil, Matched: true}}}},
+		"/v1/audit/verify": map[string]any{"records": 1, "head": evil, "problems": []map[string]any{{"record": 1, "text": evil}}},
 		"/v1/runtimes":     map[string]any{"Runtimes": []map[string]any{{"name": evil, "version": evil, "source": evil, "functions": []string{evil}}}},
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -142,7 +145,7 @@ func TestNoAnswerSteersTheScreen(t *testing.T) {
 	for _, line := range []string{
 		"whoami", "ls", "logs", "audit", "audit verify", "runtime ls", "invoke f", "env", "rm shop",
 		"user ls", "user show ann", "role ls", "role show r", "group ls", "group show g", "policy ls", "policy show " + "arn:aws:iam::aws:policy/x",
-		"key ls ann", "key add ann", "policy explain user:ann lambda:InvokeFunction function:f",
+		"key ls ann", "key add ann", "policy explain user:ann lambda:InvokeFunction function:f --all",
 	} {
 		for _, asJSON := range []bool{false, true} {
 			args := strings.Fields(line)

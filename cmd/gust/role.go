@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -76,10 +77,10 @@ func trusted(trust json.RawMessage) (all []string) {
 		return []string{"see `gust role show`"} // it may be written in other ways
 	}
 	for _, s := range doc.Statement {
-		for _, v := range s.Principal {
-			list, ok := v.([]any)
+		for _, kind := range slices.Sorted(maps.Keys(s.Principal)) {
+			list, ok := s.Principal[kind].([]any)
 			if !ok {
-				list = []any{v}
+				list = []any{s.Principal[kind]}
 			}
 			for _, p := range list {
 				all = append(all, shortARN(fmt.Sprint(p)))
@@ -113,6 +114,9 @@ and by rights of its own (--allow and --on). All of it is done, or nothing.
     --subject 'repo:acme/shop:*' --allow gust:DeployApp --on app:shop`,
 		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := g.check(c, cmd); err != nil {
+				return err
+			}
 			given, err := tagList(tags)
 			if err != nil {
 				return usageError{err, cmd.CommandPath()}
@@ -123,7 +127,7 @@ and by rights of its own (--allow and --on). All of it is done, or nothing.
 				if err != nil {
 					return usageError{err, cmd.CommandPath()}
 				}
-				steps, err := g.steps(d, h)
+				steps, err := g.steps(cmd, d, h)
 				if err != nil {
 					return err
 				}
@@ -363,26 +367,4 @@ func (c *command) runWith(ctx context.Context, vars [][2]string, args []string) 
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	return err
-}
-
-// revoke is `gust role revoke` and `gust user revoke`.
-func (c *command) revoke(kind string, names func(*cobra.Command, *api.Client) ([]string, error), revoke func(*api.Client, context.Context, string) error, after string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "revoke NAME",
-		Short: "End all sessions of a " + kind + " at once",
-		Long: `End all sessions of a ` + kind + ` that have begun by now: the next request of each is
-refused. ` + after,
-		Example:           "  gust " + kind + " revoke NAME",
-		Args:              one,
-		ValidArgsFunction: c.completeNames(names),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withClient(func(client *api.Client) error {
-				if err := revoke(client, cmd.Context(), args[0]); err != nil {
-					return err
-				}
-				fmt.Fprintf(c.out, "all sessions of %s %s are ended\n", kind, args[0])
-				return nil
-			})
-		},
-	}
 }

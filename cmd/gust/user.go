@@ -19,7 +19,7 @@ func (c *command) user() *cobra.Command {
 		Short:   "List, add, remove and show users",
 		Long: `A user is a person or a machine with access keys of its own, and may do what its
 policies and those of its groups allow: at the start, nothing.`,
-	}, c.userLs(), c.userAdd(), c.userRm(), c.userShow(),
+	}, c.userLs(), c.userAdd(), c.rmHolder("User", "keys, second factors, memberships, policies", userNames), c.userShow(),
 		c.revoke("user", userNames, (*api.Client).RevokeUser, `The user's keys stay, and can begin new
 ones; turn them off by gust key off.`))
 }
@@ -77,6 +77,9 @@ for AWS clients and for gust.`,
 			if err := k.check(cmd); err != nil {
 				return err
 			}
+			if err := g.check(c, cmd); err != nil {
+				return err
+			}
 			if k.env && !withKey {
 				return usageError{errors.New("--env prints a key: it goes with --key"), cmd.CommandPath()}
 			}
@@ -86,7 +89,7 @@ for AWS clients and for gust.`,
 			}
 			return c.withDirectory(cmd, func(d *directory) error {
 				h := user(args[0])
-				steps, err := g.steps(d, h)
+				steps, err := g.steps(cmd, d, h)
 				if err != nil {
 					return err
 				}
@@ -128,37 +131,6 @@ for AWS clients and for gust.`,
 	k.flags(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("group", c.completeFlag(groupNames))
 	return cmd
-}
-
-// rmHolder is `gust user rm`, `gust group rm` and `gust role rm`.
-func (c *command) rmHolder(kind, has string, complete func(*cobra.Command, *api.Client) ([]string, error)) *cobra.Command {
-	var force bool
-	name := strings.ToLower(kind)
-	cmd := &cobra.Command{
-		Use:   "rm NAME",
-		Short: "Remove a " + name,
-		Long: `Remove a ` + name + `. It is refused while it has something; with --force that goes
-first: ` + has + `.`,
-		Example:           "  gust " + name + " rm NAME --force",
-		Args:              one,
-		ValidArgsFunction: c.completeNames(complete),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.withDirectory(cmd, func(d *directory) error {
-				h := holder{kind, args[0]}
-				if err := d.remove(h, force); err != nil {
-					return err
-				}
-				fmt.Fprintf(c.out, "%s is removed\n", h)
-				return nil
-			})
-		},
-	}
-	cmd.Flags().BoolVar(&force, "force", false, "remove what it has, too")
-	return cmd
-}
-
-func (c *command) userRm() *cobra.Command {
-	return c.rmHolder("User", "keys, second factors, memberships, policies", userNames)
 }
 
 func (c *command) userShow() *cobra.Command {

@@ -34,7 +34,7 @@ func tree(r *rand.Rand, dst []byte, depth int) (smithy.Value, []byte) {
 	case 3:
 		return smithy.Bool(n < 0), cbor.AppendBool(dst, n < 0)
 	case 4:
-		return &smithy.Nil{}, cbor.AppendNull(dst)
+		return &smithy.Nil{}, append(dst, 0xf6)
 	case 5:
 		s := string(rune('a' + r.IntN(26)))
 		return smithy.String(s), cbor.AppendText(dst, s)
@@ -55,6 +55,39 @@ func tree(r *rand.Rand, dst []byte, depth int) (smithy.Value, []byte) {
 	return m, append(cbor.AppendText(cbor.AppendMap(dst, 1), "key"), b...)
 }
 
+// skip reads a value, whatever it is.
+func skip(r *cbor.Reader) error {
+	kind, err := r.Peek()
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case cbor.Int:
+		_, err = r.Int()
+	case cbor.Float:
+		_, err = r.Float()
+	case cbor.Bool:
+		_, err = r.Bool()
+	case cbor.Bytes:
+		_, err = r.Bytes()
+	case cbor.Text:
+		_, err = r.Text()
+	case cbor.Null:
+		_, err = r.Null()
+	case cbor.List:
+		for err = r.List(); err == nil && r.More(); {
+			err = skip(r)
+		}
+	case cbor.Map:
+		for err = r.Map(); err == nil && r.More(); {
+			if _, err = r.Key(); err == nil {
+				err = skip(r)
+			}
+		}
+	}
+	return err
+}
+
 // TestCBORAsTheSDKHasIt: what Gust writes is what AWS's SDK writes, and each reads
 // the other's.
 func TestCBORAsTheSDKHasIt(t *testing.T) {
@@ -69,7 +102,7 @@ func TestCBORAsTheSDKHasIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		reader := cbor.NewReader(theirs)
-		if err := reader.Skip(); err != nil {
+		if err := skip(reader); err != nil {
 			t.Fatalf("%x: %v", theirs, err)
 		}
 		if err := reader.End(); err != nil {

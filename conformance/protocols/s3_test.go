@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/md5"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	"net/http"
@@ -37,7 +40,7 @@ type shelf struct {
 
 var written = time.Date(2026, 3, 1, 12, 30, 45, 0, time.UTC)
 
-func (s *shelf) put(ctx context.Context, in *of.PutObjectRequest) (*of.PutObjectOutput, error) {
+func (s *shelf) put(_ context.Context, in *of.PutObjectRequest) (*of.PutObjectOutput, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buckets = append(s.buckets, in.Bucket)
@@ -53,14 +56,11 @@ func (s *shelf) put(ctx context.Context, in *of.PutObjectRequest) (*of.PutObject
 	}
 	etag := fmt.Sprintf("%q", fmt.Sprintf("%x", md5.Sum(body)))
 	size := int64(len(body))
-	checksum := in.ChecksumCRC32
-	if after := wire.RequestTrailer(ctx).Get("X-Amz-Checksum-Crc32"); after != "" {
-		checksum = &after
-	}
+	crc := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body)))
 	s.bodies[in.Key] = body
 	s.objects[in.Key] = &of.GetObjectOutput{ETag: &etag, ContentLength: &size, ContentType: in.ContentType, Metadata: in.Metadata, LastModified: &written,
-		CacheControl: in.CacheControl, ChecksumCRC32: checksum, ContentEncoding: in.ContentEncoding}
-	return &of.PutObjectOutput{ETag: &etag, ChecksumCRC32: checksum}, nil
+		CacheControl: in.CacheControl, ChecksumCRC32: &crc, ContentEncoding: in.ContentEncoding}
+	return &of.PutObjectOutput{ETag: &etag, ChecksumCRC32: &crc}, nil
 }
 
 func (s *shelf) get(_ context.Context, in *of.GetObjectRequest) (*of.GetObjectOutput, error) {

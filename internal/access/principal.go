@@ -1,7 +1,6 @@
 package access
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -73,7 +72,7 @@ func RootCredential(key *Key, place gust.Place) *Credential {
 	return &Credential{
 		KeyID: key.ID, Secret: key.Secret,
 		Principal: &Principal{
-			Kind: KindRoot, Name: "root", ARN: fmt.Sprintf("arn:aws:iam::%s:root", place.Account),
+			Kind: KindRoot, Name: "root", ARN: place.IAM("root"),
 			ID: place.Account, Account: place.Account,
 		},
 		Rights: policy.Compile(policy.Layers{Root: true}),

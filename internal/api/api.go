@@ -17,6 +17,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -247,20 +248,32 @@ func decode(q *request, v any, limit int64) error {
 	}
 }
 
-// parameters refuses query parameters that are not known, or given twice.
+// parameters refuses query parameters that are not known, or given twice. They
+// are read as signatures read them: a plus sign is a plus sign, and no space.
 func parameters(q *request, known ...string) (map[string]string, error) {
 	values := make(map[string]string)
-	for name, given := range q.URL.Query() {
+	for pair := range strings.SplitSeq(q.URL.RawQuery, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.PathUnescape(name)
+		if err == nil {
+			value, err = url.PathUnescape(value)
+		}
+		if err != nil {
+			return nil, badRequest("the parameter %.100q is wrong: %v", pair, err)
+		}
 		if !slices.Contains(known, name) {
 			if len(known) == 0 {
 				return nil, badRequest("%s has no parameter %q; it has none", q.URL.Path, name)
 			}
 			return nil, badRequest("%s has no parameter %q; it has: %s", q.URL.Path, name, strings.Join(known, ", "))
 		}
-		if len(given) > 1 {
-			return nil, badRequest("the parameter %s is given %d times; once is right", name, len(given))
+		if _, twice := values[name]; twice {
+			return nil, badRequest("the parameter %s is given twice; once is right", name)
 		}
-		values[name] = given[0]
+		values[name] = value
 	}
 	return values, nil
 }

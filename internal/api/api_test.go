@@ -206,7 +206,9 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/artifacts/" + digest, "", 405, "method_not_allowed", "HEAD, PUT"},
 		{"GET", "/v1/status?verbose=1", "", 400, "bad_request", `"verbose"; it has none`},
 		{"GET", "/v1/functions?name=x", "", 400, "bad_request", "it has: app"},
-		{"GET", "/v1/environments?app=x&app=y", "", 400, "bad_request", "2 times"},
+		{"GET", "/v1/environments?app=x&app=y", "", 400, "bad_request", "twice"},
+		{"GET", "/v1/functions?a+b=x%20y", "", 400, "bad_request", `no parameter "a+b"`},
+		{"GET", "/v1/functions?app=%zz", "", 400, "bad_request", `"app=%zz" is wrong`},
 
 		{"PUT", "/v1/apps/x", "", 400, "bad_request", "no body"},
 		{"PUT", "/v1/apps/x", "{", 400, "bad_request", "unexpected EOF"},
@@ -597,5 +599,14 @@ func TestRuntimes(t *testing.T) {
 		if !errors.As(err, &e) || e.Code != "invalid" || len(e.Details) != 2 || !strings.HasPrefix(e.Details[0], "function api: the node has no runtime node@99 (it has none with an interpreter)") {
 			t.Errorf("the error is %v", err)
 		}
+	}
+}
+
+// What the client asks for is what the node reads, a plus and a space included.
+func TestQuery(t *testing.T) {
+	const app = "a b+c&d=e%/ü"
+	q := &request{Request: httptest.NewRequest("GET", "/v1/functions"+query("app", app, "name", ""), nil)}
+	if got, err := parameters(q, "app", "name"); err != nil || len(got) != 1 || got["app"] != app {
+		t.Errorf("%s is read as %q, %v", q.URL.RawQuery, got, err)
 	}
 }

@@ -474,5 +474,5 @@ func query(pairs ...string) string {
 	if len(values) == 0 {
 		return ""
 	}
-	return "?" + values.Encode()
+	return "?" + strings.ReplaceAll(values.Encode(), "+", "%20") // a plus sign is one
 }

@@ -43,7 +43,7 @@ func (s *server) explain(q *request) (answer, error) {
 	if in.Principal != "root" && kind != "user" && kind != "role" && !strings.HasPrefix(in.Principal, "arn:") {
 		return answer{}, badRequest("the principal is %.200q; want root, user/NAME, role/NAME, or an ARN", in.Principal)
 	}
-	who, about := in.Principal, "arn:aws:iam::"+s.Place.Account+":"+in.Principal // as if there were nobody of the name
+	who, about := in.Principal, s.Place.IAM(in.Principal) // as if there were nobody of the name
 	if strings.HasPrefix(who, "arn:") {
 		about = who
 	}
@@ -83,8 +83,8 @@ func checkQuestion(in *Question) error {
 		return badRequest("the action %.200q is a pattern; want one action", in.Action)
 	}
 	problems := policy.CheckGrants([]gust.Grant{{Effect: gust.Allow, Actions: []string{in.Action}, Resources: []string{"*"}}})
-	for _, p := range problems {
-		return badRequest("the action: %s", p.Text)
+	if len(problems) > 0 {
+		return badRequest("the action: %s", problems[0].Text)
 	}
 	if in.Resource != "*" && !strings.HasPrefix(in.Resource, "arn:") {
 		return badRequest(`the resource is %.200q; want an ARN, or "*"`, in.Resource)
@@ -98,7 +98,7 @@ func revoke(kind identity.Kind) handler {
 			return answer{}, err
 		}
 		name := q.PathValue("name")
-		about := "arn:aws:iam::" + s.Place.Account + ":" + string(kind) + "/" + name
+		about := s.Place.IAM(string(kind) + "/" + name)
 		shown := about
 		e, err := s.Directory.Entity(identity.Ref{Kind: kind, Name: name})
 		if err == nil {

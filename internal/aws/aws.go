@@ -41,7 +41,7 @@ func New(o Options) (*wire.Handler, error) {
 func services(o *Options) []*wire.Service {
 	tokens := oidc.New(o.Now)
 	return []*wire.Service{
-		iam.New(iam.Options{Directory: o.Directory, Tokens: tokens, Place: o.Place, Since: o.Since, Now: o.Now}),
+		iam.New(iam.Options{Directory: o.Directory, Tokens: tokens, Place: o.Place, Since: o.Since, Now: o.Now, Logger: o.Logger}),
 		sts.New(sts.Options{Directory: o.Directory, Tokens: tokens, Place: o.Place, Logger: o.Logger}),
 		lambda.New(lambda.Options{Catalog: o.Catalog, Invoker: o.Invoker, Directory: o.Directory, Place: o.Place}),
 	}

@@ -40,6 +40,9 @@ const (
 
 // event is what is known about an accepted asynchronous event.
 type event struct {
+	// App is whose function it is for. Another app's that gets the name has
+	// nothing to do with it; and one that names none is nobody's.
+	App      string    `json:"app"`
 	Accepted time.Time `json:"accepted"`
 	Attempts int       `json:"attempts,omitempty"` // that ended in an error
 	Refused  int       `json:"refused,omitempty"`  // times it was throttled
@@ -75,7 +78,7 @@ func (iv *Invoker) InvokeAsync(ctx context.Context, r *Request) (string, error) 
 	if id == "" {
 		id = uuid.NewString()
 	}
-	e := event{Accepted: iv.Store.Now(), TraceID: r.TraceID, ClientContext: r.ClientContext, CognitoIdentity: r.CognitoIdentity}
+	e := event{App: f.App, Accepted: iv.Store.Now(), TraceID: r.TraceID, ClientContext: r.ClientContext, CognitoIdentity: r.CognitoIdentity}
 	err = iv.Store.Update(ctx, store.Partition(asyncPartition+f.Name), func(tx *store.Tx) error {
 		if _, err := tx.Get([]byte(asyncEvent + id)); err == nil {
 			return fmt.Errorf("%w: an event with the request id %s is being run already", gust.ErrConflict, id)
@@ -180,7 +183,7 @@ func (iv *Invoker) attempt(p store.Partition, id string, e event) {
 	resp, err := iv.Invoke(iv.ctx, &Request{
 		Function: function, Source: "async", RequestID: id,
 		TraceID: e.TraceID, ClientContext: e.ClientContext, CognitoIdentity: e.CognitoIdentity,
-		load: func() ([]byte, error) { return iv.payload(p, id) },
+		load: func() ([]byte, error) { return iv.payload(p, id) }, app: e.App,
 	})
 	if err == nil && resp.Result != nil && resp.Result.Stream != nil {
 		err = discard(resp.Result.Stream)
@@ -210,7 +213,7 @@ func (iv *Invoker) attempt(p store.Partition, id string, e event) {
 		}
 	}
 	if lost != nil {
-		iv.Logger.Error("an asynchronous event is given up", "function", function, "request", id,
+		iv.Logger.Error("an asynchronous event is given up", "function", function, "app", e.App, "request", id,
 			"attempts", e.Attempts, "throttled", e.Refused, "accepted", e.Accepted, "error", lost)
 	}
 	iv.persist(iv.ctx, "the end of an asynchronous event could not be kept", func() error {

@@ -225,7 +225,7 @@ func TestEventsDoNotQueueInMemory(t *testing.T) {
 	}))
 	go b.iv.Invoke(context.Background(), &Request{Function: "f", Payload: []byte("sync")}) //nolint:errcheck // it is cut off
 	<-running
-	r := &Request{Function: "f", RequestID: "5f3b1d9e-0000-4000-8000-000000000002", load: func() ([]byte, error) {
+	r := &Request{Function: "f", RequestID: "5f3b1d9e-0000-4000-8000-000000000002", app: "app", load: func() ([]byte, error) {
 		t.Error("its payload was read")
 		return nil, nil
 	}}

@@ -199,8 +199,12 @@ func (iv *Invoker) acquire(ctx context.Context, r *Request, http bool) (grant, e
 		}
 	}
 	iv.tickets.Put(t)
-	if g.err == nil {
-		if err := takes(g.env.fn, http); err != nil { // deployed while it waited
+	if g.err == nil { // deployed while it waited
+		err := takes(g.env.fn, http)
+		if g.env.fn.App != f.App {
+			err = passedOn(g.env.fn, f.App)
+		}
+		if err != nil {
 			iv.finished(g.env, true)
 			return grant{}, err
 		}
@@ -246,6 +250,11 @@ func takes(f *gust.Function, http bool) error {
 	}
 }
 
+// passedOn refuses what was for a function of app, whose name another app's has now.
+func passedOn(f *gust.Function, app string) error {
+	return fmt.Errorf("function %q of app %q, whose name that of app %q has now: %w", f.Name, app, f.App, gust.ErrNotFound)
+}
+
 // lookup finds what is asked for, which has to be of the http runtime or else
 // take events. The caller holds mu.
 func (iv *Invoker) lookup(r *Request, http bool) (*gust.Function, error) {
@@ -270,6 +279,9 @@ func (iv *Invoker) find(r *Request) (*gust.Function, error) {
 	f := snap.Functions[r.Function]
 	if f == nil {
 		return nil, fmt.Errorf("function %q: %w", r.Function, gust.ErrNotFound)
+	}
+	if r.load != nil && f.App != r.app {
+		return nil, passedOn(f, r.app)
 	}
 	if q := r.Qualifier; q != "" && q != "$LATEST" && q != strconv.FormatUint(f.Version, 10) {
 		return nil, fmt.Errorf("function %q has no version or alias %q, only $LATEST, which is version %d: %w", r.Function, q, f.Version, gust.ErrNotFound)

@@ -152,7 +152,7 @@ func newBed(t *testing.T, dir string, handlers map[string]handler) *bed {
 	must(err)
 	b.iv = New(Options{
 		Catalog: b.catalog, Backend: b.backend, Code: code, Runtimes: noInterpreters{}, Recorder: b.rec, Store: b.store, Place: gust.DefaultPlace,
-		Limits: scale.Limits{Concurrency: 100, Starts: 4, Memory: gust.GB, Grace: time.Minute}, Logger: slog.New(slog.DiscardHandler),
+		Limits: scale.Limits{Concurrency: 100, Starts: 4, Memory: gust.GB, Grace: time.Minute}, Logger: slog.New(logged{events: b.backend.events}),
 	})
 	b.close = sync.OnceFunc(func() {
 		ctx, cancel := context.WithCancelCause(context.Background())
@@ -165,6 +165,19 @@ func newBed(t *testing.T, dir string, handlers map[string]handler) *bed {
 	})
 	t.Cleanup(b.close)
 	return b
+}
+
+// logged puts errors among what happens.
+type logged struct {
+	slog.Handler
+	events chan string
+}
+
+func (logged) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
+
+func (l logged) Handle(_ context.Context, r slog.Record) error {
+	l.events <- "log " + r.Message
+	return nil
 }
 
 func (b *bed) deploy(fns ...*gust.Function) {
@@ -590,6 +603,128 @@ func TestAsynchronousEventsSurviveARestartWhileTheyRun(t *testing.T) {
 	}})
 	if again := <-got; again != id {
 		t.Fatal(again)
+	}
+}
+
+// An event is for the function of its app: another app's that has got the name
+// does not get it.
+func TestAsynchronousEventsStayWithTheirApp(t *testing.T) {
+	for app, runs := range map[string]bool{"app": true, "other": false} {
+		dir := t.TempDir()
+		running, release := make(chan struct{}), make(chan struct{})
+		b := newBed(t, dir, map[string]handler{"f": func(e *fakeEnv, inv *gust.Invocation) (*gust.Result, error) {
+			close(running)
+			<-release
+			return nil, &gust.FunctionError{Outcome: gust.OutcomeExit, Message: "the node ended"}
+		}})
+		b.deploy(fn("f"))
+		kept, err := b.iv.InvokeAsync(t.Context(), &Request{Function: "f", Payload: []byte("secret")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-running
+		go b.close()
+		<-b.iv.ctx.Done()
+		close(release)
+		b.close()
+
+		s, err := store.Open(store.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := catalog.Open(t.Context(), s, catalog.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Remove(t.Context(), "app"); err != nil {
+			t.Fatal(err)
+		}
+		f := fn("f", func(f *gust.Function) { f.App, f.Artifact = app, b.digest })
+		if _, err := c.Apply(t.Context(), &gust.App{Name: app, Functions: map[string]*gust.Function{"f": f}}, catalog.ApplyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		nobodys := "5f3b1d9e-0000-4000-8000-000000000001"
+		err = s.Update(t.Context(), asyncPartition+"f", func(tx *store.Tx) error {
+			return errors.Join(tx.Set([]byte(asyncEvent+nobodys), []byte("{}")), tx.Set([]byte(asyncPayload+nobodys), []byte("old")),
+				tx.SetTimer(store.Timer{ID: nobodys, At: tx.Now(), Kind: asyncTimer}))
+		})
+		if err := errors.Join(err, c.Close(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+
+		got := make(chan string, 10)
+		b = newBed(t, dir, map[string]handler{"f": func(e *fakeEnv, inv *gust.Invocation) (*gust.Result, error) {
+			got <- inv.RequestID
+			return echo(e, inv)
+		}})
+		b.wait("log an asynchronous event is given up")
+		if runs {
+			if id := <-got; id != kept {
+				t.Errorf("it runs %s", id)
+			}
+		} else {
+			b.wait("log an asynchronous event is given up")
+		}
+		own, err := b.iv.InvokeAsync(t.Context(), &Request{Function: "f"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id := <-got; id != own {
+			t.Errorf("app %s gets the event %s", app, id)
+		}
+		b.close()
+		if s, err = store.Open(store.Options{Dir: dir}); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{kept, nobodys} {
+			err := s.View(asyncPartition+"f", func(s *store.Snapshot) error {
+				_, err := s.Get([]byte(asyncPayload + id))
+				return err
+			})
+			if !errors.Is(err, gust.ErrNotFound) {
+				t.Errorf("app %s: the event %s is kept: %v", app, id, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Nor does what waited for an environment when the name changed hands.
+func TestInvocationsStayWithTheirApp(t *testing.T) {
+	b := newBed(t, t.TempDir(), map[string]handler{"f": func(e *fakeEnv, inv *gust.Invocation) (*gust.Result, error) {
+		t.Error("the other app gets it")
+		return echo(e, inv)
+	}})
+	release := make(chan struct{})
+	b.backend.boot["f"] = func(*fakeEnv) *gust.FunctionError { <-release; return nil }
+	b.deploy(fn("f"))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.iv.Invoke(t.Context(), &Request{Function: "f"})
+		ended <- err
+	}()
+	b.wait("start f")
+
+	// Both at once, as it looks to the invoker.
+	b.iv.mu.Lock()
+	_, err := b.catalog.Remove(t.Context(), "app")
+	f := fn("f", func(f *gust.Function) { f.App, f.Artifact = "other", b.digest })
+	if err == nil {
+		_, err = b.catalog.Apply(t.Context(), &gust.App{Name: "other", Functions: map[string]*gust.Function{"f": f}}, catalog.ApplyOptions{})
+	}
+	b.iv.declare(b.catalog.Snapshot())
+	b.iv.mu.Unlock()
+	close(release)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, gust.ErrNotFound) {
+		t.Error(err)
+	}
+	if n := b.iv.Totals().Running; n != 0 {
+		t.Error("running", n)
 	}
 }
 

@@ -31,8 +31,9 @@ type Request struct {
 
 	// load reads the payload of an event that is kept, once it has its
 	// environment: what waits takes no memory. Such an event is not queued
-	// either.
+	// either, and is for the function of app alone.
 	load func() ([]byte, error)
+	app  string
 }
 
 // Response is how an invocation ended. Exactly one of Result and Error is set.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
 // Every answer carries its request id, and the trace that came in goes on to
@@ -102,6 +104,20 @@ func TestDoorOfTheAPI(t *testing.T) {
 	} {
 		if r := ask("GET", path, "Bearer "+n.key.Token()); r.status != http.StatusOK || !strings.Contains(r.body, want) {
 			t.Errorf("%s with the key answers %d, without %s: %.200s", path, r.status, want, r.body)
+		}
+	}
+	// A signature is for one service. S3's covers paths by other rules, and is
+	// for nothing here; nor is one for a service that the node does not have.
+	for service, status := range map[string]int{"gust": http.StatusOK, "s3": http.StatusUnauthorized, "execute-api": http.StatusUnauthorized, "Gust": http.StatusUnauthorized} {
+		for _, path := range []string{"/v1/status", "/metrics", "/debug/pprof/cmdline"} {
+			req, err := http.NewRequest("GET", "http://"+n.api+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wiretest.SignAs(t, req, service, n.key)
+			if r := n.do(req, nil); r.status != status || status != http.StatusOK && !strings.Contains(r.body, `sign it for "gust"`) {
+				t.Errorf("%s signed for %s answers %d %.200s", path, service, r.status, r.body)
+			}
 		}
 	}
 	n.stop()

@@ -50,7 +50,7 @@ type Log struct {
 	Options
 
 	size  atomic.Int64 // of the records, in bytes
-	early atomic.Bool  // records went that were not too old yet
+	early atomic.Bool  // those that went last were not too old yet
 
 	mu    sync.Mutex
 	tally *tally
@@ -136,7 +136,7 @@ func (l *Log) Begin(ctx context.Context, r *Record) (*Entry, error) {
 func (e *Entry) End(ctx context.Context, result Result, code string) error {
 	r := e.begin
 	r.Kind, r.Began, r.Start = KindEnd, e.begin.Seq, e.begin.Time
-	r.Result, r.Code = result, cut(code, maxText)
+	r.Result, r.Code = result, gust.Clip(code, maxText)
 	err := e.log.update(context.WithoutCancel(ctx), func(c *chain) error { return c.end(&r) })
 	if err == nil {
 		return nil
@@ -153,6 +153,16 @@ func (l *Log) Add(ctx context.Context, r *Record) error {
 		return fmt.Errorf("record a call in the audit log: %w", err)
 	}
 	return nil
+}
+
+// AddOrCount is Add of a call that changes nothing that lasts, of which somebody
+// who may hardly anything makes as many as they like. Above callsAMinute of one
+// sort by one who (a principal; of a role's sessions the role) the rest are counted.
+func (l *Log) AddOrCount(ctx context.Context, r *Record, who, sort string) error {
+	if !l.count(func(t *tally) bool { return t.call(caller{who, sort}, outcome{r.Action, r.Result}, l.store.Now()) }) {
+		return nil
+	}
+	return l.Add(ctx, r)
 }
 
 // Deny notes a call that was denied to a known principal. Above denialsAMinute
@@ -288,8 +298,8 @@ func (l *Log) flush(ctx context.Context) error {
 	return err
 }
 
-// Early tells that records were removed before their age, because all together
-// were too large.
+// Early tells that the newest of the records that were removed went before their
+// age, because all together were too large.
 func (l *Log) Early() bool { return l.early.Load() }
 
 func invalid(format string, args ...any) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -276,6 +277,44 @@ func TestDenialsAreCounted(t *testing.T) {
 	whole(t, l)
 }
 
+// Who makes session upon session, or reads on and on, has the first few of each
+// recorded and pushes nothing out of the log.
+func TestCallsThatChangeNothingAreCounted(t *testing.T) {
+	s := openStore(t, store.Options{})
+	l := open(t, s, Options{minute: time.Hour})
+	add := func(who, sort, action string, result Result) {
+		t.Helper()
+		ok(t, l.AddOrCount(t.Context(), &Record{Principal: who, Action: action, Result: result}, who, sort))
+	}
+	for range 3 * callsAMinute {
+		add("ann", "a:Session", "a:Session", OK)
+		add("bob", "reads", "a:Get", OK)
+	}
+	add("ann", "b:Session", "b:Session", OK) // which the others do not hide
+	add("bob", "reads", "a:List", OK)
+	add("bob", "reads", "a:List", Failed)
+	if n := len(all(t, l, Filter{})); n != 2*callsAMinute+1 {
+		t.Errorf("%d records, want %d", n, 2*callsAMinute+1)
+	}
+	ok(t, l.Close())
+	l = open(t, s, Options{})
+	var got []string
+	for _, r := range all(t, l, Filter{}) {
+		if r.Kind == KindCount {
+			got = append(got, fmt.Sprint(r.Principal, " ", r.Action, " ", r.Result, " ", r.Count, " ", r.Parameters))
+		}
+	}
+	want := []string{
+		"ann a:Session ok 40 map[a:Session:40]",
+		"bob  ok 41 map[a:Get:40 a:List:1]",
+		"bob a:List error 1 map[a:List:1]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("it counted\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	whole(t, l)
+}
+
 // What is counted is written a minute later, without anybody asking.
 func TestCountsAreWrittenAfterAMinute(t *testing.T) {
 	l := open(t, openStore(t, store.Options{}), Options{minute: time.Millisecond})
@@ -369,6 +408,35 @@ func TestTheLogHasABoundOnItsSize(t *testing.T) {
 	whole(t, l)
 }
 
+// That records went before their age is known to a node that starts anew, until
+// the log reaches back to that age again.
+func TestEarlyOutlivesTheNode(t *testing.T) {
+	var c clock
+	c.at.Store(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano())
+	s := openStore(t, store.Options{Now: c.now, Steady: c.steady})
+	small := Options{MaxAge: time.Hour, MaxSize: 50 << 10, minute: time.Hour}
+	l := open(t, s, small)
+	for range 500 {
+		ok(t, l.Add(t.Context(), do("a:B")))
+	}
+	for _, step := range []struct {
+		what  string
+		after time.Duration
+		early bool
+	}{{"the log is too large", 0, true}, {"nothing is to go", time.Minute, true}, {"all goes at its age", 2 * time.Hour, false}} {
+		c.advance(step.after)
+		ok(t, l.trim(t.Context()))
+		if l.Early() != step.early {
+			t.Errorf("when %s, early is %v", step.what, l.Early())
+		}
+		whole(t, l)
+		ok(t, l.Close())
+		if l = open(t, s, small); l.Early() != step.early {
+			t.Errorf("when %s, and the node starts again, early is %v", step.what, l.Early())
+		}
+	}
+}
+
 // A disk that is full refuses calls that change something, by name; reading the
 // log goes on, and what could not be noted is made up for.
 func TestFullDisk(t *testing.T) {
@@ -400,6 +468,12 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("the end of a call that ran: %v", err)
 	}
 	l.Deny(t.Context(), do("a:Denied"))
+	for range callsAMinute + 1 {
+		err = l.AddOrCount(t.Context(), &Record{Action: "a:Session", Result: OK}, "ann", "a:Session")
+	}
+	if err != nil {
+		t.Errorf("what is only counted needs no disk: %v", err)
+	}
 	if err := l.Add(t.Context(), do("a:Read")); !errors.Is(err, gust.ErrNoSpace) {
 		t.Errorf("a call that reads: %v", err)
 	}
@@ -412,7 +486,8 @@ func TestFullDisk(t *testing.T) {
 	full(false)
 	until(t, "the disk has space again", func() bool { return l.flush(t.Context()) == nil })
 	list := all(t, l, Filter{After: 1})
-	if got, want := shorts(list[len(list)-2:]), fmt.Sprintf("%d end a:First ok of 1\n%d count  denied x1", list[len(list)-2].Seq, list[len(list)-1].Seq); got != want {
+	seq := list[len(list)-3].Seq
+	if got, want := shorts(list[len(list)-3:]), fmt.Sprintf("%d end a:First ok of 1\n%d count  denied x1\n%d count a:Session ok x1", seq, seq+1, seq+2); got != want {
 		t.Errorf("when there is space again:\n%s\nwant\n%s", got, want)
 	}
 	whole(t, l)

@@ -22,6 +22,7 @@ import (
 //	"open/" seq(8)   -> (empty), for each call that began and has not ended
 //	"head"           -> seq(8) hash(32) bytes(8): the newest record, and the size of all
 //	"anchor"         -> seq(8) hash(32): the record before the oldest, which was trimmed
+//	"trim"           -> seq(8): the newest record of KindTrim
 //
 // A record's hash is the SHA-256 of the hash before it and its JSON, and the
 // JSON has its number.
@@ -32,6 +33,7 @@ var (
 	openPrefix   = []byte("open/")
 	headKey      = []byte("head")
 	anchorKey    = []byte("anchor")
+	trimKey      = []byte("trim")
 )
 
 func recordKey(seq uint64) []byte { return numbered(recordPrefix, seq) }
@@ -68,7 +70,7 @@ func parseLink(s string) (link, error) {
 	seq, err := strconv.ParseUint(number, 10, 64)
 	sum, herr := hex.DecodeString(digest)
 	if !ok || err != nil || herr != nil || len(sum) != sha256.Size {
-		return link{}, invalid("%q is no head of an audit log; want NUMBER:HASH, as verifying printed it", cut(s, 120))
+		return link{}, invalid("%q is no head of an audit log; want NUMBER:HASH, as verifying printed it", gust.Clip(s, 120))
 	}
 	return link{seq, hash(sum)}, nil
 }
@@ -217,7 +219,22 @@ func (l *Log) check() error {
 				"restore a backup, or move the data folder away and keep it", gust.ErrCorrupt, h.seq, seq)
 		}
 		l.size.Store(h.bytes)
-		return v.Err()
+		trim, err := v.Get(trimKey)
+		switch {
+		case errors.Is(err, gust.ErrNotFound):
+			return v.Err()
+		case err != nil:
+			return err
+		case len(trim) != 8:
+			return fmt.Errorf("%w: the %s of the audit log has %d bytes, not 8", gust.ErrCorrupt, trimKey, len(trim))
+		}
+		r, err := read(v, binary.BigEndian.Uint64(trim))
+		if err != nil { // there is nothing to lose yet, and the node had better start
+			l.Logger.Error("the audit log was changed: its newest record of a removal cannot be read; verifying it tells more", "error", err)
+			return nil
+		}
+		l.early.Store(r.Parameters[earlyParam] != "")
+		return nil
 	})
 }
 
@@ -274,6 +291,9 @@ const (
 	roomier    = 0.9
 )
 
+// earlyParam is of a trim how many records went before their age.
+const earlyParam = "early"
+
 // trim removes the oldest records, while they are too old or all are too much,
 // and notes in the log through which. The newest stays.
 func (l *Log) trim(ctx context.Context) error {
@@ -287,7 +307,7 @@ func (l *Log) trim(ctx context.Context) error {
 }
 
 func (l *Log) trimSome(ctx context.Context, large bool) (n int, err error) {
-	early := false
+	early := 0
 	err = l.update(ctx, func(c *chain) error {
 		anchor, _, err := readLink(c.tx, anchorKey, 0)
 		if err != nil {
@@ -310,7 +330,9 @@ func (l *Log) trimSome(ctx context.Context, large bool) (n int, err error) {
 			if !tooOld && !tooMuch || seq == c.head.seq || len(keys) == trimAtOnce {
 				break
 			}
-			early = early || !tooOld
+			if !tooOld {
+				early++
+			}
 			anchor = link{seq, s.hash}
 			c.head.bytes -= int64(len(key) + len(value))
 			keys = append(keys, recordKey(seq))
@@ -326,10 +348,17 @@ func (l *Log) trimSome(ctx context.Context, large bool) (n int, err error) {
 		if err := c.tx.Set(anchorKey, anchor.bytes()); err != nil {
 			return err
 		}
-		return c.append(&Record{Kind: KindTrim, Count: uint64(n), Parameters: map[string]string{"through": anchor.String()}})
+		r := &Record{Kind: KindTrim, Count: uint64(n), Parameters: map[string]string{"through": anchor.String()}}
+		if early > 0 {
+			r.Parameters[earlyParam] = strconv.Itoa(early)
+		}
+		if err := c.append(r); err != nil {
+			return err
+		}
+		return c.tx.Set(trimKey, binary.BigEndian.AppendUint64(nil, r.Seq))
 	})
-	if err == nil && early {
-		l.early.Store(true)
+	if err == nil && n > 0 { // what goes at its age shows that the log reaches that far again
+		l.early.Store(early > 0)
 	}
 	return n, err
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	gust "github.com/gust-dev/gust"
 )
@@ -65,12 +64,13 @@ const (
 	KindBegin Kind = "begin"
 	// KindEnd: such a call has ended.
 	KindEnd Kind = "end"
-	// KindCall: a call that was denied, or that reads, in one record.
+	// KindCall: a call that was denied, or that changes nothing, in one record.
 	KindCall Kind = "call"
 	// KindCount: calls that were counted.
 	KindCount Kind = "count"
 	// KindTrim: the log's oldest records were removed, up to and with the one
-	// that the parameter "through" names.
+	// that the parameter "through" names; "early" is there, with how many, if some
+	// were not too old yet.
 	KindTrim Kind = "trim"
 )
 
@@ -102,7 +102,7 @@ func ParseResult(s string) (Result, error) {
 		}
 		names[i] = string(r)
 	}
-	return "", invalid("the result %q is unknown; want one of %s", cut(s, 80), strings.Join(names, ", "))
+	return "", invalid("the result %q is unknown; want one of %s", gust.Clip(s, 80), strings.Join(names, ", "))
 }
 
 // What a record holds at most. What is longer is cut, and says so by its end.
@@ -117,10 +117,10 @@ const (
 // bounded is r with everything cut to what a record may hold, so that nobody
 // fills the disk by one request.
 func (r Record) bounded() *Record {
-	r.Principal = cut(r.Principal, maxName)
-	r.Reason = cut(r.Reason, maxReason)
+	r.Principal = gust.Clip(r.Principal, maxName)
+	r.Reason = gust.Clip(r.Reason, maxReason)
 	for _, p := range []*string{&r.KeyID, &r.Session, &r.SourceIdentity, &r.Action, &r.Source, &r.Environment, &r.UserAgent, &r.RequestID, &r.Code} {
-		*p = cut(*p, maxText)
+		*p = gust.Clip(*p, maxText)
 	}
 	if more := len(r.Resources) - maxResources; more > 0 {
 		r.Resources = append(append([]string{}, r.Resources[:maxResources]...), "and "+strconv.Itoa(more)+" more")
@@ -128,30 +128,17 @@ func (r Record) bounded() *Record {
 	for i, s := range r.Resources {
 		if len(s) > maxName {
 			r.Resources = append([]string{}, r.Resources...)
-			r.Resources[i] = cut(s, maxName)
+			r.Resources[i] = gust.Clip(s, maxName)
 		}
 	}
 	if len(r.Parameters) > 0 {
 		p := make(map[string]string, min(len(r.Parameters), maxParameters))
 		for _, name := range slices.Sorted(maps.Keys(r.Parameters))[:min(len(r.Parameters), maxParameters)] {
-			p[cut(name, maxText)] = cut(r.Parameters[name], maxText)
+			p[gust.Clip(name, maxText)] = gust.Clip(r.Parameters[name], maxText)
 		}
 		r.Parameters = p
 	}
 	return &r
-}
-
-// cut shortens s to n bytes of whole characters.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	const mark = "..."
-	end := n - len(mark)
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + mark
 }
 
 // identity is what a principal's denials are counted by: of an assumed role the

@@ -21,6 +21,7 @@ type Call struct {
 
 	guard     *Guard
 	resources []string // of what was allowed
+	role      string   // that a web identity asks for; else empty
 }
 
 type callKey struct{}
@@ -123,6 +124,9 @@ const (
 	// Write calls may change something: they do not run unless it is recorded
 	// that they begin.
 	Write
+	// Session calls make credentials that end by themselves, and change nothing:
+	// one record, before anybody has them.
+	Session
 	// Data calls use what is managed, such as lambda:InvokeFunction. They are
 	// recorded when they are denied, and not when they are allowed.
 	Data
@@ -137,36 +141,43 @@ type Param struct{ Name, Value string }
 // is answered, and returns the error to answer with: the call's, or why what came
 // of it could not be recorded.
 //
-// Of the anonymous those calls are recorded that succeed, whose answer has to
-// wait for it; the others are counted, like requests without a credential.
+// Of calls that change nothing the first few in a minute are recorded, and the
+// others counted, but for root's, who could do without the log. Of the anonymous
+// those are that succeed; what fails is counted, like requests without a credential.
 func (c *Call) Record(ctx context.Context, level Level, action, resource string, params ...Param) (end func(error) error, err error) {
 	if level == Data {
 		return func(failed error) error { return failed }, nil
 	}
-	if err := c.guard.pace.take(c.Caller.Principal, c.Caller.At); err != nil {
-		return nil, err
+	p := c.Caller.Principal
+	if p.Kind != access.KindRoot && p.Kind != access.KindAnonymous {
+		if err := c.guard.pace.take(c.payer(), c.Caller.At); err != nil {
+			return nil, err
+		}
 	}
 	r := c.record(action, params)
 	r.Resources = slices.Clone(c.resources)
 	if resource != "" && resource != "*" && !slices.Contains(r.Resources, resource) {
 		r.Resources = append(r.Resources, resource)
 	}
-	if c.Caller.Principal.Kind == access.KindAnonymous {
+	switch level {
+	case Read:
 		return func(failed error) error {
 			r.Result, r.Code = result(failed)
-			if failed != nil {
+			err := c.addOrCount(ctx, r, "reads")
+			if was := c.guard.unrecorded.Swap(err != nil); err != nil && !was { // one line for all
+				c.guard.logger.Warn("calls that read go on and are not recorded", "error", err)
+			}
+			return failed
+		}, nil
+	case Session:
+		return func(failed error) error {
+			r.Result, r.Code = result(failed)
+			if failed != nil && p.Kind == access.KindAnonymous {
 				c.guard.log.Refuse(c.Caller.Source, c.Caller.Environment, cmp.Or(r.Code, string(r.Result)))
 				return failed
 			}
-			return c.guard.log.Add(ctx, r)
-		}, nil
-	}
-	if level == Read {
-		return func(failed error) error {
-			r.Result, r.Code = result(failed)
-			err := c.guard.log.Add(ctx, r)
-			if was := c.guard.unrecorded.Swap(err != nil); err != nil && !was { // one line for all
-				c.guard.logger.Warn("calls that read go on and are not recorded", "error", err)
+			if err := c.addOrCount(ctx, r, action); failed == nil {
+				return err
 			}
 			return failed
 		}, nil
@@ -182,6 +193,27 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 		}
 		return failed
 	}, nil
+}
+
+// Vouched says for whom a provider vouches that an anonymous call comes from, and
+// for which role it asks. Its error, a gust.ErrBusy, refuses the call: they make too
+// many.
+func (c *Call) Vouched(identity, role string) error {
+	c.role = role
+	return c.guard.pace.take(fmt.Sprintf("%.500s", identity), c.Caller.At)
+}
+
+// payer is to whom a call is put down: of a role's sessions the role, whatever they
+// are called, and so of a web identity, of which there are any number.
+func (c *Call) payer() string {
+	return cmp.Or(c.role, c.Caller.Principal.RoleARN, c.Caller.Principal.ARN)
+}
+
+func (c *Call) addOrCount(ctx context.Context, r *audit.Record, sort string) error {
+	if c.Caller.Principal.Kind == access.KindRoot {
+		return c.guard.log.Add(ctx, r)
+	}
+	return c.guard.log.AddOrCount(ctx, r, c.payer(), sort)
 }
 
 // record is what the audit log is told of the call.

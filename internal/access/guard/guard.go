@@ -53,6 +53,12 @@ func (g *Guard) Admit(r *http.Request, requestID string) (*Call, error) {
 	if err == nil {
 		return &Call{Caller: caller, RequestID: requestID, guard: g}, nil
 	}
+	g.turnAway(r, requestID, err)
+	return nil, err
+}
+
+// turnAway counts a request that is not let in.
+func (g *Guard) turnAway(r *http.Request, requestID string, err error) {
 	if e := (*access.Error)(nil); errors.As(err, &e) {
 		peer := g.auth.Anonymous(r)
 		g.refuse(peer, e)
@@ -61,7 +67,6 @@ func (g *Guard) Admit(r *http.Request, requestID string) (*Call, error) {
 		g.logger.Debug("a request to the API was not let in", "from", r.RemoteAddr, "environment", peer.Environment,
 			"method", fmt.Sprintf("%.20s", r.Method), "path", fmt.Sprintf("%.200s", r.URL.Path), "request_id", requestID, "reason", e)
 	}
-	return nil, err
 }
 
 // refuse counts a request that has no valid credential.
@@ -76,13 +81,22 @@ func (g *Guard) Anonymous(r *http.Request, requestID string) *Call {
 	return &Call{Caller: g.auth.Anonymous(r), RequestID: requestID, guard: g}
 }
 
+// Service is for whom requests to Gust's own API are signed.
+const Service = "gust"
+
 // Require lets those requests through to next that Admit lets in; it finds the
-// call by CallFrom. The others are for refuse to answer.
+// call by CallFrom. The others are for refuse to answer, and so are those that
+// are signed for another service than Gust's own: what was meant for that, with
+// its rules for paths, is nothing that anybody asked for here.
 func (g *Guard) Require(refuse func(http.ResponseWriter, *http.Request, error), next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := uuid.NewString()
 		w.Header().Set("X-Amzn-Requestid", id)
 		c, err := g.Admit(r, id)
+		if err == nil && c.Caller.Service != "" && c.Caller.Service != Service {
+			err = &access.Error{Code: access.Scope, Detail: fmt.Sprintf("the request is signed for the service %.64q: sign it for %q", c.Caller.Service, Service)}
+			g.turnAway(r, id, err)
+		}
 		if err != nil {
 			refuse(w, r, err)
 			return

@@ -139,7 +139,8 @@ func TestCallsAreRecordedByTheirLevel(t *testing.T) {
 	}{
 		{Read, nil, "call ok"}, {Read, gust.ErrNotFound, "call error not_found"}, {Read, errors.New("x"), "call error internal"},
 		{Write, nil, "end ok"}, {Write, fmt.Errorf("x: %w", gust.ErrConflict), "end error conflict"}, {Write, coded{}, "end error Own"},
-		{Write, &DeniedError{}, "end denied"}, {Data, nil, ""}, {Data, gust.ErrNotFound, ""},
+		{Write, &DeniedError{}, "end denied"}, {Data, nil, ""}, {Data, gust.ErrNotFound, ""}, {Session, nil, "call ok"}, {Session, gust.ErrInvalid, "call error invalid"},
+		{Write, &access.Error{Code: access.Invalid}, "end refused invalid credential"},
 	} {
 		before := len(f.records(t))
 		c := f.call(t)
@@ -175,7 +176,7 @@ func TestTheAnonymousAreCounted(t *testing.T) {
 	f := newFixture(t, nil)
 	for i := range 100 {
 		c := f.guard.Anonymous(request(""), "id-1")
-		end, err := c.Record(t.Context(), Write, "sts:AssumeRoleWithWebIdentity", "*", Param{"RoleArn", "arn:one"})
+		end, err := c.Record(t.Context(), Session, "sts:AssumeRoleWithWebIdentity", "*", Param{"RoleArn", "arn:one"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,5 +316,32 @@ func TestManagementCallsArePaced(t *testing.T) {
 		if made := calls(tt.kind, tt.session, tt.level, tt.n); made != tt.want {
 			t.Errorf("%s: %d of %d calls were made, want %d", tt.what, made, tt.n, tt.want)
 		}
+	}
+}
+
+// Who is kept in mind is bounded, and whoever comes when there are too many shares
+// what one has.
+func TestPaceIsBounded(t *testing.T) {
+	f := newFixture(t, nil)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	busy := 0
+	vouch := func(subject string) error {
+		c := f.guard.Anonymous(request(""), "id-1")
+		c.Caller.At = now
+		return c.Vouched(subject, "arn:role")
+	}
+	for i := range maxPaced + 2*callsAtOnce {
+		if err := vouch(fmt.Sprint("subject ", i)); errors.Is(err, gust.ErrBusy) {
+			busy++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(f.guard.pace.of); n != maxPaced+1 || busy != callsAtOnce {
+		t.Errorf("%d are kept in mind, %d were refused", n, busy)
+	}
+	now = now.Add(time.Hour)
+	if err := vouch("new"); err != nil || len(f.guard.pace.of) != 1 {
+		t.Errorf("when all have rested: %v, %d are kept in mind", err, len(f.guard.pace.of))
 	}
 }

@@ -7,11 +7,10 @@ import (
 	"time"
 
 	gust "github.com/gust-dev/gust"
-	"github.com/gust-dev/gust/internal/access"
 )
 
-// How many management calls one user or role may make: callsAtOnce, and
-// callsASecond after that. Each is kept in the audit log, whose size is bounded:
+// How many management calls one user, role or web identity may make: callsAtOnce,
+// and callsASecond after that. Each is kept in the audit log, whose size is bounded:
 // without this who may hardly anything could fill it until what they had done
 // before is gone.
 const (
@@ -21,7 +20,7 @@ const (
 	maxPaced = 10_000
 )
 
-// pace holds principals to that. Root is held to nothing.
+// pace holds them to that.
 type pace struct {
 	mu sync.Mutex
 	of map[string]*allowance
@@ -37,29 +36,29 @@ func (a *allowance) now(t time.Time) float64 {
 	return min(callsAtOnce, a.left+max(0, t.Sub(a.at).Seconds())*callsASecond)
 }
 
-// take takes one call of a principal's, or returns a gust.ErrBusy.
-func (p *pace) take(who *access.Principal, at time.Time) error {
-	if who.Kind == access.KindRoot || who.Kind == access.KindAnonymous {
-		return nil
-	}
-	name := cmp.Or(who.RoleARN, who.ARN) // a role, whatever its sessions are called
+// take takes one call of somebody's, or returns a gust.ErrBusy. When there are too
+// many to keep in mind, those who are new share what one has.
+func (p *pace) take(name string, at time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.of[name]
-	if a == nil {
-		if len(p.of) >= maxPaced {
-			for name, a := range p.of {
-				if a.now(at) == callsAtOnce {
-					delete(p.of, name)
-				}
+	if p.of[name] == nil && len(p.of) >= maxPaced {
+		for name, a := range p.of {
+			if a.now(at) == callsAtOnce {
+				delete(p.of, name)
 			}
 		}
+		if len(p.of) >= maxPaced {
+			name = ""
+		}
+	}
+	a := p.of[name]
+	if a == nil {
 		a = &allowance{callsAtOnce, at}
 		p.of[name] = a
 	}
 	a.left, a.at = a.now(at), at
 	if a.left < 1 {
-		return fmt.Errorf("%w: %s makes more than %d management calls a second; Rate exceeded", gust.ErrBusy, name, callsASecond)
+		return fmt.Errorf("%w: %s makes more than %d management calls a second; Rate exceeded", gust.ErrBusy, cmp.Or(name, "who is new among too many"), callsASecond)
 	}
 	a.left--
 	return nil

@@ -124,9 +124,9 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	if err != nil {
 		return nil, err
 	}
-	keys := make(map[string][]string)
-	for name, values := range in.Claims {
-		keys[policy.Lower(p.URL+":"+name)] = values
+	keys, err := in.keys(p)
+	if err != nil {
+		return nil, err
 	}
 	keys[policy.Lower(p.URL)+":sub"] = some(in.Subject)
 	keys[policy.Lower(p.URL)+":aud"] = []string{in.Audience[i]}
@@ -141,7 +141,7 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	asks := *c
 	asks.Credential = &access.Credential{Principal: anonymous}
 	for _, n := range in.needs("sts:AssumeRoleWithWebIdentity", anonymous, keys) {
-		q := d.ask(&asks, &n)
+		q := ask(d.place, &asks, &n)
 		q.subject = policy.Subject{Kind: "federated", Federated: p.ARN, ID: in.Subject}
 		decision := nobody.Decide(&q.request, trust)
 		q.release()
@@ -157,10 +157,25 @@ func (d *Directory) AssumeRoleWithWebIdentity(c *access.Caller, in WebIdentity) 
 	return s, nil
 }
 
+// keys are the claims as condition keys, whose case does not count. Who may
+// choose some claim's name must not choose another's value: a token with two
+// that are one key is refused.
+func (in *WebIdentity) keys(p *IdentityProvider) (map[string][]string, error) {
+	keys, names := make(map[string][]string), make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(in.Claims)) {
+		key := policy.Lower(p.URL + ":" + name)
+		if other, twice := names[key]; twice {
+			return nil, &UntrustedError{fmt.Sprintf("the token's claims %q and %q are one condition key, whose case does not count", cut(other), cut(name))}
+		}
+		keys[key], names[key] = in.Claims[name], name
+	}
+	return keys, nil
+}
+
 // ProviderOf finds the provider of a token's issuer.
 func (d *Directory) ProviderOf(issuer string) (*IdentityProvider, error) {
 	_, url, _ := strings.Cut(strings.TrimSuffix(issuer, "/"), "://")
-	p := d.state.Load().providers[iamARN(d.place.Account, KindProvider, "/", url)]
+	p := d.state.Load().providers[iamARN(d.place, KindProvider, "/", url)]
 	if p != nil && p.Issuer() == strings.TrimSuffix(issuer, "/") {
 		return p, nil
 	}

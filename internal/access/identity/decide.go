@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/policy"
 )
@@ -28,14 +29,14 @@ var questions = sync.Pool{New: func() any {
 }}
 
 // ask prepares the question whether the caller may do what it needs.
-func (d *Directory) ask(c *access.Caller, n *access.Need) *question {
+func ask(place gust.Place, c *access.Caller, n *access.Need) *question {
 	q := questions.Get().(*question)
 	p := c.Principal
-	q.caller, q.need, q.region = c, n, d.place.Region
+	q.caller, q.need, q.region = c, n, place.Region
 	q.request.Action, q.request.Resource = n.Action, n.Resource
-	q.subject = subjectOf(p)
+	q.subject = SubjectOf(p)
 	if p.Function != "" {
-		q.source = d.place.FunctionARN(p.Function)
+		q.source = place.FunctionARN(p.Function)
 	}
 	return q
 }
@@ -51,7 +52,7 @@ func (d *Directory) Decide(c *access.Caller, n *access.Need) policy.Decision {
 	if denied := sessionRule(c.Principal, n.Action); denied != nil {
 		return *denied
 	}
-	q := d.ask(c, n)
+	q := ask(d.place, c, n)
 	defer q.release()
 	resource, err := d.resource(q)
 	if err != nil { // what is damaged may have been a deny
@@ -241,20 +242,31 @@ func (d *Directory) Explain(who, action, resource string, keys map[string][]stri
 		return policy.Explanation{}, err
 	}
 	n := &access.Need{Action: action, Resource: resource, Keys: keys}
-	q := d.ask(c, n)
+	q := ask(d.place, c, n)
 	defer q.release()
 	doc, err := d.resource(q)
 	if err != nil {
 		return policy.Explanation{}, err
 	}
 	request := q.request
-	request.Value = func(key string) []string {
-		if v, ok := keys[key]; ok {
+	request.Value = Presumed(d.place, c.Principal, c.At, n)
+	return c.Rights.Explain(&request, doc), nil
+}
+
+// Presumed answers the conditions of a request of p that is only thought of: by
+// what n has keys for, and then by what is known of p and of the node. What
+// depends on how a request comes, such as its address, is not there.
+func Presumed(place gust.Place, p *access.Principal, at time.Time, n *access.Need) func(key string) []string {
+	q := ask(place, &access.Caller{Credential: &access.Credential{Principal: p}, At: at}, n)
+	return func(key string) []string {
+		if v, ok := n.Keys[key]; ok {
 			return v
+		}
+		if key == "aws:securetransport" {
+			return nil
 		}
 		return q.value(key)
 	}
-	return c.Rights.Explain(&request, doc), nil
 }
 
 // Subject is somebody as policies see them; who is as in Explain.
@@ -263,38 +275,31 @@ func (d *Directory) Subject(who string) (policy.Subject, error) {
 	if err != nil {
 		return policy.Subject{}, err
 	}
-	return subjectOf(c.Principal), nil
-}
-
-// Tags are somebody's, which are aws:PrincipalTag/KEY; who is as in Explain.
-func (d *Directory) Tags(who string) (map[string]string, error) {
-	c, err := d.callerOf(who)
-	if err != nil {
-		return nil, err
-	}
-	return c.Principal.Tags, nil
+	return SubjectOf(c.Principal), nil
 }
 
 // Layers are the policies that say what somebody may do, to be tried with others.
-// who is as in Explain, or the ARN of a group, whose subject is nobody.
-func (d *Directory) Layers(who string) (policy.Layers, policy.Subject, error) {
+// who is as in Explain, or the ARN of a group, which is nobody: nil.
+func (d *Directory) Layers(who string) (policy.Layers, *access.Principal, error) {
 	st := d.state.Load()
 	if who == "root" || who == d.root.Principal.ARN {
-		return policy.Layers{Root: true}, subjectOf(d.root.Principal), nil
+		return policy.Layers{Root: true}, d.root.Principal, nil
 	}
 	e := d.byARN(st, who)
-	var subject policy.Subject
+	var p *access.Principal
 	if e == nil || e.Kind != KindGroup {
 		var err error
 		if e, _, err = d.named(st, who); err != nil {
-			return policy.Layers{}, subject, err
+			return policy.Layers{}, nil, err
 		}
-		if subject, err = d.Subject(who); err != nil {
-			return policy.Layers{}, subject, err
+		c, err := d.callerOf(who)
+		if err != nil {
+			return policy.Layers{}, nil, err
 		}
+		p = c.Principal
 	}
 	l := st.layers(e)
-	return l.Layers, subject, l.err
+	return l.Layers, p, l.err
 }
 
 // named finds a user or a role, and the name of its session if who has one.
@@ -338,6 +343,7 @@ func (d *Directory) callerOf(who string) (*access.Caller, error) {
 	return &access.Caller{Credential: b.credential, At: now}, nil
 }
 
-func subjectOf(p *access.Principal) policy.Subject {
+// SubjectOf is p as policies see it.
+func SubjectOf(p *access.Principal) policy.Subject {
 	return policy.Subject{Kind: string(p.Kind), ARN: p.ARN, RoleARN: p.RoleARN, Account: p.Account, ID: p.ID, Name: p.Name}
 }

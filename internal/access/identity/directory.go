@@ -209,7 +209,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		if st.entities[e.Ref().key()] != nil {
 			return fmt.Errorf("another %s has the name %q, too", e.Kind, e.Name)
 		}
-		e.ARN = iamARN(d.place.Account, e.Kind, e.Path, e.Name)
+		e.ARN = iamARN(d.place, e.Kind, e.Path, e.Name)
 		e.rights = new(rights)
 		st.entities[e.Ref().key()], st.byID[e.ID] = e, e
 	case "policy":
@@ -220,7 +220,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		if key != p.record() || p.Version(p.Default) == nil || slices.ContainsFunc(p.Versions, func(v Version) bool { return v.Document.IsZero() }) {
 			return errRecord
 		}
-		p.ARN = iamARN(d.place.Account, KindPolicy, p.Path, p.Name)
+		p.ARN = iamARN(d.place, KindPolicy, p.Path, p.Name)
 		st.policies[policy.Lower(p.Name)] = p
 	case "key":
 		k := new(accessKey)
@@ -242,7 +242,7 @@ func (d *Directory) read(st *state, key string, value []byte) error {
 		if rest != p.URL {
 			return errRecord
 		}
-		p.ARN = iamARN(d.place.Account, KindProvider, "/", p.URL)
+		p.ARN = iamARN(d.place, KindProvider, "/", p.URL)
 		st.providers[p.ARN] = p
 	case "resource":
 		var p Document

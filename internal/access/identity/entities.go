@@ -482,7 +482,7 @@ func (d *Directory) editOf(ctx context.Context, find func(*change, Ref) (*Entity
 
 // put makes e, a copy that nobody else has, what is known under its ID.
 func (c *change) put(e *Entity) error {
-	e.ARN = iamARN(c.account, e.Kind, e.Path, e.Name)
+	e.ARN = iamARN(c.d.place, e.Kind, e.Path, e.Name)
 	c.entities[e.Ref().key()], c.byID[e.ID] = e, e
 	if e.Kind == KindGroup {
 		c.refresh(func(u *Entity) bool { return slices.Contains(u.Groups, e.ID) })

@@ -110,8 +110,8 @@ func (e *PackedError) Error() string {
 func (e *PackedError) Unwrap() error { return gust.ErrTooLarge }
 
 // UntrustedError: nobody here vouches for a web identity's token: its issuer is
-// no provider, or its audience is not one of the provider's clients. (AWS:
-// InvalidIdentityToken.)
+// no provider, its audience is not one of the provider's clients, or two of its
+// claims are one condition key. (AWS: InvalidIdentityToken.)
 type UntrustedError struct{ Text string }
 
 func (e *UntrustedError) Error() string { return e.Text }
@@ -133,9 +133,4 @@ func (e *DeniedError) Error() string {
 }
 
 // cut keeps what a caller sent from filling a log.
-func cut(s string) string {
-	if len(s) > 300 {
-		return s[:300] + "..."
-	}
-	return s
-}
+func cut(s string) string { return gust.Clip(s, 300) }

@@ -401,6 +401,9 @@ func TestSecretsAreSealed(t *testing.T) {
 	if !keys[0].Unusable || !keys[1].Unusable {
 		t.Errorf("they are shown as %+v", keys)
 	}
+	if err := d.SetKeyActive(t.Context(), "alice", key.ID, true); !errors.Is(err, gust.ErrInvalid) || !strings.Contains(err.Error(), "another seal key") {
+		t.Errorf("letting it in: %v", err)
+	}
 	must(t, d.DeleteKey(t.Context(), "alice", other.ID)) // what the log advises
 	_, fresh, err := d.CreateKey(t.Context(), "alice")
 	must(t, err)

@@ -41,7 +41,7 @@ func (d *Directory) newFunctionRole(f *gust.Function) *Entity {
 	sum := sha256.Sum256([]byte("gust function role\x00" + d.place.Account + "\x00" + f.App + "\x00" + f.Name))
 	e := &Entity{
 		Kind: KindRole, Name: functionPrefix + f.Name, Path: functionPath, ID: "AROA" + idEncoding.EncodeToString(sum[:10]),
-		ARN:     iamARN(d.place.Account, KindRole, functionPath, functionPrefix+f.Name),
+		ARN:     iamARN(d.place, KindRole, functionPath, functionPrefix+f.Name),
 		Created: f.Modified, Description: "The own role of function " + f.Name + " of app " + f.App + ".",
 		MaxSession: MaxFunctionToken, Function: f.Name, rights: new(rights),
 	}

@@ -70,12 +70,16 @@ func (d *Directory) CreateKey(ctx context.Context, user string) (key *AccessKey,
 	return key, secret, nil
 }
 
-// SetKeyActive lets a key in, or keeps it out, from the next request on.
+// SetKeyActive lets a key in, or keeps it out, from the next request on. One that
+// is unusable is not let in.
 func (d *Directory) SetKeyActive(ctx context.Context, user, id string, active bool) error {
 	return d.change(ctx, func(c *change) error {
 		was, err := c.keyOf(user, id)
 		if err != nil {
 			return err
+		}
+		if active && was.Unusable {
+			return invalid("access key %s cannot be let in: it was sealed under another seal key than this node has; bring that back, or delete the key and make another one", id)
 		}
 		k := &accessKey{AccessKey: was.AccessKey, secret: was.secret}
 		k.Active = active

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
@@ -207,6 +208,6 @@ func checkAlias(alias string) error {
 }
 
 // iamARN names one thing of the account.
-func iamARN(account string, kind Kind, path, name string) string {
-	return "arn:aws:iam::" + account + ":" + string(kind) + path + name
+func iamARN(place gust.Place, kind Kind, path, name string) string {
+	return place.IAM(string(kind) + path + name)
 }

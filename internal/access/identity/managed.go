@@ -131,7 +131,7 @@ func (d *Directory) CreatePolicy(ctx context.Context, n NewPolicy) (p *ManagedPo
 			return &LimitError{Quota: QuotaPolicies, What: "managed policies", Limit: MaxPolicies}
 		}
 		p = &ManagedPolicy{
-			Name: n.Name, Path: n.Path, ID: newID("ANPA"), ARN: iamARN(c.account, KindPolicy, n.Path, n.Name), Description: n.Description,
+			Name: n.Name, Path: n.Path, ID: newID("ANPA"), ARN: iamARN(c.d.place, KindPolicy, n.Path, n.Name), Description: n.Description,
 			Created: c.now, Updated: c.now, Tags: maps.Clone(n.Tags), Default: 1, Last: 1, Versions: []Version{{1, c.now, doc}},
 		}
 		return c.putPolicy(p)

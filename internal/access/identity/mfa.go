@@ -82,7 +82,7 @@ type guesses struct {
 // once, in base32.
 func (d *Directory) CreateMFADevice(ctx context.Context, name, path string, tags map[string]string) (m *MFADevice, seed string, err error) {
 	path = cmp.Or(path, "/")
-	m = &MFADevice{Name: name, Path: path, Serial: iamARN(d.place.Account, KindDevice, path, name), Tags: maps.Clone(tags), seed: newSeed()}
+	m = &MFADevice{Name: name, Path: path, Serial: iamARN(d.place, KindDevice, path, name), Tags: maps.Clone(tags), seed: newSeed()}
 	if err := checkName("MFA device", name, MaxSerial); err != nil {
 		return nil, "", err
 	}
@@ -333,7 +333,7 @@ func (d *Directory) readDevice(st *state, key string, value []byte) error {
 	if key != m.record() || m.Path == "" || len(m.Sealed) == 0 || (m.User == "") != m.Enabled.IsZero() {
 		return errRecord
 	}
-	m.Serial = iamARN(d.place.Account, KindDevice, m.Path, m.Name)
+	m.Serial = iamARN(d.place, KindDevice, m.Path, m.Name)
 	var err error
 	if m.seed, err = d.seal.seed.Open(nil, nil, m.Sealed, []byte(m.Serial)); err != nil {
 		d.log.Error("an MFA device cannot be opened, and its codes are refused: it was sealed under another seal key than this node has, or is damaged; "+

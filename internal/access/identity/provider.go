@@ -70,7 +70,7 @@ func (d *Directory) CreateProvider(ctx context.Context, n IdentityProvider) (p *
 	}
 	p = n.copied()
 	p.URL, p.Plain = strings.TrimSuffix(rest, "/"), scheme == "http"
-	p.ARN = iamARN(d.place.Account, KindProvider, "/", p.URL)
+	p.ARN = iamARN(d.place, KindProvider, "/", p.URL)
 	if err := p.check(); err != nil {
 		return nil, err
 	}

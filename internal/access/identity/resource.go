@@ -184,7 +184,7 @@ func (c *change) idOf(arn string) (string, error) {
 		}
 		return "", invalid("it names a session of the role %q, which is not of this account", cut(name))
 	}
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::"+c.account+":")
+	rest, ok := strings.CutPrefix(arn, c.d.place.IAM(""))
 	if !ok || rest == "root" {
 		return "", nil
 	}
@@ -197,7 +197,7 @@ func (c *change) idOf(arn string) (string, error) {
 
 // byARN finds a user, a group or a role by exactly its ARN, or nil.
 func (d *Directory) byARN(st *state, arn string) *Entity {
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::"+st.account+":")
+	rest, ok := strings.CutPrefix(arn, d.place.IAM(""))
 	if !ok {
 		return nil
 	}

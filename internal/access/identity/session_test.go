@@ -504,8 +504,11 @@ func TestWebIdentities(t *testing.T) {
 		"another issuer":   func(in *WebIdentity) { in.Issuer = "https://token.example.com" },
 		"http":             func(in *WebIdentity) { in.Issuer = "http://token.example.com/org" },
 		"claims that lie":  func(in *WebIdentity) { in.Subject, in.Claims = "x", map[string][]string{"sub": {"repo:acme/shop"}} },
-		"no such role":     func(in *WebIdentity) { in.RoleARN += "x" },
-		"tags":             func(in *WebIdentity) { in.Tags = map[string]string{"a": "b"} },
+		"claims of one key": func(in *WebIdentity) {
+			in.Claims = map[string][]string{"Repository": {"acme/shop"}, "repository": {"evil/shop"}}
+		},
+		"no such role": func(in *WebIdentity) { in.RoleARN += "x" },
+		"tags":         func(in *WebIdentity) { in.Tags = map[string]string{"a": "b"} },
 	} {
 		in := in
 		change(&in)

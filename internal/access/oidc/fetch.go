@@ -38,14 +38,40 @@ const (
 	innermost                 // the node's own, or of its link (where clouds tell secrets)
 )
 
-var shared = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+// special are addresses that are nobody's out there, by the registries of RFC
+// 6890, beside those that netip knows.
+var special = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b:1::/48"), // NAT64 of the network's own, RFC 8215
+	netip.MustParsePrefix("2001::/32"),      // Teredo
+	netip.MustParsePrefix("fec0::/10"),
+}
+
+// embedding are addresses that stand for an IPv4 address, and at which byte of
+// them it begins: a translator on the way leads there.
+var embedding = []struct {
+	prefix netip.Prefix
+	at     int
+}{
+	{netip.MustParsePrefix("64:ff9b::/96"), 12}, // NAT64, RFC 6052
+	{netip.MustParsePrefix("2002::/16"), 2},     // 6to4, RFC 3056
+	{netip.MustParsePrefix("::/96"), 12},
+}
 
 func distanceOf(a netip.Addr) distance {
-	switch a = a.Unmap(); {
+	a = a.Unmap().WithZone("")
+	switch {
 	case a.IsLoopback(), a.IsLinkLocalUnicast(), a.IsUnspecified(), a.IsMulticast():
 		return innermost
-	case a.IsPrivate(), shared.Contains(a), !a.IsGlobalUnicast():
+	case a.IsPrivate(), !a.IsGlobalUnicast(), slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(a) }):
 		return private
+	}
+	for _, e := range embedding {
+		if e.prefix.Contains(a) {
+			bytes := a.As16()
+			return distanceOf(netip.AddrFrom4([4]byte(bytes[e.at:])))
+		}
 	}
 	return public
 }

@@ -31,33 +31,39 @@ const (
 	minRSABits, maxRSABits = 2048, 8192
 )
 
-// issuer is what is known of one. Its lock is held while it is asked, so that
-// it is asked once for all who wait.
+// issuer is what is known of one.
 type issuer struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // not held while it is asked
 	keys    []jose.JSONWebKey
-	fetched time.Time // when keys were learnt
-	asked   time.Time // when it was last asked
-	err     error     // why that failed
+	fetched time.Time     // when keys were learnt
+	asked   time.Time     // when it was last asked
+	err     error         // why that failed
+	asking  chan struct{} // closed when the question under way is answered; nil if none is
 }
 
 // keys finds the keys by which a token may be signed that names this key id and
-// algorithm.
+// algorithm. Those that are known and fresh are had without waiting for others
+// who ask the issuer: anybody makes the node ask, with a token that names some
+// other key.
 func (v *Verifier) keys(ctx context.Context, p Provider, kid, algorithm string) ([]jose.JSONWebKey, error) {
 	is := v.issuer(p)
 	is.mu.Lock()
 	defer is.mu.Unlock()
 	now := v.now()
 	found := choose(is.keys, kid, algorithm)
-	if (len(found) == 0 || !within(now, is.fetched, fresh)) && !within(now, is.asked, again) {
-		// Who waits for the lock needs the answer too, though the first asker
-		// may leave.
-		keys, err := v.fetchKeys(context.WithoutCancel(ctx), p)
-		is.asked, is.err = now, err
-		if err == nil {
-			is.keys, is.fetched = keys, now
-			found = choose(keys, kid, algorithm)
+	if len(found) == 0 || !within(now, is.fetched, fresh) {
+		switch {
+		case is.asking != nil && len(found) > 0 && is.err != nil:
+			// It did not answer when it was last asked.
+		case is.asking != nil:
+			if err := is.wait(ctx); err != nil {
+				return nil, err
+			}
+		case !within(now, is.asked, again):
+			// Who waits needs the answer, too, though who asks may leave.
+			is.ask(now, func() ([]jose.JSONWebKey, error) { return v.fetchKeys(context.WithoutCancel(ctx), p) })
 		}
+		now, found = v.now(), choose(is.keys, kid, algorithm)
 	}
 	switch {
 	case len(found) > 0 && within(now, is.fetched, stale):
@@ -67,6 +73,36 @@ func (v *Verifier) keys(ctx context.Context, p Provider, kid, algorithm string) 
 			Reason: "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements"}
 	}
 	return nil, invalid("The token's key %.100q (%s) is not one of its issuer's", kid, algorithm)
+}
+
+// wait waits, without the lock, until the question under way is answered.
+func (is *issuer) wait(ctx context.Context) error {
+	answered := is.asking
+	is.mu.Unlock()
+	defer is.mu.Lock()
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// ask has the issuer asked, without the lock.
+func (is *issuer) ask(now time.Time, fetch func() ([]jose.JSONWebKey, error)) {
+	is.asking, is.asked = make(chan struct{}), now
+	is.mu.Unlock()
+	var keys []jose.JSONWebKey
+	err := errors.New("the question broke off")
+	defer func() {
+		is.mu.Lock()
+		close(is.asking)
+		is.asking, is.err = nil, err
+		if err == nil {
+			is.keys, is.fetched = keys, now
+		}
+	}()
+	keys, err = fetch()
 }
 
 // within tells whether it is less than d since at. A clock that went back tells

@@ -408,6 +408,63 @@ func TestManyAskOnce(t *testing.T) {
 	}
 }
 
+// TestASlowIssuerHoldsNobodyWhoseKeyIsKnown: a token that names some key makes the
+// node ask, and those whose key is known do not wait for the answer.
+func TestASlowIssuerHoldsNobodyWhoseKeyIsKnown(t *testing.T) {
+	s := newServer(t, false)
+	good := s.sign("RS256", "rsa", "rsa", s.claims(nil))
+	other := s.sign("RS256", "rsa", "another", s.claims(nil))
+	hold := func(while func()) {
+		t.Helper()
+		came, answer := make(chan struct{}), make(chan struct{})
+		s.set(func() {
+			s.now = s.now.Add(again)
+			s.handler = func(w http.ResponseWriter, r *http.Request) {
+				close(came)
+				select {
+				case <-answer:
+				case <-r.Context().Done():
+					t.Error("it waited until the issuer was given up")
+				}
+				http.Error(w, "down", http.StatusServiceUnavailable)
+			}
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := s.verify(other); err == nil {
+				t.Error("a key that nobody knows is believed")
+			}
+		})
+		<-came
+		while()
+		close(answer)
+		wg.Wait()
+	}
+	if _, err := s.verify(good); err != nil {
+		t.Fatal(err)
+	}
+	known := func() {
+		t.Helper()
+		if _, err := s.verify(good); err != nil {
+			t.Error(err)
+		}
+	}
+	hold(known)
+	// Nor for another question to one that did not answer the last, if the key
+	// is not fresh any more.
+	s.set(func() { s.now = s.now.Add(fresh) })
+	hold(known)
+	// Who waits may leave.
+	hold(func() {
+		ctx, leave := context.WithCancelCause(t.Context())
+		leave(gust.ErrClosing)
+		_, err := s.verifier.Verify(ctx, other, func(string) (Provider, error) { return s.provider(), nil })
+		if !errors.Is(err, gust.ErrClosing) {
+			t.Error(err)
+		}
+	})
+}
+
 // TestTokensThatWouldNotDoAskNobody: no request leaves for what is wrong anyway.
 func TestTokensThatWouldNotDoAskNobody(t *testing.T) {
 	s := newServer(t, false)
@@ -523,6 +580,10 @@ func TestAnIssuerDoesNotLeadInwards(t *testing.T) {
 		"8.8.8.8": public, "2001:4860:4860::8888": public, "10.1.2.3": private, "172.16.0.1": private, "192.168.1.1": private, "100.64.0.1": private,
 		"fd00::1": private, "127.0.0.1": innermost, "::1": innermost, "169.254.169.254": innermost, "fe80::1": innermost, "0.0.0.0": innermost, "::": innermost,
 		"::ffff:127.0.0.1": innermost, "::ffff:10.0.0.1": private, "224.0.0.1": innermost, "255.255.255.255": private, "fd00:ec2::254": private,
+		"64:ff9b::8.8.8.8": public, "64:ff9b::10.0.0.1": private, "64:ff9b::a9fe:a9fe": innermost, "64:ff9b::7f00:1": innermost, "64:ff9b:1::a9fe:a9fe": private,
+		"2002:808:808::1": public, "2002:a00:1::1": private, "2002:7f00:1::1": innermost, "2002:a9fe:a9fe::": innermost, "2001:0:a9fe:a9fe::1": private,
+		"::127.0.0.1": innermost, "::a00:1": private, "::8.8.8.8": public, "fec0::1": private, "fe80::1%eth0": innermost, "fd00::1%eth0": private,
+		"0.1.2.3": private, "192.0.0.8": private, "198.18.0.1": private, "198.20.0.1": public, "240.0.0.1": private,
 	} {
 		if got := distanceOf(netip.MustParseAddr(address)); got != want {
 			t.Errorf("%s: %v, want %v", address, got, want)

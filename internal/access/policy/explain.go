@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,7 +65,7 @@ func (s *statement) mismatch(req *Request, hasBoundary bool) string {
 	if s.principals != nil && s.principals.reach(req.Subject, s.deny, hasBoundary) == nobody {
 		who := "who asks"
 		if req.Subject != nil {
-			who = firstOf(req.Subject.ARN, req.Subject.Service, req.Subject.Federated, who)
+			who = cmp.Or(req.Subject.ARN, req.Subject.Service, req.Subject.Federated, who)
 		}
 		if s.principals.not {
 			return fmt.Sprintf("the principal %s is among those that NotPrincipal leaves out, %s", who, shorten(s.principals.raw))
@@ -129,15 +130,5 @@ func (c *condition) mismatch(req *Request) string {
 	return fmt.Sprintf("the condition %s: %s = %s does not hold, the request has %s", c.operator, c.key, shorten(strings.Join(values, ", ")), given)
 }
 
-func firstOf(texts ...string) string {
-	return texts[max(slices.IndexFunc(texts, func(s string) bool { return s != "" }), 0)]
-}
-
 // shorten cuts what nobody reads to its end.
-func shorten(s string) string {
-	const limit = 300
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "..."
-}
+func shorten(s string) string { return gust.Clip(s, 300) }

@@ -249,10 +249,4 @@ func isAlnum(c byte) bool {
 }
 
 // quote quotes text of a document for an error, cut at 80 bytes.
-func quote(s string) string {
-	const limit = 80
-	if len(s) > limit {
-		return strconv.Quote(strings.ToValidUTF8(s[:limit], "")) + "..."
-	}
-	return strconv.Quote(s)
-}
+func quote(s string) string { return strconv.Quote(gust.Clip(s, 80)) }

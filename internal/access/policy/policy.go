@@ -80,6 +80,21 @@ const (
 	LayerSession  Layer = "session"
 )
 
+// Words are what AWS calls such a document: "identity-based policy".
+func (l Layer) Words() string {
+	switch l {
+	case LayerIdentity:
+		return "identity-based policy"
+	case LayerResource:
+		return "resource-based policy"
+	case LayerBoundary:
+		return "permissions boundary"
+	case LayerSession:
+		return "session policy"
+	}
+	return ""
+}
+
 // Decision is what came of it.
 type Decision struct {
 	Allowed bool `json:"allowed"`
@@ -98,8 +113,7 @@ type Decision struct {
 // identity-based policy allows the lambda:InvokeFunction action", "with an
 // explicit deny in a permissions boundary". It is empty for what is allowed.
 func (d Decision) Reason(action string) string {
-	kind := map[Layer]string{LayerIdentity: "identity-based policy", LayerResource: "resource-based policy",
-		LayerBoundary: "permissions boundary", LayerSession: "session policy"}[d.Layer]
+	kind := d.Layer.Words()
 	switch {
 	case d.Allowed:
 		return ""

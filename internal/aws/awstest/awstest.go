@@ -76,7 +76,7 @@ func Open(t testing.TB, functions ...*gust.Function) *Door {
 		Guard:  guard.New(access.New(d, access.Options{}), d, log, logger),
 		Logger: logger,
 		Services: []*wire.Service{
-			iam.New(iam.Options{Directory: d, Tokens: tokens, Place: place, Now: time.Now}),
+			iam.New(iam.Options{Directory: d, Tokens: tokens, Place: place, Now: time.Now, Logger: logger}),
 			sts.New(sts.Options{Directory: d, Tokens: tokens, Place: place, Logger: logger}),
 		},
 	})

@@ -401,37 +401,6 @@ func (r *Reader) Key() ([]byte, error) {
 	return b, err
 }
 
-// Skip reads a value, whatever it is.
-func (r *Reader) Skip() error {
-	k, err := r.Peek()
-	if err != nil {
-		return err
-	}
-	switch k {
-	case Int:
-		_, err = r.Int()
-	case Bytes:
-		_, err = r.Bytes()
-	case Text:
-		_, err = r.Text()
-	case Time:
-		_, err = r.Time()
-	case List:
-		for err = r.List(); err == nil && r.More(); {
-			err = r.Skip()
-		}
-	case Map:
-		for err = r.Map(); err == nil && r.More(); {
-			if _, err = r.Key(); err == nil {
-				err = r.Skip()
-			}
-		}
-	default:
-		_, err = r.head()
-	}
-	return err
-}
-
 // End says what is wrong when something follows the document.
 func (r *Reader) End() error {
 	if r.pos < len(r.b) {

@@ -24,9 +24,6 @@ func appendHead(dst []byte, major byte, arg uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, major|27), arg)
 }
 
-// AppendNull appends a null.
-func AppendNull(dst []byte) []byte { return append(dst, majorSimple<<5|simpleNull) }
-
 // AppendBool appends a boolean.
 func AppendBool(dst []byte, v bool) []byte {
 	if v {

@@ -128,7 +128,7 @@ func (s *server) attachedPage(r identity.Ref, prefix, marker *string, limit *int
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return page(s.attached(e, or(prefix, "")), AttachedPolicy.key, marker, limit)
+	return page(s.attached(e, wire.Or(prefix, "")), AttachedPolicy.key, marker, limit)
 }
 
 func (s *server) inlinePage(r identity.Ref, marker *string, limit *int32) ([]string, *bool, *string, error) {

@@ -13,7 +13,7 @@ func (s *server) groups() []wire.Operation {
 		operation(s, wire.Read, "GetGroup", ofGroup, s.getGroup),
 		operation(s, wire.Read, "ListGroups", nothing, s.listGroups),
 		operation(s, wire.Write, "UpdateGroup", ofGroup, done(func(ctx context.Context, in *UpdateGroupRequest) error {
-			return s.Directory.Rename(ctx, identity.Group(in.GroupName), or(in.NewGroupName, ""), or(in.NewPath, ""))
+			return s.Directory.Rename(ctx, identity.Group(in.GroupName), wire.Or(in.NewGroupName, ""), wire.Or(in.NewPath, ""))
 		})),
 		operation(s, wire.Write, "DeleteGroup", ofGroup, done(func(ctx context.Context, in *DeleteGroupRequest) error {
 			return s.Directory.Delete(ctx, identity.Group(in.GroupName))
@@ -29,7 +29,7 @@ func (s *server) groups() []wire.Operation {
 }
 
 func (s *server) createGroup(ctx context.Context, in *CreateGroupRequest) (*CreateGroupResponse, error) {
-	e, err := s.Directory.CreateGroup(ctx, identity.NewEntity{Name: in.GroupName, Path: or(in.Path, "")})
+	e, err := s.Directory.CreateGroup(ctx, identity.NewEntity{Name: in.GroupName, Path: wire.Or(in.Path, "")})
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (s *server) getGroup(_ context.Context, in *GetGroupRequest) (*GetGroupResp
 }
 
 func (s *server) listGroups(_ context.Context, in *ListGroupsRequest) (*ListGroupsResponse, error) {
-	list, more, marker, err := page(s.Directory.Entities(identity.KindGroup, or(in.PathPrefix, "")), name, in.Marker, in.MaxItems)
+	list, more, marker, err := page(s.Directory.Entities(identity.KindGroup, wire.Or(in.PathPrefix, "")), name, in.Marker, in.MaxItems)
 	return &ListGroupsResponse{Groups: groupsOf(list), IsTruncated: more, Marker: marker}, err
 }
 

@@ -6,6 +6,7 @@ package iam
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,9 @@ type Options struct {
 	Since time.Time
 	// Now is the clock.
 	Now func() time.Time
+	// Logger gets why an issuer's certificate could not be learnt; nil is
+	// slog.Default.
+	Logger *slog.Logger
 }
 
 type server struct {
@@ -38,6 +42,9 @@ type server struct {
 // New makes the service's table.
 func New(o Options) *wire.Service {
 	s := &server{Options: o}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
 	ops := slices.Concat(s.users(), s.groups(), s.keys(), s.roles(), s.linkedRoles(), s.entityPolicies(), s.managedPolicies(), s.providers(), s.devices(), s.account(),
 		s.simulation(), s.absent(), refused())
 	for i := range ops {
@@ -77,14 +84,6 @@ func tagsIn(list []Tag) (map[string]string, error) {
 
 // second is a time as the API has it: in whole seconds.
 func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
-
-// or is what p points to, or what stands for it when it is left out.
-func or[T any](p *T, missing T) T {
-	if p == nil {
-		return missing
-	}
-	return *p
-}
 
 // each is f of each.
 func each[A, B any](list []A, f func(A) B) []B {

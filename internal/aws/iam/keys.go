@@ -21,15 +21,22 @@ func (s *server) keys() []wire.Operation {
 		if ops[i].Name == "UpdateAccessKey" {
 			ops[i].Note += "; a key that is Inactive, and all sessions that were begun with it, are out with the next request"
 		}
+		if ops[i].Name == "ListAccessKeys" {
+			ops[i].Note += "; Expired is a key that was sealed under another seal key than the node has"
+		}
 	}
 	return append(ops, wire.Operation{
 		Name: "GetAccessKeyLastUsed", Level: wire.Read, Note: "exact to the second, and kept each minute", Run: wire.Do(s.getAccessKeyLastUsed, s.needsLastUsed),
 	})
 }
 
-// status is how the API calls a key that is let in, or kept out.
-func status(active bool) string {
-	if active {
+// status is how the API calls a key that is let in, or kept out: for now, or
+// because it cannot be opened.
+func status(k *identity.AccessKey) string {
+	switch {
+	case k.Unusable:
+		return "Expired"
+	case k.Active:
 		return "Active"
 	}
 	return "Inactive"
@@ -44,7 +51,7 @@ func (s *server) createAccessKey(ctx context.Context, in *CreateAccessKeyRequest
 	if err != nil {
 		return nil, err
 	}
-	return &CreateAccessKeyResponse{AccessKey: AccessKey{UserName: user.Name, AccessKeyId: k.ID, Status: status(k.Active), SecretAccessKey: secret, CreateDate: new(second(k.Created))}}, nil
+	return &CreateAccessKeyResponse{AccessKey: AccessKey{UserName: user.Name, AccessKeyId: k.ID, Status: status(k), SecretAccessKey: secret, CreateDate: new(second(k.Created))}}, nil
 }
 
 func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) (*ListAccessKeysResponse, error) {
@@ -58,7 +65,7 @@ func (s *server) listAccessKeys(ctx context.Context, in *ListAccessKeysRequest) 
 	}
 	keys, more, marker, err := pageInOrder(keys, in.Marker, in.MaxItems)
 	return &ListAccessKeysResponse{IsTruncated: more, Marker: marker, AccessKeyMetadata: each(keys, func(k *identity.AccessKey) AccessKeyMetadata {
-		return AccessKeyMetadata{UserName: &user.Name, AccessKeyId: &k.ID, Status: new(status(k.Active)), CreateDate: new(second(k.Created))}
+		return AccessKeyMetadata{UserName: &user.Name, AccessKeyId: &k.ID, Status: new(status(k)), CreateDate: new(second(k.Created))}
 	})}, err
 }
 

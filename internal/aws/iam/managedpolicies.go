@@ -95,7 +95,7 @@ func (s *server) createPolicy(ctx context.Context, in *CreatePolicyRequest) (*Cr
 		return nil, err
 	}
 	p, err := s.Directory.CreatePolicy(ctx, identity.NewPolicy{
-		Name: in.PolicyName, Path: or(in.Path, ""), Description: or(in.Description, ""), Document: in.PolicyDocument, Tags: tags,
+		Name: in.PolicyName, Path: wire.Or(in.Path, ""), Description: wire.Or(in.Description, ""), Document: in.PolicyDocument, Tags: tags,
 	})
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (s *server) listPolicies(_ context.Context, in *ListPoliciesRequest) (*List
 	u := s.uses()
 	list := slices.DeleteFunc(s.Directory.Policies(), func(p *identity.ManagedPolicy) bool {
 		used := u.attached[p.ARN]
-		switch or(in.PolicyUsageFilter, "") {
+		switch wire.Or(in.PolicyUsageFilter, "") {
 		case "PermissionsBoundary":
 			used = u.bounded[p.ARN]
 			if used == 0 {
@@ -126,8 +126,8 @@ func (s *server) listPolicies(_ context.Context, in *ListPoliciesRequest) (*List
 				return true
 			}
 		}
-		return or(in.Scope, "") == "AWS" && !p.AWS || or(in.Scope, "") == "Local" && p.AWS ||
-			or(in.OnlyAttached, false) && used == 0 || !strings.HasPrefix(p.Path, or(in.PathPrefix, ""))
+		return wire.Or(in.Scope, "") == "AWS" && !p.AWS || wire.Or(in.Scope, "") == "Local" && p.AWS ||
+			wire.Or(in.OnlyAttached, false) && used == 0 || !strings.HasPrefix(p.Path, wire.Or(in.PathPrefix, ""))
 	})
 	list, more, marker, err := page(list, policyKey, in.Marker, in.MaxItems)
 	return &ListPoliciesResponse{IsTruncated: more, Marker: marker, Policies: each(list, func(p *identity.ManagedPolicy) Policy {
@@ -149,12 +149,12 @@ func attachedKey(name, arn string) string {
 }
 
 func (s *server) createPolicyVersion(ctx context.Context, in *CreatePolicyVersionRequest) (*CreatePolicyVersionResponse, error) {
-	v, err := s.Directory.CreateVersion(ctx, in.PolicyArn, in.PolicyDocument, or(in.SetAsDefault, false))
+	v, err := s.Directory.CreateVersion(ctx, in.PolicyArn, in.PolicyDocument, wire.Or(in.SetAsDefault, false))
 	if err != nil {
 		return nil, err
 	}
 	return &CreatePolicyVersionResponse{PolicyVersion: &PolicyVersion{
-		VersionId: new(versionID(v.Number)), IsDefaultVersion: new(or(in.SetAsDefault, false)), CreateDate: new(second(v.Created)),
+		VersionId: new(versionID(v.Number)), IsDefaultVersion: new(wire.Or(in.SetAsDefault, false)), CreateDate: new(second(v.Created)),
 	}}, nil
 }
 
@@ -199,7 +199,7 @@ func (s *server) listEntitiesForPolicy(_ context.Context, in *ListEntitiesForPol
 		return nil, err
 	}
 	var kind identity.Kind
-	switch filter := or(in.EntityFilter, ""); filter {
+	switch filter := wire.Or(in.EntityFilter, ""); filter {
 	case "":
 	case "User", "Group", "Role":
 		kind = identity.Kind(strings.ToLower(filter))
@@ -208,17 +208,17 @@ func (s *server) listEntitiesForPolicy(_ context.Context, in *ListEntitiesForPol
 	}
 	u := s.Directory.Uses(in.PolicyArn)
 	var list []*identity.Entity
-	if or(in.PolicyUsageFilter, "PermissionsPolicy") == "PermissionsPolicy" {
+	if wire.Or(in.PolicyUsageFilter, "PermissionsPolicy") == "PermissionsPolicy" {
 		list = append(list, u.Attached...)
 	}
-	if or(in.PolicyUsageFilter, "PermissionsBoundary") == "PermissionsBoundary" {
+	if wire.Or(in.PolicyUsageFilter, "PermissionsBoundary") == "PermissionsBoundary" {
 		list = append(list, u.Bounded...)
 	}
 	key := func(e *identity.Entity) string { return string(e.Kind) + " " + e.Name }
 	slices.SortFunc(list, func(a, b *identity.Entity) int { return strings.Compare(key(a), key(b)) })
 	list = slices.CompactFunc(list, func(a, b *identity.Entity) bool { return a.ID == b.ID }) // attached, and its boundary
 	list = slices.DeleteFunc(list, func(e *identity.Entity) bool {
-		return kind != "" && e.Kind != kind || !strings.HasPrefix(e.Path, or(in.PathPrefix, ""))
+		return kind != "" && e.Kind != kind || !strings.HasPrefix(e.Path, wire.Or(in.PathPrefix, ""))
 	})
 	list, more, marker, err := page(list, key, in.Marker, in.MaxItems)
 	out := &ListEntitiesForPolicyResponse{IsTruncated: more, Marker: marker}

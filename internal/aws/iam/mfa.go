@@ -67,7 +67,7 @@ func (s *server) createDevice(ctx context.Context, in *CreateVirtualMFADeviceReq
 	if err != nil {
 		return nil, err
 	}
-	m, seed, err := s.Directory.CreateMFADevice(ctx, in.VirtualMFADeviceName, or(in.Path, ""), tags)
+	m, seed, err := s.Directory.CreateMFADevice(ctx, in.VirtualMFADeviceName, wire.Or(in.Path, ""), tags)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (s *server) listDevices(ctx context.Context, in *ListMFADevicesRequest) (*L
 }
 
 func (s *server) listVirtualDevices(_ context.Context, in *ListVirtualMFADevicesRequest) (*ListVirtualMFADevicesResponse, error) {
-	wanted := or(in.AssignmentStatus, "Any")
+	wanted := wire.Or(in.AssignmentStatus, "Any")
 	devices, users := s.Directory.MFADevices()
 	list := []VirtualMFADevice{}
 	for i, m := range devices {

@@ -69,7 +69,7 @@ func asking[In, Out any](s *server, level wire.Level, name string, about subject
 
 // self is the user whom an operation is about that may leave the name out.
 func (s *server) self(ctx context.Context, given *string) (*identity.Entity, error) {
-	name := or(given, "")
+	name := wire.Or(given, "")
 	if name == "" {
 		p := guard.CallFrom(ctx).Caller.Principal
 		if name = p.Name; p.Kind != access.KindUser {
@@ -175,7 +175,7 @@ func (s *server) future(kind identity.Kind, path, name string) string {
 		_, rest, _ := strings.Cut(name, "://")
 		path, name = "/", strings.TrimSuffix(rest, "/")
 	}
-	return "arn:aws:iam::" + s.Place.Account + ":" + string(kind) + path + name
+	return s.Place.IAM(string(kind) + path + name)
 }
 
 // present makes n about what is there, however its name was written, with what

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/gust-dev/gust/internal/aws/wire"
 )
 
 // defaultPage is how many a list's answer has when the request does not say.
@@ -26,7 +28,7 @@ func page[T any](list []T, key func(T) string, marker *string, limit *int32) (pa
 		}
 		list = list[i:]
 	}
-	if n := int(or(limit, defaultPage)); len(list) > n {
+	if n := int(wire.Or(limit, defaultPage)); len(list) > n {
 		list = list[:n]
 		next = new(base64.RawURLEncoding.EncodeToString([]byte(key(list[n-1]))))
 	}
@@ -52,7 +54,7 @@ func window(count int, marker *string, limit *int32) (from, until int, more *boo
 		}
 	}
 	from = min(from, count)
-	until = min(from+int(or(limit, defaultPage)), count)
+	until = min(from+int(wire.Or(limit, defaultPage)), count)
 	if until < count {
 		next = new(base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(until))))
 	}

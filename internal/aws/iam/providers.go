@@ -77,7 +77,9 @@ func (s *server) createProvider(ctx context.Context, in *CreateOpenIDConnectProv
 	if len(thumbprints) == 0 {
 		t, err := s.Tokens.Thumbprint(ctx, in.Url)
 		if err != nil {
-			return nil, fault("OpenIdIdpCommunicationErrorException", "the issuer's certificate cannot be learnt (%v): give its thumbprint in ThumbprintList", err)
+			// What answers where is not for those who may name an issuer.
+			s.Logger.Warn("the certificate of an OpenID Connect issuer could not be learnt", "issuer", in.Url, "error", err, "request_id", wire.RequestID(ctx))
+			return nil, fault("OpenIdIdpCommunicationErrorException", "the certificate of %s cannot be learnt, or is none that the system trusts (the node's log says which): give its thumbprint in ThumbprintList", in.Url)
 		}
 		if t != "" {
 			thumbprints = []string{t}

@@ -25,7 +25,7 @@ func (s *server) generateCredentialReport(context.Context, *none) (*GenerateCred
 func (s *server) getCredentialReport(context.Context, *none) (*GetCredentialReportResponse, error) {
 	var buf bytes.Buffer
 	w := csv.NewWriter(&buf)
-	rows := [][]string{reportColumns, s.reportRow("<root_account>", "arn:aws:iam::"+s.Place.Account+":root", "not_supported", false, []*identity.AccessKey{{Active: true}})}
+	rows := [][]string{reportColumns, s.reportRow("<root_account>", s.Place.IAM("root"), "not_supported", false, []*identity.AccessKey{{Active: true}})}
 	for _, e := range s.Directory.Entities(identity.KindUser, "") {
 		keys, err := s.Directory.Keys(e.Name)
 		if err != nil {
@@ -51,7 +51,7 @@ func (s *server) reportRow(user, arn, created string, factor bool, keys []*ident
 		key := []string{"false", "N/A", "N/A", "N/A", "N/A"}
 		if i < len(keys) {
 			k := keys[i]
-			key[0] = strconv.FormatBool(k.Active)
+			key[0] = strconv.FormatBool(status(k) == "Active")
 			if !k.Created.IsZero() {
 				key[1] = reportTime(k.Created)
 			}

@@ -61,8 +61,8 @@ func (s *server) createRole(ctx context.Context, in *CreateRoleRequest) (*Create
 		return nil, err
 	}
 	e, err := s.Directory.CreateRole(ctx, identity.NewEntity{
-		Name: in.RoleName, Path: or(in.Path, ""), Tags: tags, Boundary: or(in.PermissionsBoundary, ""), Description: or(in.Description, ""),
-		MaxSession: time.Duration(or(in.MaxSessionDuration, 0)) * time.Second, Trust: in.AssumeRolePolicyDocument,
+		Name: in.RoleName, Path: wire.Or(in.Path, ""), Tags: tags, Boundary: wire.Or(in.PermissionsBoundary, ""), Description: wire.Or(in.Description, ""),
+		MaxSession: time.Duration(wire.Or(in.MaxSessionDuration, 0)) * time.Second, Trust: in.AssumeRolePolicyDocument,
 	})
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s *server) lastUsed(e *identity.Entity) *RoleLastUsed {
 }
 
 func (s *server) listRoles(_ context.Context, in *ListRolesRequest) (*ListRolesResponse, error) {
-	list, more, marker, err := page(s.Directory.Entities(identity.KindRole, or(in.PathPrefix, "")), name, in.Marker, in.MaxItems)
+	list, more, marker, err := page(s.Directory.Entities(identity.KindRole, wire.Or(in.PathPrefix, "")), name, in.Marker, in.MaxItems)
 	return &ListRolesResponse{IsTruncated: more, Marker: marker, Roles: each(list, func(e *identity.Entity) Role {
 		r := role(e)
 		r.Tags, r.PermissionsBoundary = nil, nil // lists have neither, in AWS

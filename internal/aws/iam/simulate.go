@@ -1,13 +1,13 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
@@ -39,7 +39,7 @@ func (s *server) simulation() []wire.Operation {
 // aboutSource: it is about the user, group or role whose policies are looked at.
 func (s *server) aboutSource(action, arn string) []access.Need {
 	n := access.Need{Action: action, Resource: arn, Keys: map[string][]string{}}
-	rest := strings.TrimPrefix(arn, "arn:aws:iam::"+s.Place.Account+":")
+	rest := strings.TrimPrefix(arn, s.Place.IAM(""))
 	if kind, name, ok := strings.Cut(rest, "/"); ok && kind != string(identity.KindPolicy) && kind != string(identity.KindProvider) {
 		name = name[strings.LastIndexByte(name, '/')+1:]
 		if e, err := s.Directory.Entity(identity.Ref{Kind: identity.Kind(kind), Name: name}); err == nil && e.ARN == arn {
@@ -52,9 +52,9 @@ func (s *server) aboutSource(action, arn string) []access.Need {
 
 // layers are those of a user, a group or a role by its ARN, which is what was
 // asked for: another way to write it would pass by who may not.
-func (s *server) layers(arn string) (policy.Layers, policy.Subject, error) {
-	if !strings.HasPrefix(arn, "arn:aws:iam::"+s.Place.Account+":") {
-		return policy.Layers{}, policy.Subject{}, fault("InvalidInputException", "PolicySourceArn is %.200s: it may be the ARN of a user, a group or a role of this account", arn)
+func (s *server) layers(arn string) (policy.Layers, *access.Principal, error) {
+	if !strings.HasPrefix(arn, s.Place.IAM("")) {
+		return policy.Layers{}, nil, fault("InvalidInputException", "PolicySourceArn is %.200s: it may be the ARN of a user, a group or a role of this account", arn)
 	}
 	return s.Directory.Layers(arn)
 }
@@ -75,12 +75,11 @@ func inputs(list string, texts []string) ([]policy.Attached, error) {
 
 // simulation is what both operations have in common.
 type simulation struct {
+	s        *server
 	layers   policy.Layers
-	subject  policy.Subject
-	tags     map[string]string // the subject's
+	asks     *access.Principal // nil is somebody of the account
 	resource *policy.Document
 	context  map[string][]string
-	now      time.Time
 }
 
 // maxSimulated bounds the work of one answer: the bytes of all policies, times the
@@ -108,11 +107,11 @@ func (sim *simulation) work() int {
 }
 
 // with takes in what of the requests is alike.
-func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owner, handling *string, entries []ContextEntry) error {
+func (sim *simulation) with(boundaries []string, resourcePolicy, owner, handling *string, entries []ContextEntry) error {
 	if err := unused(handling != nil, "ResourceHandlingOption", "there are no instances, leave it out"); err != nil {
 		return err
 	}
-	if own := "arn:aws:iam::" + s.Place.Account + ":root"; owner != nil && *owner != own && *owner != s.Place.Account {
+	if own := sim.s.Place.IAM("root"); owner != nil && *owner != own && *owner != sim.s.Place.Account {
 		return fault("InvalidInputException", "ResourceOwner is %s: a node has one account, whose ARN is %s", *owner, own)
 	}
 	if len(boundaries) > 1 {
@@ -129,12 +128,12 @@ func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owne
 		if sim.resource, err = policy.Parse(policy.Resource, []byte(*resourcePolicy)); err != nil {
 			return fault("InvalidInputException", "ResourcePolicy: %v", err)
 		}
-		if sim.subject.ARN == "" {
+		if sim.asks == nil {
 			return fault("InvalidInputException", "ResourcePolicy is there and CallerArn is not: it says who asks")
 		}
 	}
-	if sim.subject.ARN == "" { // somebody of the account
-		sim.subject = policy.Subject{Kind: string(access.KindUser), Account: s.Place.Account}
+	if sim.asks == nil {
+		sim.asks = &access.Principal{Account: sim.s.Place.Account}
 	}
 	sim.context = map[string][]string{}
 	for i, e := range entries {
@@ -143,33 +142,32 @@ func (sim *simulation) with(s *server, boundaries []string, resourcePolicy, owne
 		}
 		sim.context[policy.Lower(*e.ContextKeyName)] = e.ContextKeyValues
 	}
-	sim.now = s.Now()
 	return nil
 }
 
 // caller makes somebody the one who asks. Nothing is known of them but what the
 // ARN says: whoever may simulate may not for that learn who there is, nor their
 // tags by conditions.
-func (sim *simulation) caller(s *server, given *string) error {
+func (sim *simulation) caller(given *string) error {
 	if given == nil {
 		return nil
 	}
-	arn, who := *given, policy.Subject{Account: s.Place.Account}
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::"+s.Place.Account+":")
+	arn, who := *given, &access.Principal{Account: sim.s.Place.Account}
+	rest, ok := strings.CutPrefix(arn, sim.s.Place.IAM(""))
 	kind, path, _ := strings.Cut(rest, "/")
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	switch {
 	case ok && rest == "root":
-		who.Kind, who.ARN = string(access.KindRoot), arn
+		who.Kind, who.ARN = access.KindRoot, arn
 	case ok && kind == string(identity.KindUser) && name != "":
-		who.Kind, who.ARN, who.Name = string(access.KindUser), arn, name
+		who.Kind, who.ARN, who.Name = access.KindUser, arn, name
 	case ok && kind == string(identity.KindRole) && name != "":
-		who.Kind, who.RoleARN, who.Name = string(access.KindRole), arn, name
-		who.ARN = "arn:aws:sts::" + s.Place.Account + ":assumed-role/" + name + "/session"
+		who.Kind, who.RoleARN, who.Name = access.KindRole, arn, name
+		who.ARN = "arn:aws:sts::" + sim.s.Place.Account + ":assumed-role/" + name + "/session"
 	default:
 		return fault("InvalidInputException", "CallerArn is %.200s: it may be the ARN of the root, a user or a role of this account", arn)
 	}
-	sim.subject, sim.tags = who, nil
+	sim.asks = who
 	return nil
 }
 
@@ -177,9 +175,9 @@ func (s *server) simulatePrincipalPolicy(ctx context.Context, in *SimulatePrinci
 	if err := unused(len(in.PolicyExclusionList) > 0, "PolicyExclusionList", "use SimulateCustomPolicy with the policies that are to count"); err != nil {
 		return nil, err
 	}
-	var sim simulation
+	sim := simulation{s: s}
 	var err error
-	if sim.layers, sim.subject, err = s.layers(in.PolicySourceArn); err != nil {
+	if sim.layers, sim.asks, err = s.layers(in.PolicySourceArn); err != nil {
 		return nil, err
 	}
 	more, err := inputs("PolicyInputList", in.PolicyInputList)
@@ -187,17 +185,12 @@ func (s *server) simulatePrincipalPolicy(ctx context.Context, in *SimulatePrinci
 		return nil, err
 	}
 	sim.layers.Identity = slices.Concat(sim.layers.Identity, more)
-	if sim.subject.ARN != "" { // a group is nobody
-		if sim.tags, err = s.Directory.Tags(in.PolicySourceArn); err != nil {
+	if wire.Or(in.CallerArn, in.PolicySourceArn) != in.PolicySourceArn {
+		if err := sim.caller(in.CallerArn); err != nil {
 			return nil, err
 		}
 	}
-	if or(in.CallerArn, in.PolicySourceArn) != in.PolicySourceArn {
-		if err := sim.caller(s, in.CallerArn); err != nil {
-			return nil, err
-		}
-	}
-	if err := sim.with(s, in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ResourceOwner, in.ResourceHandlingOption,
+	if err := sim.with(in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ResourceOwner, in.ResourceHandlingOption,
 		in.ContextEntries); err != nil {
 		return nil, err
 	}
@@ -208,15 +201,15 @@ func (s *server) simulateCustomPolicy(ctx context.Context, in *SimulateCustomPol
 	if err := unused(in.OrderedOrganizationPolicyInputList != nil, "OrderedOrganizationPolicyInputList", "there are no organizations, leave it out"); err != nil {
 		return nil, err
 	}
-	var sim simulation
+	sim := simulation{s: s}
 	var err error
 	if sim.layers.Identity, err = inputs("PolicyInputList", in.PolicyInputList); err != nil {
 		return nil, err
 	}
-	if err := sim.caller(s, in.CallerArn); err != nil {
+	if err := sim.caller(in.CallerArn); err != nil {
 		return nil, err
 	}
-	if err := sim.with(s, in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ResourceOwner, in.ResourceHandlingOption,
+	if err := sim.with(in.PermissionsBoundaryPolicyInputList, in.ResourcePolicy, in.ResourceOwner, in.ResourceHandlingOption,
 		in.ContextEntries); err != nil {
 		return nil, err
 	}
@@ -234,7 +227,7 @@ func (sim *simulation) run(ctx context.Context, actions, resources []string, mar
 	if work > maxSimulated {
 		return nil, fault("InvalidInputException", "the bytes of all policies, times the most values that one of ContextEntries has, are %d, above the maximum of %d: simulate with fewer of them at once", work, maxSimulated)
 	}
-	most := min(or(limit, defaultPage), int32(maxSimulated/work))
+	most := min(wire.Or(limit, defaultPage), int32(maxSimulated/work))
 	from, until, more, next, err := window(len(actions)*len(resources), marker, &most)
 	out := &SimulatePolicyResponse{EvaluationResults: []EvaluationResult{}, IsTruncated: more, Marker: next}
 	rights := policy.Compile(sim.layers)
@@ -249,8 +242,11 @@ func (sim *simulation) run(ctx context.Context, actions, resources []string, mar
 
 func (sim *simulation) decide(rights *policy.Rights, action, resource string) EvaluationResult {
 	missing := map[string]bool{}
-	e := rights.Explain(&policy.Request{Action: action, Resource: resource, Subject: &sim.subject, Value: func(key string) []string {
-		v := sim.value(key)
+	subject := identity.SubjectOf(sim.asks)
+	subject.Kind = cmp.Or(subject.Kind, string(access.KindUser))
+	value := identity.Presumed(sim.s.Place, sim.asks, sim.s.Now(), &access.Need{Action: action, Resource: resource, Keys: sim.context})
+	e := rights.Explain(&policy.Request{Action: action, Resource: resource, Subject: &subject, Value: func(key string) []string {
+		v := value(key)
 		if v == nil {
 			missing[key] = true
 		}
@@ -291,42 +287,6 @@ func (sim *simulation) decide(rights *policy.Rights, action, resource string) Ev
 // sources are what AWS calls the sorts of policies here.
 var sources = map[policy.Layer]string{
 	policy.LayerIdentity: "IAM Policy", policy.LayerResource: "Resource Policy", policy.LayerBoundary: "Permissions Boundary Policy", policy.LayerSession: "Session Policy",
-}
-
-// value is a context key: what the request gives, or what is known of who asks.
-func (sim *simulation) value(key string) []string {
-	if v, ok := sim.context[key]; ok {
-		return v
-	}
-	if tag, ok := strings.CutPrefix(key, "aws:principaltag/"); ok {
-		if _, v, ok := identity.FindTag(sim.tags, tag); ok {
-			return []string{v}
-		}
-		return nil
-	}
-	known := ""
-	switch key {
-	case "aws:principalarn":
-		if known = sim.subject.RoleARN; known == "" {
-			known = sim.subject.ARN
-		}
-	case "aws:principalaccount":
-		known = sim.subject.Account
-	case "aws:userid":
-		known = sim.subject.ID
-	case "aws:username":
-		if sim.subject.Kind == string(access.KindUser) {
-			known = sim.subject.Name
-		}
-	case "aws:currenttime":
-		known = sim.now.UTC().Format(time.RFC3339)
-	case "aws:epochtime":
-		known = fmt.Sprint(sim.now.Unix())
-	}
-	if known == "" {
-		return nil
-	}
-	return []string{known}
 }
 
 func (s *server) getContextKeysForPrincipalPolicy(_ context.Context, in *GetContextKeysForPrincipalPolicyRequest) (*GetContextKeysForPolicyResponse, error) {

@@ -15,7 +15,7 @@ func (s *server) users() []wire.Operation {
 		operation(s, wire.Read, "GetUser", ofSelf, s.getUser),
 		operation(s, wire.Read, "ListUsers", nothing, s.listUsers),
 		operation(s, wire.Write, "UpdateUser", ofUser, done(func(ctx context.Context, in *UpdateUserRequest) error {
-			return s.Directory.Rename(ctx, identity.User(in.UserName), or(in.NewUserName, ""), or(in.NewPath, ""))
+			return s.Directory.Rename(ctx, identity.User(in.UserName), wire.Or(in.NewUserName, ""), wire.Or(in.NewPath, ""))
 		})),
 		operation(s, wire.Write, "DeleteUser", ofUser, done(func(ctx context.Context, in *DeleteUserRequest) error {
 			return s.Directory.Delete(ctx, identity.User(in.UserName))
@@ -51,7 +51,7 @@ func (s *server) createUser(ctx context.Context, in *CreateUserRequest) (*Create
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.Directory.CreateUser(ctx, identity.NewEntity{Name: in.UserName, Path: or(in.Path, ""), Tags: tags, Boundary: or(in.PermissionsBoundary, "")})
+	e, err := s.Directory.CreateUser(ctx, identity.NewEntity{Name: in.UserName, Path: wire.Or(in.Path, ""), Tags: tags, Boundary: wire.Or(in.PermissionsBoundary, "")})
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (s *server) getUser(ctx context.Context, in *GetUserRequest) (*GetUserRespo
 }
 
 func (s *server) listUsers(_ context.Context, in *ListUsersRequest) (*ListUsersResponse, error) {
-	list, more, marker, err := page(s.Directory.Entities(identity.KindUser, or(in.PathPrefix, "")), name, in.Marker, in.MaxItems)
+	list, more, marker, err := page(s.Directory.Entities(identity.KindUser, wire.Or(in.PathPrefix, "")), name, in.Marker, in.MaxItems)
 	return &ListUsersResponse{Users: listed(list), IsTruncated: more, Marker: marker}, err
 }
 

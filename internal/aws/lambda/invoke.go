@@ -92,7 +92,7 @@ func oneOf(header string, value *string, values ...string) (string, error) {
 	if slices.Contains(values, *value) {
 		return *value, nil
 	}
-	return "", invalid("%s is %s: it may be one of %v", header, quoted(*value), values)
+	return "", invalid("%s is %.120q: it may be one of %v", header, *value, values)
 }
 
 // routesOf names the routes to a function, for people.

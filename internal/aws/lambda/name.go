@@ -51,7 +51,7 @@ func parseName(s string, qualifier *string) (name, error) {
 	if qualifier != nil {
 		q := *qualifier
 		if !validQualifier(q) {
-			return n, invalid("Qualifier %s is wrong: it is $LATEST, a version's number, or an alias of letters, digits, hyphens and underscores", quoted(q))
+			return n, invalid("Qualifier %.120q is wrong: it is $LATEST, a version's number, or an alias of letters, digits, hyphens and underscores", q)
 		}
 		if n.qualifier != "" && n.qualifier != q {
 			return n, invalid("the qualifier %s in the function's name is not the Qualifier %s", n.qualifier, q)
@@ -101,8 +101,8 @@ func wordChars(s string) bool {
 }
 
 func badName(s string) error {
-	return invalid("the function name %s is wrong: it is NAME, ACCOUNT:function:NAME or arn:aws:lambda:REGION:ACCOUNT:function:NAME, each with :QUALIFIER or without; a NAME has up to %d letters, digits, hyphens and underscores",
-		quoted(s), gust.MaxNameLength)
+	return invalid("the function name %.120q is wrong: it is NAME, ACCOUNT:function:NAME or arn:aws:lambda:REGION:ACCOUNT:function:NAME, each with :QUALIFIER or without; a NAME has up to %d letters, digits, hyphens and underscores",
+		s, gust.MaxNameLength)
 }
 
 func notFound(n *name, p gust.Place) error {
@@ -112,6 +112,3 @@ func notFound(n *name, p gust.Place) error {
 func invalid(format string, args ...any) error {
 	return fault("InvalidParameterValueException", fmt.Sprintf(format, args...))
 }
-
-// quoted is s for an error, not too long.
-func quoted(s string) string { return fmt.Sprintf("%.120q", s) }

@@ -70,7 +70,7 @@ func principalOf(p string) any {
 	case p == "*":
 		return p
 	case len(p) == 12 && !slices.ContainsFunc([]byte(p), func(c byte) bool { return c < '0' || c > '9' }):
-		return map[string]string{"AWS": "arn:aws:iam::" + p + ":root"}
+		return map[string]string{"AWS": gust.Place{Account: p}.IAM("root")}
 	case len(p) > 4 && p[:4] == "arn:":
 		return map[string]string{"AWS": p}
 	}

@@ -38,11 +38,11 @@ func New(o Options) *wire.Service {
 	}
 	return &wire.Service{Model: &model, Errors: describe, Operations: slices.Concat([]wire.Operation{
 		{Name: "GetCallerIdentity", Level: wire.Data, Note: "takes no right, as in AWS", Run: wire.Do(s.getCallerIdentity, nil)},
-		{Name: "AssumeRole", Level: wire.Write, Note: "with a second factor, session policies, tags and a source identity; functions' own roles, fn.NAME, are the functions' alone",
+		{Name: "AssumeRole", Level: wire.Session, Note: "with a second factor, session policies, tags and a source identity; functions' own roles, fn.NAME, are the functions' alone",
 			Run: wire.DoFor(s.assumeRole, s.needsAssumeRole)},
-		{Name: "AssumeRoleWithWebIdentity", Level: wire.Write, Open: true, Note: "tokens of any OpenID Connect issuer that is a provider (iam CreateOpenIDConnectProvider)",
+		{Name: "AssumeRoleWithWebIdentity", Level: wire.Session, Open: true, Note: "tokens of any OpenID Connect issuer that is a provider (iam CreateOpenIDConnectProvider)",
 			Run: wire.Do(s.assumeRoleWithWebIdentity, nil)},
-		{Name: "GetSessionToken", Level: wire.Write, Note: "takes no right, as in AWS; without a second factor such a session makes no calls to iam", Run: wire.DoFor(s.getSessionToken, needsSessionToken)},
+		{Name: "GetSessionToken", Level: wire.Session, Note: "takes no right, as in AWS; without a second factor such a session makes no calls to iam", Run: wire.DoFor(s.getSessionToken, needsSessionToken)},
 		{Name: "GetAccessKeyInfo", Level: wire.Read, Note: "for access keys of this account", Run: wire.Do(s.getAccessKeyInfo, func(*GetAccessKeyInfoRequest) []access.Need {
 			return []access.Need{{Action: "sts:GetAccessKeyInfo", Resource: "*"}}
 		})},
@@ -123,9 +123,9 @@ func asked(in *AssumeRoleRequest) (*identity.AssumeRole, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &identity.AssumeRole{RoleARN: in.RoleArn, SessionName: in.RoleSessionName, ExternalID: or(in.ExternalId), Limits: identity.Limits{
-		Duration: seconds(in.DurationSeconds), Policy: or(in.Policy), PolicyARNs: arns(in.PolicyArns), Tags: tags, Transitive: in.TransitiveTagKeys,
-		SourceIdentity: or(in.SourceIdentity),
+	return &identity.AssumeRole{RoleARN: in.RoleArn, SessionName: in.RoleSessionName, ExternalID: wire.Or(in.ExternalId, ""), Limits: identity.Limits{
+		Duration: seconds(in.DurationSeconds), Policy: wire.Or(in.Policy, ""), PolicyARNs: arns(in.PolicyArns), Tags: tags, Transitive: in.TransitiveTagKeys,
+		SourceIdentity: wire.Or(in.SourceIdentity, ""),
 	}}, nil
 }
 
@@ -152,10 +152,14 @@ func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWi
 	}
 	ask := identity.WebIdentity{Issuer: claims.Issuer, Subject: claims.Subject, Audience: []string{claims.Audience}, Claims: claims.Values,
 		AssumeRole: identity.AssumeRole{RoleARN: in.RoleArn, SessionName: in.RoleSessionName, Limits: identity.Limits{
-			Duration: seconds(in.DurationSeconds), Policy: or(in.Policy), PolicyARNs: arns(in.PolicyArns), Tags: claims.Tags, Transitive: claims.Transitive,
+			Duration: seconds(in.DurationSeconds), Policy: wire.Or(in.Policy, ""), PolicyARNs: arns(in.PolicyArns), Tags: claims.Tags, Transitive: claims.Transitive,
 			SourceIdentity: claims.SourceIdentity,
 		}}}
-	session, err := s.Directory.AssumeRoleWithWebIdentity(guard.CallFrom(ctx).Caller, ask)
+	call := guard.CallFrom(ctx)
+	if err := call.Vouched(claims.Issuer+" "+claims.Subject, in.RoleArn); err != nil {
+		return nil, err
+	}
+	session, err := s.Directory.AssumeRoleWithWebIdentity(call.Caller, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -216,16 +220,13 @@ func packed(s *identity.Session, l identity.Limits) *int32 {
 }
 
 func seconds(n *int32) time.Duration {
-	if n == nil {
-		return 0
-	}
-	return time.Duration(*n) * time.Second
+	return time.Duration(wire.Or(n, 0)) * time.Second
 }
 
 func arns(list []PolicyDescriptorType) []string {
 	var all []string
 	for _, d := range list {
-		all = append(all, or(d.Arn))
+		all = append(all, wire.Or(d.Arn, ""))
 	}
 	return all
 }
@@ -236,13 +237,6 @@ func tagsIn(list []Tag) (map[string]string, error) {
 		return nil, invalid("%s", identity.DuplicateTags)
 	}
 	return tags, nil
-}
-
-func or(p *string) string {
-	if p == nil {
-		return ""
-	}
-	return *p
 }
 
 func some(s string) *string {

@@ -391,6 +391,7 @@ func TestWebIdentity(t *testing.T) {
 		"of whom the role does not trust": {is.token(is.key, map[string]any{"sub": "repo:you"}), nil, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
 		"for a role of users":             {is.token(is.key, nil), []string{"RoleArn", arn + "role/users"}, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
 		"for no role":                     {is.token(is.key, nil), []string{"RoleArn", arn + "role/none"}, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"},
+		"with two claims of one key":      {is.token(is.key, map[string]any{"role": "dev", "Role": "admin"}), nil, "InvalidIdentityToken", `claims "Role" and "role" are one condition key`},
 		"with a ProviderId":               {is.token(is.key, nil), []string{"ProviderId", "www.amazon.com"}, "ValidationError", "ProviderId is not carried out"},
 		"an own source of truth":          {is.token(is.key, map[string]any{"https://aws.amazon.com/source_identity": "aws:x"}), nil, "ValidationError", ""},
 		"no token":                        {"a.b.c", nil, "InvalidIdentityToken", "not a valid JWT"},
@@ -405,6 +406,55 @@ func TestWebIdentity(t *testing.T) {
 			t.Error(op, a.Body)
 		}
 	}
+}
+
+// Nobody pushes anything out of the audit log by making sessions upon sessions: not
+// a web identity, nor a user who may nothing else.
+func TestSessionsUponSessionsFillNoLog(t *testing.T) {
+	d := awstest.Open(t)
+	is := newIssuer(t, d, httptest.NewTLSServer)
+	role(t, d, "ci", trusts(`{"Federated":"`+arn+`oidc-provider/`+is.url+`"}`, `"sts:AssumeRoleWithWebIdentity"`, `"StringLike":{"`+is.url+`:sub":"repo:*"}`), "")
+	role(t, d, "ops", trusts(`{"AWS":"`+awstest.Account+`"}`, `"sts:AssumeRole"`, ""), "")
+	eve := d.User("eve", policy(allow("sts:AssumeRole", arn+"role/ops")))
+	web := func(subject string) *awstest.Answer {
+		return d.Call("", "sts", "AssumeRoleWithWebIdentity", "RoleArn", arn+"role/ci", "RoleSessionName", "build", "WebIdentityToken", is.token(is.key, map[string]any{"sub": subject}))
+	}
+	for i := range 30 { // another subject each time is no way around
+		for what, a := range map[string]*awstest.Answer{
+			"web": web(fmt.Sprint("repo:", i)), "token": d.Call(eve, "sts", "GetSessionToken"),
+			"role": d.Call(eve, "sts", "AssumeRole", "RoleArn", arn+"role/ops", "RoleSessionName", "work"),
+		} {
+			if !a.Is("") {
+				t.Fatal(what, a.Body)
+			}
+		}
+	}
+	n := map[string]int{}
+	for r, err := range d.Log.Read(t.Context(), audit.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n[r.Action]++; r.Kind != audit.KindCall && strings.HasPrefix(r.Action, "sts:") {
+			t.Errorf("more than one record is of a call: %+v", r)
+		}
+	}
+	for _, operation := range []string{"AssumeRoleWithWebIdentity", "GetSessionToken", "AssumeRole"} {
+		if n["sts:"+operation] != 20 {
+			t.Errorf("%d records of %s, 20 in a minute are right", n["sts:"+operation], operation)
+		}
+	}
+	// One that is vouched for is held to the pace of everybody.
+	for range 1000 {
+		if a := web("repo:busy"); a.Is("Throttling") {
+			if other := web("repo:calm"); !other.Is("") {
+				t.Error("another one is held up: " + other.Body)
+			}
+			return
+		} else if !a.Is("") {
+			t.Fatal(a.Body)
+		}
+	}
+	t.Error("a web identity makes as many calls as it likes")
 }
 
 // TestDenialsDoNotTellWhichRolesThereAre: a role that trusts somebody else looks

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // check is a shape's constraints, made ready.
@@ -40,7 +43,7 @@ func (p *planner) check(name string, s *Shape) (*check, error) {
 		}
 	}
 	if s.Pattern != "" && err == nil {
-		c.pattern, err = matcher(or(s.Match, s.Pattern))
+		c.pattern, err = matcher(cmp.Or(s.Match, s.Pattern))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the shape %s: %w", name, err)
@@ -261,13 +264,4 @@ func (f *findings) hold(n *node, v reflect.Value, at *path) {
 }
 
 // clip is s for an error, not too long.
-func clip(s string) string {
-	if len(s) <= 120 {
-		return s
-	}
-	end := 120
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + "..."
-}
+func clip(s string) string { return gust.Clip(s, 120) }

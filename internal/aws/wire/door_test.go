@@ -399,6 +399,36 @@ func TestREST(t *testing.T) {
 	}
 }
 
+// TestAPlusIsWhatWasSigned: nobody makes a space of the plus that was signed, or
+// the other way round. In a form, which is signed as it is, a plus is a space.
+func TestAPlusIsWhatWasSigned(t *testing.T) {
+	h, _ := handler(t)
+	const put, fetch = "/?Action=Put&Name=n&Thing.Name=n&Thing.Tags.member.1.Key=k&Thing.Tags.member.1.Value=", "/depot/b/p?kind="
+	for _, c := range []struct{ method, target, service, signed, sent, want string }{
+		{"GET", put, "shop", "a%2Bb", "a%2Bb", "200 <Value>a+b</Value>"},
+		{"GET", put, "shop", "a%2Bb", "a+b", "200 <Value>a+b</Value>"},
+		{"GET", put, "shop", "a%2Bb", "a%20b", "403 security token"},
+		{"GET", put, "shop", "a%20b", "a%20b", "200 <Value>a b</Value>"},
+		{"GET", put, "shop", "a%20b", "a+b", "403 security token"},
+		{"PUT", fetch, "depot", "a%2Bb", "a+b", "200 [a+b]"},
+		{"PUT", fetch, "depot", "a%20b", "a%20b", "200 [a b]"},
+		{"PUT", fetch, "depot", "a%20b", "a+b", "403 security token"},
+	} {
+		signed := httptest.NewRequest(c.method, c.target+c.signed, strings.NewReader(""))
+		wiretest.Sign(t, signed, c.service)
+		sent := httptest.NewRequest(c.method, c.target+c.sent, strings.NewReader(""))
+		sent.Header = signed.Header
+		w := serve(h, sent)
+		status, text, _ := strings.Cut(c.want, " ")
+		if fmt.Sprint(w.Code) != status || !strings.Contains(w.Body.String()+w.Header().Get("X-Amzn-Errortype"), text) {
+			t.Errorf("%s signed, %s sent: %d %s, want %s", c.signed, c.sent, w.Code, w.Body, c.want)
+		}
+	}
+	if w := askQuery(h, "Action=Put&Version=2026-01-01&Name=n&Thing.Name=n&Thing.Tags.member.1.Key=k&Thing.Tags.member.1.Value=a+b%2B"); !strings.Contains(w.Body.String(), "<Value>a b+</Value>") {
+		t.Errorf("a form: %d %s", w.Code, w.Body)
+	}
+}
+
 // TestTables: a table that does not fit its model is refused when it is made.
 func TestTables(t *testing.T) {
 	for want, change := range map[string]func(*Service){

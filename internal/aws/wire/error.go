@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Name + ": " + e.Message }
 
 // ErrorCode is what the audit log calls it.
-func (e *Error) ErrorCode() string { return or(e.Code, e.Name) }
+func (e *Error) ErrorCode() string { return cmp.Or(e.Code, e.Name) }
 
 // fault is who is to blame, in the words of the query protocol.
 func (e *Error) fault() string {
@@ -53,7 +54,7 @@ func (e *Error) fault() string {
 func (m *Model) complete(e *Error) *Error {
 	whole := *e
 	f := m.Faults[e.Name]
-	whole.Code = or(whole.Code, or(f.Code, whole.Name))
+	whole.Code = cmp.Or(whole.Code, cmp.Or(f.Code, whole.Name))
 	whole.Receiver = whole.Receiver || f.Receiver
 	if whole.Status == 0 {
 		switch {
@@ -66,7 +67,7 @@ func (m *Model) complete(e *Error) *Error {
 		}
 	}
 	whole.Receiver = whole.Receiver || whole.Status >= 500
-	whole.member = or(f.Message, "message")
+	whole.member = cmp.Or(f.Message, "message")
 	return &whole
 }
 

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"math"
@@ -282,7 +283,7 @@ func (d *jsonDecoder) float(bits int, wrong func(string) error) (float64, error)
 }
 
 func (d *jsonDecoder) time(n *node, v reflect.Value, at *path, wrong func(string) error) error {
-	format := or(n.time, unixTime)
+	format := cmp.Or(n.time, unixTime)
 	var t time.Time
 	ok := false
 	if format == unixTime {

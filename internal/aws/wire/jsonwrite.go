@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/base64"
 	"maps"
 	"math"
@@ -78,7 +79,7 @@ func (w *jsonWriter) value(n *node, v reflect.Value) {
 		w.buf = append(w.buf, '"')
 	case kindTime:
 		t := v.Interface().(time.Time)
-		if format := or(n.time, unixTime); format == unixTime {
+		if format := cmp.Or(n.time, unixTime); format == unixTime {
 			w.buf = appendTime(w.buf, format, t)
 		} else {
 			w.buf = append(appendTime(append(w.buf, '"'), format, t), '"')

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -144,7 +145,7 @@ func (p *planner) node(t reflect.Type, shape string) (*node, error) {
 			return nil, err
 		}
 		n.flat, n.time, n.sensitive = s.Flat, s.Time, s.Sensitive
-		n.memberName, n.keyName, n.valueName = or(s.MemberName, "member"), or(s.KeyName, "key"), or(s.ValueName, "value")
+		n.memberName, n.keyName, n.valueName = cmp.Or(s.MemberName, "member"), cmp.Or(s.KeyName, "key"), cmp.Or(s.ValueName, "value")
 	}
 	var err error
 	switch {
@@ -180,13 +181,6 @@ func (p *planner) node(t reflect.Type, shape string) (*node, error) {
 		err = fmt.Errorf("%v has no form on the wire", t)
 	}
 	return n, err
-}
-
-func or(s, usual string) string {
-	if s == "" {
-		return usual
-	}
-	return s
 }
 
 // structure plans a struct, once.
@@ -245,7 +239,7 @@ func (p *planner) structure(t reflect.Type) (*structure, error) {
 }
 
 func (p *planner) field(sf reflect.StructField, name, options string) (*field, error) {
-	f := &field{name: or(name, sf.Name), label: strings.ToLower(sf.Name[:1]) + sf.Name[1:]}
+	f := &field{name: cmp.Or(name, sf.Name), label: strings.ToLower(sf.Name[:1]) + sf.Name[1:]}
 	shape, flat, format := "", false, ""
 	for option := range strings.SplitSeq(options, ",") {
 		key, value, _ := strings.Cut(option, "=")
@@ -297,7 +291,7 @@ func (p *planner) field(sf reflect.StructField, name, options string) (*field, e
 		f.location = isPayload
 	}
 	f.flat = f.flat || flat
-	f.time = or(format, f.time)
+	f.time = cmp.Or(format, f.time)
 	return f, nil
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -122,7 +123,7 @@ func (m *maker) typ(name string) reflect.Type {
 }
 
 func (m *maker) structure(shape string, s *caseShape) reflect.Type {
-	options := []string{or(s.LocationName, shape)}
+	options := []string{cmp.Or(s.LocationName, shape)}
 	if s.Union {
 		options = append(options, "union")
 	}
@@ -137,7 +138,7 @@ func (m *maker) structure(shape string, s *caseShape) reflect.Type {
 		if of := m.Shapes[ref.Shape].Type; of != "list" && of != "map" && of != "blob" {
 			t = reflect.PointerTo(t)
 		}
-		options := []string{or(ref.LocationName, name), "shape=" + ref.Shape}
+		options := []string{cmp.Or(ref.LocationName, name), "shape=" + ref.Shape}
 		if m.Shapes[ref.Shape].Type == "structure" {
 			options = options[:1]
 		}
@@ -326,7 +327,7 @@ func published(t *testing.T, kind string, run func(*testing.T, *wiretest.Door, P
 		for _, s := range suites {
 			for i := range s.Cases {
 				c := &s.Cases[i]
-				t.Run(file+"/"+or(c.ID, s.Description), func(t *testing.T) {
+				t.Run(file+"/"+cmp.Or(c.ID, s.Description), func(t *testing.T) {
 					defer func() {
 						if why, ok := recover().(cannot); ok {
 							t.Skip(why)
@@ -355,7 +356,7 @@ func published(t *testing.T, kind string, run func(*testing.T, *wiretest.Door, P
 func single(t *testing.T, door *wiretest.Door, p Protocol, m *maker, c *publishedCase, in, out reflect.Type, run func(in any) any) *Handler {
 	t.Helper()
 	h, err := New(Options{Guard: door.Guard, Services: []*Service{{
-		Model: &Model{Name: "published", Title: "Published", Version: m.Metadata.APIVersion, Namespace: map[Protocol]string{Query: "https://example.com/"}[p], Target: or(m.Metadata.TargetPrefix, "Published"), Protocols: []Protocol{p}, Shapes: m.shapes,
+		Model: &Model{Name: "published", Title: "Published", Version: m.Metadata.APIVersion, Namespace: map[Protocol]string{Query: "https://example.com/"}[p], Target: cmp.Or(m.Metadata.TargetPrefix, "Published"), Protocols: []Protocol{p}, Shapes: m.shapes,
 			Bindings: []Binding{{Name: c.Given.Name, Method: c.Given.HTTP.Method, Path: c.Given.HTTP.RequestURI, Status: c.Given.HTTP.ResponseCode}}},
 		Operations: []Operation{{Name: c.Given.Name, Level: Data, Note: "whole", Run: Runner{in: in, out: out, alloc: func() any { return reflect.New(in).Interface() },
 			run: func(_ context.Context, in any) (any, error) { return run(in), nil }}}},
@@ -390,7 +391,7 @@ func TestPublishedRequests(t *testing.T) {
 		if p == CBOR {
 			body, _ = base64.StdEncoding.DecodeString(c.Serialized.Body)
 		}
-		r := httptest.NewRequest(c.Serialized.Method, or(c.Serialized.URI, "/"), bytes.NewReader(body))
+		r := httptest.NewRequest(c.Serialized.Method, cmp.Or(c.Serialized.URI, "/"), bytes.NewReader(body))
 		r.Header.Set("Authorization", wiretest.Bearer)
 		for name, value := range c.Serialized.Headers {
 			r.Header.Set(name, value)
@@ -416,17 +417,17 @@ func TestPublishedAnswers(t *testing.T) {
 		}
 		c.Given.HTTP.RequestURI = "/asked"
 		h := single(t, door, p, m, c, reflect.TypeFor[struct{}](), out, func(any) any { return result.Interface() })
-		r := httptest.NewRequest(or(c.Given.HTTP.Method, "POST"), "/asked", http.NoBody)
+		r := httptest.NewRequest(cmp.Or(c.Given.HTTP.Method, "POST"), "/asked", http.NoBody)
 		switch p {
 		case Query:
 			r = httptest.NewRequest("POST", "/", strings.NewReader("Action="+c.Given.Name+"&Version="+m.Metadata.APIVersion))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		case JSON10, JSON11:
 			r = httptest.NewRequest("POST", "/", strings.NewReader("{}"))
-			r.Header.Set("X-Amz-Target", or(m.Metadata.TargetPrefix, "Published")+"."+c.Given.Name)
+			r.Header.Set("X-Amz-Target", cmp.Or(m.Metadata.TargetPrefix, "Published")+"."+c.Given.Name)
 			r.Header.Set("Content-Type", "application/x-amz-json-"+m.Metadata.JSONVersion)
 		case CBOR:
-			r = httptest.NewRequest("POST", "/service/"+or(m.Metadata.TargetPrefix, "Published")+"/operation/"+c.Given.Name, http.NoBody)
+			r = httptest.NewRequest("POST", "/service/"+cmp.Or(m.Metadata.TargetPrefix, "Published")+"/operation/"+c.Given.Name, http.NoBody)
 			r.Header.Set("Smithy-Protocol", "rpc-v2-cbor")
 		}
 		r.Header.Set("Authorization", wiretest.Bearer)

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -18,13 +20,15 @@ func (x *exchange) readForm() error {
 	if err := x.readBody(); err != nil {
 		return err
 	}
-	for _, text := range []string{x.r.URL.RawQuery, string(x.body)} {
-		form, err := parseQuery(text, MaxParameters-len(x.form))
-		if err != nil {
-			return err
-		}
-		x.form = append(x.form, form...)
+	inURL, err := parseQuery(x.r.URL.RawQuery, url.PathUnescape, MaxParameters)
+	if err != nil {
+		return err
 	}
+	inBody, err := parseQuery(string(x.body), url.QueryUnescape, MaxParameters-len(inURL))
+	if err != nil {
+		return err
+	}
+	x.form = slices.Concat(inURL, inBody)
 	slices.SortFunc(x.form, func(a, b parameter) int { return strings.Compare(a.name, b.name) })
 	for i := 1; i < len(x.form); i++ {
 		if x.form[i].name == x.form[i-1].name {
@@ -279,7 +283,7 @@ func setText(n *node, v reflect.Value, text, what, usualTime string) error {
 		}
 		v.SetBytes(b)
 	case kindTime:
-		format := or(n.time, usualTime)
+		format := cmp.Or(n.time, usualTime)
 		t, ok := parseTime(format, text)
 		if !ok {
 			return wrong("a time as " + timeExample[format])

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/base64"
 	"maps"
 	"net/http"
@@ -141,7 +142,7 @@ func (x *exchange) bindHeader(f *field, v reflect.Value, values []string) error 
 	}
 	var items []string
 	for _, value := range values {
-		more, ok := splitHeader(value, f.elem.kind == kindTime && or(f.elem.time, httpTime) == httpTime)
+		more, ok := splitHeader(value, f.elem.kind == kindTime && cmp.Or(f.elem.time, httpTime) == httpTime)
 		if !ok {
 			return problemf(malformed, "the header %s is %s, which is no list", f.name, quoted(value))
 		}
@@ -217,7 +218,7 @@ func (x *exchange) bindQuery(in reflect.Value, got *seen) error {
 	if x.r.URL.RawQuery == "" {
 		return nil
 	}
-	parameters, err := parseQuery(x.r.URL.RawQuery, MaxParameters)
+	parameters, err := parseQuery(x.r.URL.RawQuery, url.PathUnescape, MaxParameters)
 	if err != nil {
 		return err
 	}
@@ -287,8 +288,11 @@ func (op *operation) ofRoute(p parameter) bool {
 	return false
 }
 
-// parseQuery reads parameters, up to a number of them.
-func parseQuery(text string, limit int) ([]parameter, error) {
+// parseQuery reads parameters, up to a number of them. In a URL, where they are
+// part of what is signed, a plus sign is one (url.PathUnescape), as signatures
+// and AWS have it; in a form, which is signed by its bytes, it is a space
+// (url.QueryUnescape).
+func parseQuery(text string, unescape func(string) (string, error), limit int) ([]parameter, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -304,8 +308,8 @@ func parseQuery(text string, limit int) ([]parameter, error) {
 		name, value, _ := strings.Cut(pair, "=")
 		p := parameter{}
 		var err error
-		if p.name, err = url.QueryUnescape(name); err == nil {
-			p.value, err = url.QueryUnescape(value)
+		if p.name, err = unescape(name); err == nil {
+			p.value, err = unescape(value)
 		}
 		if err != nil {
 			return nil, problemf(malformed, "the parameter %s is wrong: %v", quoted(name), err)
@@ -333,7 +337,7 @@ func (x *exchange) answerREST(format eventFormat, out reflect.Value, document fu
 			x.write(status, "", nil)
 			return nil
 		}
-		x.write(status, or(media, format.media()), document(nil, s, out))
+		x.write(status, cmp.Or(media, format.media()), document(nil, s, out))
 		return nil
 	}
 	given, ok := p.given(out)
@@ -348,11 +352,11 @@ func (x *exchange) answerREST(format eventFormat, out reflect.Value, document fu
 	case kindReader:
 		return x.pour(status, given)
 	case kindBlob:
-		x.write(status, or(media, "application/octet-stream"), given.Bytes())
+		x.write(status, cmp.Or(media, "application/octet-stream"), given.Bytes())
 	case kindString:
-		x.write(status, or(media, "text/plain"), []byte(given.String()))
+		x.write(status, cmp.Or(media, "text/plain"), []byte(given.String()))
 	default:
-		x.write(status, or(media, format.media()), document(p, p.fields, given))
+		x.write(status, cmp.Or(media, format.media()), document(p, p.fields, given))
 	}
 	return nil
 }
@@ -392,7 +396,7 @@ func textOf(n *node, v reflect.Value) string {
 	case kindBlob:
 		return base64.StdEncoding.EncodeToString(v.Bytes())
 	case kindTime:
-		return string(appendTime(nil, or(n.time, httpTime), v.Interface().(time.Time)))
+		return string(appendTime(nil, cmp.Or(n.time, httpTime), v.Interface().(time.Time)))
 	case kindList:
 		items := make([]string, v.Len())
 		for i := range items {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"net/http"
 	"reflect"
 	"strings"
@@ -30,7 +31,7 @@ func (c restXML) encode(x *exchange, out reflect.Value) error {
 		if p != nil && p.space != "" {
 			declared = declare(p.prefix, p.space)
 		}
-		return documentXML(or(s.root(p), x.op.name+"Response"), declared, s, v)
+		return documentXML(cmp.Or(s.root(p), x.op.name+"Response"), declared, s, v)
 	})
 }
 
@@ -40,14 +41,14 @@ func (s *structure) root(p *field) string {
 	if p != nil && p.root != "" {
 		return p.root
 	}
-	return or(s.name, s.shape)
+	return cmp.Or(s.name, s.shape)
 }
 
 // declared declares the namespace of a document: the type's, if it has one without
 // a prefix, or usual. One with a prefix is for attributes.
 func (s *structure) declared(usual string) string {
 	if s.prefix == "" {
-		usual = or(s.space, usual)
+		usual = cmp.Or(s.space, usual)
 	}
 	return declare("", usual)
 }
@@ -65,7 +66,7 @@ func documentXML(root, declared string, s *structure, v reflect.Value) []byte {
 func (restXML) media() string { return mediaXML }
 
 func (restXML) document(s *structure, v reflect.Value) []byte {
-	return documentXML(or(s.root(nil), "Event"), s.declared(""), s, v)
+	return documentXML(cmp.Or(s.root(nil), "Event"), s.declared(""), s, v)
 }
 
 func (restXML) fault(of *service, e *Error) []byte {

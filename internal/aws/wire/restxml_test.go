@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -238,7 +239,7 @@ func TestRESTXMLErrors(t *testing.T) {
 		{"PUT", "/n/k?parcel", "", `<!DOCTYPE Parcel [<!ENTITY a "b">]><Parcel><Name>&a;</Name></Parcel>`, "MalformedXML", "declarations"},
 		{"PUT", "/n/k?parcel", "x-sent", "", "MalformedXML", "x-sent"},
 	} {
-		w := askYard(h, c.method, c.target, c.body, or(c.header, "x-none"), "x")
+		w := askYard(h, c.method, c.target, c.body, cmp.Or(c.header, "x-none"), "x")
 		if w.Code < 400 || w.Code >= 500 && c.code != "NotImplemented" || !strings.Contains(w.Body.String(), "<Error><Code>"+c.code+"</Code>") || !strings.Contains(w.Body.String(), c.text) {
 			t.Errorf("%s %s %.200s: %d %.400s, want %s %s", c.method, c.target, c.body, w.Code, w.Body, c.code, c.text)
 		}

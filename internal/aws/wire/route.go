@@ -23,7 +23,7 @@ func scope(r *http.Request) string {
 	} else {
 		for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
 			if value, ok := strings.CutPrefix(pair, "X-Amz-Credential="); ok {
-				credential, _ = url.QueryUnescape(value)
+				credential, _ = url.PathUnescape(value)
 				break
 			}
 		}
@@ -170,7 +170,7 @@ func (s *service) speaks(p Protocol) bool { return slices.Contains(s.Protocols, 
 func (s *service) rest() bool { return s.speaks(RESTJSON) || s.speaks(RESTXML) }
 
 // target is the prefix of a service's operations in X-Amz-Target.
-func (s *service) target() string { return or(s.Target, s.Name) }
+func (s *service) target() string { return cmp.Or(s.Target, s.Name) }
 
 // tellTarget finds the operation in X-Amz-Target. Besides the services whose
 // protocol it is, all but the REST ones answer to it.
@@ -306,7 +306,7 @@ func (x *exchange) findAction(h *Handler) error {
 		x.op = op
 		return nil
 	}
-	return problemf(unknown, "Could not find operation %s for version %s", clip(action), clip(or(version, "NO_VERSION_SPECIFIED")))
+	return problemf(unknown, "Could not find operation %s for version %s", clip(action), clip(cmp.Or(version, "NO_VERSION_SPECIFIED")))
 }
 
 // route is a REST operation's method and path, cut for matching.

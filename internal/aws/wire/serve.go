@@ -112,6 +112,8 @@ func prepare(s *Service) (*service, error) {
 			return nil, fmt.Errorf("its model has no operation %s", o.Name)
 		case ready.operations[o.Name] != nil:
 			return nil, fmt.Errorf("the operation %s is there twice", o.Name)
+		case o.Open && o.Level != Session && o.Level != Data:
+			return nil, fmt.Errorf("the operation %s is open, and whoever fails would write records: its level is Session or Data", o.Name)
 		case o.Note == "":
 			return nil, fmt.Errorf("the operation %s does not say how it is carried out, or what to do instead", o.Name)
 		}
@@ -189,10 +191,6 @@ func RequestID(ctx context.Context) string { return from(ctx).id }
 // RequestHeader are the headers of the request that an operation runs for. They
 // are not to be changed.
 func RequestHeader(ctx context.Context) http.Header { return from(ctx).r.Header }
-
-// RequestTrailer are the headers that came after the request's body, such as
-// checksums, once the operation has read it to its end.
-func RequestTrailer(ctx context.Context) http.Header { return from(ctx).r.Trailer }
 
 // ResponseHeader takes headers of the answer that its type does not have.
 func ResponseHeader(ctx context.Context) http.Header { return from(ctx).w.Header() }

@@ -101,9 +101,10 @@ type Shape struct {
 type Level = guard.Level
 
 const (
-	Read  = guard.Read
-	Write = guard.Write
-	Data  = guard.Data
+	Read    = guard.Read
+	Write   = guard.Write
+	Session = guard.Session
+	Data    = guard.Data
 )
 
 // Operation is how Gust carries out one operation of a model, or why it does
@@ -185,4 +186,12 @@ func DoFor[In, Out any](f func(context.Context, *In) (*Out, error), needs func(c
 		r.needs = func(ctx context.Context, in any) ([]access.Need, error) { return needs(ctx, in.(*In)) }
 	}
 	return r
+}
+
+// Or is what a member of a request points to, or missing where it was left out.
+func Or[T any](member *T, missing T) T {
+	if member == nil {
+		return missing
+	}
+	return *member
 }

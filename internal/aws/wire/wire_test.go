@@ -84,7 +84,7 @@ func shop() *Service {
 		{Name: "Fail", Note: "whole", Run: Do(func(_ context.Context, in *putRequest) (*struct{}, error) {
 			return nil, errShop[in.Name]
 		}, nil)},
-		{Name: "Login", Open: true, Note: "whole", Run: Do(func(context.Context, *struct{}) (*struct{}, error) {
+		{Name: "Login", Level: Session, Open: true, Note: "whole", Run: Do(func(context.Context, *struct{}) (*struct{}, error) {
 			return &struct{}{}, nil
 		}, nil)},
 	}, Refuse("use Put", "Never")...),

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/xml"
 	"maps"
@@ -115,7 +116,7 @@ func (w *xmlWriter) content(n *node, v reflect.Value) {
 	case kindBlob:
 		w.buf = base64.StdEncoding.AppendEncode(w.buf, v.Bytes())
 	case kindTime:
-		w.buf = appendTime(w.buf, or(n.time, isoTime), v.Interface().(time.Time))
+		w.buf = appendTime(w.buf, cmp.Or(n.time, isoTime), v.Interface().(time.Time))
 	case kindList:
 		for i := range v.Len() {
 			w.value(n.elem, n.memberName, v.Index(i))

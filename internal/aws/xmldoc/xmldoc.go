@@ -168,25 +168,6 @@ func (r *Reader) Text() (string, error) {
 	}
 }
 
-// Skip reads the element that was begun last to its end, whatever is in it.
-func (r *Reader) Skip() error {
-	for depth := len(r.open); len(r.open) >= depth; {
-		t, err := r.token()
-		if err != nil {
-			return err
-		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			if _, err := r.begin(&t); err != nil {
-				return err
-			}
-		case xml.EndElement:
-			r.open = r.open[:len(r.open)-1]
-		}
-	}
-	return nil
-}
-
 // End says what is wrong when something follows the outermost element.
 func (r *Reader) End() error {
 	e, err := r.next("the document, after its end")

@@ -107,6 +107,12 @@ func (d *Door) Needs() []string {
 // Sign signs a request for a service with Key, by Signature Version 4.
 func Sign(t testing.TB, r *http.Request, service string) {
 	t.Helper()
+	SignAs(t, r, service, &Key)
+}
+
+// SignAs is Sign with another key.
+func SignAs(t testing.TB, r *http.Request, service string, key *access.Key) {
+	t.Helper()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -132,12 +138,12 @@ func Sign(t testing.TB, r *http.Request, service string) {
 	canonical += "\n" + strings.Join(names, ";") + "\n" + hex.EncodeToString(sum[:])
 	scope := strings.Join([]string{stamp[:8], region, service, "aws4_request"}, "/")
 	hash := sha256.Sum256([]byte(canonical))
-	key := []byte("AWS4" + Key.Secret)
+	signing := []byte("AWS4" + key.Secret)
 	for part := range strings.SplitSeq(scope, "/") {
-		key = mac(key, part)
+		signing = mac(signing, part)
 	}
-	signature := mac(key, "AWS4-HMAC-SHA256\n"+stamp+"\n"+scope+"\n"+hex.EncodeToString(hash[:]))
-	r.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%x", Key.ID, scope, strings.Join(names, ";"), signature))
+	signature := mac(signing, "AWS4-HMAC-SHA256\n"+stamp+"\n"+scope+"\n"+hex.EncodeToString(hash[:]))
+	r.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%x", key.ID, scope, strings.Join(names, ";"), signature))
 }
 
 func mac(key []byte, text string) []byte {
