@@ -136,7 +136,7 @@ var routes = []route{
 func (s *server) endpoint(r *route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
 		q := &request{Request: hr, w: w, call: guard.CallFrom(hr.Context()), route: r}
-		id, body := "", []byte(nil)
+		id, body, sent := "", []byte(nil), false
 		var a answer
 		err := errNoCall
 		defer func() { _ = q.finish(errUnfinished) }() // if the handler panics
@@ -156,10 +156,13 @@ func (s *server) endpoint(r *route) http.Handler {
 			}
 			if err == nil {
 				err = a.stream(w)
+				sent = err == nil
 			}
 		}
 		err = q.finish(err)
 		switch {
+		case err != nil && sent: // it is whole, and nothing may stand behind it
+			s.Logger.Error("an API request was answered, and then failed", "method", hr.Method, "path", hr.URL.Path, "request_id", id, "error", err)
 		case errors.As(err, new(brokenOff)):
 			panic(http.ErrAbortHandler) // nobody must take a part for the whole
 		case err != nil:

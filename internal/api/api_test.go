@@ -42,6 +42,7 @@ type fixture struct {
 	keys      *testKeys
 	drain     context.CancelFunc
 	forgot    int
+	failed    error // of forgetting
 	envs      []invoke.Environment
 	warm      func(string) (*invoke.WarmUp, error)
 	as        func(user string) *Client
@@ -87,7 +88,7 @@ func newFixture(t testing.TB) *fixture {
 		Environments: func() []invoke.Environment { return f.envs },
 		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
 		Status:       func() Status { return Status{State: "ready", Sandbox: "none"} },
-		Forget:       func(context.Context) error { f.forgot++; return nil },
+		Forget:       func(context.Context) error { f.forgot++; return f.failed },
 		Build:        BuildOf("1.2.3", "abc"),
 		Draining:     draining,
 	}

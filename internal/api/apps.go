@@ -128,22 +128,25 @@ func (s *server) apply(q *request) (answer, error) {
 			return err
 		},
 	})
-	if err == nil {
-		err = s.forget(q.Context(), plan)
-	}
 	if err != nil {
 		return answer{}, err
 	}
+	s.forget(q, plan)
 	return reply(http.StatusOK, plan)
 }
 
-// forget tells of the functions that a plan has removed.
-func (s *server) forget(ctx context.Context, p *catalog.Plan) error {
+// forget tells of the functions that a plan has removed. The plan is carried out
+// by then: what fails here is no failure of the call, and is made up for by the
+// next removal or the node's next start. Until then what belonged to a function is
+// of no use to another app's, since it has its owner's name.
+func (s *server) forget(q *request, p *catalog.Plan) {
 	gone := func(c catalog.Change) bool { return c.Op == catalog.Remove && c.Kind == "function" }
 	if !slices.ContainsFunc(p.Changes, gone) {
-		return nil
+		return
 	}
-	return s.Forget(context.WithoutCancel(ctx))
+	if err := s.Forget(context.WithoutCancel(q.Context())); err != nil {
+		s.Logger.Error("what belonged to removed functions is kept until the next removal or start", "app", p.App, "error", err)
+	}
 }
 
 func (s *server) remove(q *request) (answer, error) {
@@ -154,12 +157,10 @@ func (s *server) remove(q *request) (answer, error) {
 		return answer{}, err
 	}
 	plan, err := s.Catalog.Remove(q.Context(), q.PathValue("app"))
-	if err == nil {
-		err = s.forget(q.Context(), plan)
-	}
 	if err != nil {
 		return answer{}, err
 	}
+	s.forget(q, plan)
 	return reply(http.StatusOK, plan)
 }
 

@@ -1,8 +1,13 @@
 package node
 
 import (
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
+
+	gust "github.com/gust-dev/gust"
 )
 
 // A door's connections are bounded, or clients that only keep connections open
@@ -14,21 +19,28 @@ const (
 	insideShare = 8 // an eighth, within environments
 )
 
+// stalled is how long a client of the API may take nothing of an answer, where
+// what answers sets no limit of its own. The users' port has the gateway's.
+const stalled = time.Minute
+
 // door is a listener that has at most cap(places) connections open at once. Who
-// comes when it is full waits in the kernel's backlog.
+// comes when it is full waits in the kernel's backlog. It is not the
+// LimitListener of x/net/netutil, because of whose connections nothing is left
+// but a net.Conn: net/http could not close one side of them after an error.
 type door struct {
 	*net.TCPListener
-	places chan struct{}
-	closed chan struct{}
-	once   sync.Once
+	stalled time.Duration // how long a write may wait; 0: for ever
+	places  chan struct{}
+	closed  chan struct{}
+	once    sync.Once
 }
 
-func newDoor(ln net.Listener, places int) net.Listener {
+func newDoor(ln net.Listener, places int, stalled time.Duration) net.Listener {
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok || places <= 0 {
 		return ln
 	}
-	return &door{TCPListener: tcp, places: make(chan struct{}, places), closed: make(chan struct{})}
+	return &door{TCPListener: tcp, stalled: stalled, places: make(chan struct{}, places), closed: make(chan struct{})}
 }
 
 // Accept waits for a place, and then for a connection.
@@ -55,8 +67,46 @@ func (d *door) Close() error {
 // *net.TCPConn in everything else: net/http asks for CloseWrite.
 type guest struct {
 	*net.TCPConn
-	door *door
-	once sync.Once
+	door    *door
+	once    sync.Once
+	limited atomic.Bool // what answers has set a limit of its own
+}
+
+// Write fails when the client takes no piece within the door's limit.
+func (g *guest) Write(p []byte) (n int, err error) {
+	if g.door.stalled == 0 {
+		return g.TCPConn.Write(p)
+	}
+	for more := true; more && err == nil; more = n < len(p) {
+		if !g.limited.Load() {
+			if err := g.TCPConn.SetWriteDeadline(time.Now().Add(g.door.stalled)); err != nil {
+				return n, err
+			}
+		}
+		var piece int
+		piece, err = g.TCPConn.Write(p[n:min(n+64*gust.KB, len(p))])
+		n += piece
+	}
+	return n, err
+}
+
+// ReadFrom has what the system would send by itself go through Write, where that
+// has a limit.
+func (g *guest) ReadFrom(r io.Reader) (int64, error) {
+	if g.door.stalled == 0 {
+		return g.TCPConn.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{g}, r)
+}
+
+func (g *guest) SetWriteDeadline(t time.Time) error {
+	g.limited.Store(!t.IsZero())
+	return g.TCPConn.SetWriteDeadline(t)
+}
+
+func (g *guest) SetDeadline(t time.Time) error {
+	g.limited.Store(!t.IsZero())
+	return g.TCPConn.SetDeadline(t)
 }
 
 func (g *guest) Close() error {

@@ -71,6 +71,7 @@ type Node struct {
 	stopping  context.CancelFunc
 	fatal     chan error
 	wg        sync.WaitGroup
+	following sync.WaitGroup // of what keeps node.json up to date
 	undo      []func() error // what closes the parts, in the order they were opened
 	closeOnce sync.Once
 	closeErr  error
@@ -156,16 +157,17 @@ func OpenWith(ctx context.Context, c Config, build api.Build, logger *slog.Logge
 	})
 	n.recorder.SetStates(n.invoker.States)
 	n.recorder.SetNode(n.figures)
-	n.wg.Go(n.sweep)
 	// Who asks.
 	if err := n.serve(users, apis); err != nil {
 		return nil, err
 	}
-	n.onClose(n.drain)
 	if err := api.WriteAddress(c.Data, n.Address()); err != nil {
 		return nil, err
 	}
-	n.onClose(func() error { return api.RemoveAddress(c.Data) })
+	n.onClose(func() error {
+		n.following.Wait() // it may be writing the address anew
+		return api.RemoveAddress(c.Data)
+	})
 	n.runtimes.Begin()
 	return n, nil
 }

@@ -35,7 +35,9 @@ func poolMemory(c Config) int64 {
 }
 
 // machineMemory is the least of the machine's memory and the limit of the
-// cgroup that the node is in; 4 GB where neither can be read.
+// container that the node is in: the root of the control groups that it sees. A
+// limit further down, as MemoryMax= of a systemd unit is, is not looked at: --memory
+// says so there. It is 4 GB where neither can be read.
 func machineMemory() int64 {
 	total := int64(4 * gust.GB)
 	if f, err := os.Open("/proc/meminfo"); err == nil {

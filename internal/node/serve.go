@@ -26,31 +26,33 @@ import (
 	"github.com/gust-dev/gust/internal/gateway"
 )
 
-// serve opens both doors.
+// serve opens both doors, and from its first step on drain closes what there is.
 func (n *Node) serve(users, apis net.Listener) (err error) {
 	place := n.place()
 	n.users = gateway.NewServer(
 		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
-	if n.api, err = n.apiHandler(place); err != nil {
-		return err
-	}
-	close(n.serving)
 	n.apis = &http.Server{
-		Handler:           access.NewBodies(bodiesMemory()).Handler(n.api),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 * gust.KB,
 		ErrorLog:          serverLog(n.logger),
 	}
-	apisDoor := newDoor(apis, descriptors()/apisShare)
+	n.onClose(n.drain)
+	n.wg.Go(n.sweep)
+	if n.api, err = n.apiHandler(place); err != nil {
+		return err
+	}
+	close(n.serving)
+	n.apis.Handler = access.NewBodies(bodiesMemory()).Handler(n.api)
+	apisDoor := newDoor(apis, descriptors()/apisShare, stalled)
 	if n.certificate != nil {
 		n.apis.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: n.certificate.get}
-		n.wg.Go(n.followCertificate)
+		n.following.Go(n.followCertificate)
 	}
 	for _, s := range []struct {
 		server *http.Server
 		ln     net.Listener
-	}{{n.users, newDoor(users, descriptors()/usersShare)}, {n.apis, apisDoor}} {
+	}{{n.users, newDoor(users, descriptors()/usersShare, 0)}, {n.apis, apisDoor}} {
 		n.wg.Go(func() {
 			serve := s.server.Serve
 			if s.server.TLSConfig != nil {
@@ -130,6 +132,7 @@ func (n *Node) drain() error {
 		}
 		err = errors.Join(err, s.Close())
 	}
+	n.following.Wait()
 	n.wg.Wait() // before what they use is closed
 	return err
 }

@@ -207,9 +207,12 @@ const maxLate = 10_000
 func (l *Log) postpone(r *Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.late) < maxLate {
-		l.late = append(l.late, r)
+	if len(l.late) >= maxLate {
+		l.Logger.Error("the result of a call is lost, because too many wait for the disk: at the next start the call is noted as cut off",
+			"record", r.Began, "action", r.Action, "result", r.Result)
+		return
 	}
+	l.late = append(l.late, r)
 	l.rouse()
 }
 

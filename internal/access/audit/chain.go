@@ -337,8 +337,11 @@ func (l *Log) trimSome(ctx context.Context, large bool) (n int, err error) {
 			c.head.bytes -= int64(len(key) + len(value))
 			keys = append(keys, recordKey(seq))
 		}
+		if err := c.tx.Err(); err != nil {
+			return err
+		}
 		if n = len(keys); n == 0 {
-			return c.tx.Err()
+			return nil
 		}
 		for _, key := range keys {
 			if err := c.tx.Delete(key); err != nil {

@@ -184,14 +184,14 @@ func (t *tally) callRecords() []*Record {
 		over := t.calls[of].over
 		for _, result := range results {
 			r := &Record{
-				Kind: KindCount, Start: t.since.UTC(), Principal: cut(cmp.Or(of.who, others), maxName), Result: result, Parameters: make(map[string]string),
+				Kind: KindCount, Start: t.since.UTC(), Principal: gust.Clip(cmp.Or(of.who, others), maxName), Result: result, Parameters: make(map[string]string),
 				Reason: "only counted: each principal's first " + strconv.Itoa(callsAMinute) + " in a minute are a record each, of calls that read and of each way to make sessions",
 			}
 			for o, n := range over {
 				if o.result == result {
 					r.Count += n
 					r.Action = o.action
-					r.Parameters[cut(o.action, maxText)] = strconv.FormatUint(n, 10)
+					r.Parameters[gust.Clip(o.action, maxText)] = strconv.FormatUint(n, 10)
 				}
 			}
 			if len(r.Parameters) > 1 {

@@ -3,11 +3,13 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/store"
 )
 
@@ -95,8 +97,11 @@ func (v *verifier) walk(ctx context.Context, s *store.Snapshot) error {
 		return err
 	}
 	for _, seq := range slices.Sorted(maps.Keys(v.open)) {
-		if _, err := s.Get(openKey(seq)); err != nil {
+		switch _, err := s.Get(openKey(seq)); {
+		case errors.Is(err, gust.ErrNotFound):
 			v.wrong(seq, "the call began, and its end is missing: a record was removed, or the mark that it runs")
+		case err != nil:
+			return err
 		}
 	}
 	v.ends(h, anchor)

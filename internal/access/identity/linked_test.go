@@ -111,7 +111,7 @@ func TestALinkedRoleIsItsServices(t *testing.T) {
 	}
 	must(t, d.Close())
 	d = openOn(t, s, options())
-	if path, name, err := d.DeletionTask(task); err != nil || iamARN(place.Account, KindRole, path, name) != e.ARN {
+	if path, name, err := d.DeletionTask(task); err != nil || iamARN(place, KindRole, path, name) != e.ARN {
 		t.Errorf("the task is of %s%s, %v", path, name, err)
 	}
 	again, err := d.CreateLinkedRole(t.Context(), "elasticbeanstalk.amazonaws.com", "", "")

@@ -117,13 +117,13 @@ func (v *Verifier) newFetcher(p Provider) (*fetcher, error) {
 	return f, nil
 }
 
-// control refuses an address before it is connected to.
-func (f *fetcher) control(_, address string, _ syscall.RawConn) error {
+// check refuses an address before it is connected to.
+func (f *fetcher) check(address string, nearest distance) error {
 	a, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
 	}
-	if f.distance(a.Addr()) > f.nearest {
+	if f.distance(a.Addr()) > nearest {
 		return fmt.Errorf("the issuer %s leads to %s, which is nearer to the node than the issuer itself: that is not followed", f.issuer, a.Addr())
 	}
 	if f.issuer.Scheme == "http" && !a.Addr().Unmap().IsLoopback() {
@@ -133,7 +133,8 @@ func (f *fetcher) control(_, address string, _ syscall.RawConn) error {
 }
 
 func (f *fetcher) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Control: f.control}
+	nearest := f.nearest // an address that lost the race is checked still when this has returned
+	d := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error { return f.check(address, nearest) }}
 	conn, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err

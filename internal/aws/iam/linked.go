@@ -29,7 +29,7 @@ func (s *server) linkedRoles() []wire.Operation {
 }
 
 func (s *server) needsLinkedRole(_ context.Context, in *CreateServiceLinkedRoleRequest) ([]access.Need, error) {
-	path, name, err := identity.LinkedRole(in.AWSServiceName, or(in.CustomSuffix, ""))
+	path, name, err := identity.LinkedRole(in.AWSServiceName, wire.Or(in.CustomSuffix, ""))
 	if err != nil {
 		return nil, linkedError(err)
 	}
@@ -38,7 +38,7 @@ func (s *server) needsLinkedRole(_ context.Context, in *CreateServiceLinkedRoleR
 }
 
 func (s *server) createLinkedRole(ctx context.Context, in *CreateServiceLinkedRoleRequest) (*CreateServiceLinkedRoleResponse, error) {
-	e, err := s.Directory.CreateLinkedRole(ctx, in.AWSServiceName, or(in.CustomSuffix, ""), or(in.Description, ""))
+	e, err := s.Directory.CreateLinkedRole(ctx, in.AWSServiceName, wire.Or(in.CustomSuffix, ""), wire.Or(in.Description, ""))
 	if err != nil {
 		return nil, linkedError(err)
 	}
