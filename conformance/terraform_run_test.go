@@ -78,6 +78,7 @@ func TestTerraform(t *testing.T) {
 	for address, id := range map[string]string{
 		"aws_iam_user.one": "tf-one", "aws_iam_group.first": "tf-first", "aws_iam_role.worker": "tf-worker", "aws_iam_policy.bound": account + "policy/bounds/tf-bound",
 		"aws_iam_role_policy_attachment.worker":  "tf-worker/arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+		"aws_iam_service_linked_role.scaling":    account + "role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling_tf",
 		"aws_iam_openid_connect_provider.issuer": account + "oidc-provider/issuer.example.com",
 	} {
 		run(t, dir, env, program, "state", "rm", address)

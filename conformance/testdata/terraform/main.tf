@@ -147,6 +147,18 @@ resource "aws_iam_role_policy_attachments_exclusive" "worker" {
   depends_on  = [aws_iam_policy_attachment.bound]
 }
 
+resource "aws_iam_service_linked_role" "scaling" {
+  aws_service_name = "autoscaling.amazonaws.com"
+  custom_suffix    = "tf"
+  description      = var.changed ? "second" : "first"
+}
+
+resource "aws_iam_virtual_mfa_device" "phone" {
+  virtual_mfa_device_name = "tf-phone"
+  path                    = "/tf/"
+  tags                    = { kind = var.changed ? "watch" : "phone" }
+}
+
 resource "aws_iam_openid_connect_provider" "issuer" {
   url             = "https://issuer.example.com"
   client_id_list  = var.changed ? ["app", "other"] : ["app"]
