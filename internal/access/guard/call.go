@@ -61,7 +61,7 @@ func (c *Call) Allow(ctx context.Context, needs ...access.Need) error {
 	for i := range needs {
 		n := &needs[i]
 		if d := c.guard.dir.Decide(c.Caller, n); !d.Allowed {
-			return c.deny(ctx, n, d)
+			return c.Deny(ctx, n, d)
 		}
 		if n.Resource != "*" && !slices.Contains(c.resources, n.Resource) {
 			c.resources = append(c.resources, n.Resource)
@@ -79,7 +79,9 @@ func (c *Call) Decide(n access.Need) policy.Decision {
 	return c.guard.dir.Decide(c.Caller, &n)
 }
 
-func (c *Call) deny(ctx context.Context, n *access.Need, d policy.Decision) error {
+// Deny records that the caller may not do what a call needs, and returns the
+// *DeniedError. It is for what is decided elsewhere than by Allow.
+func (c *Call) Deny(ctx context.Context, n *access.Need, d policy.Decision) error {
 	err := &DeniedError{
 		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: cmp.Or(n.Shown, n.Resource),
 		Reason: d.Reason(n.Action), Explicit: d.Denied, Layer: d.Layer,
@@ -166,7 +168,9 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	switch level {
 	case Read:
 		return func(failed error, _ ...Param) error {
-			r.Result, r.Code = result(failed)
+			if r.Result, r.Code = result(failed); r.Result == audit.Denied {
+				return failed // Deny has recorded it
+			}
 			err := c.addOrCount(ctx, r, "reads")
 			if was := c.guard.unrecorded.Swap(err != nil); err != nil && !was { // one line for all
 				c.guard.logger.Warn("calls that read go on and are not recorded", "error", err)
@@ -175,7 +179,9 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 		}, nil
 	case Session:
 		return func(failed error, made ...Param) error {
-			r.Result, r.Code = result(failed)
+			if r.Result, r.Code = result(failed); r.Result == audit.Denied {
+				return failed
+			}
 			r.Parameters = parameters(append(slices.Clone(params), made...))
 			if failed != nil && p.Kind == access.KindAnonymous {
 				c.guard.log.Refuse(c.Caller.Source, c.Caller.Environment, cmp.Or(r.Code, string(r.Result)))
