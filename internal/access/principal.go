@@ -18,6 +18,9 @@ const (
 	KindUser Kind = "user"
 	// KindRole is who has assumed a role: a function, or somebody for a while.
 	KindRole Kind = "role"
+	// KindFederated is a web identity: who has no key here, and for whom an identity
+	// provider vouches when they ask for a session.
+	KindFederated Kind = "federated"
 	// KindAnonymous is who has shown no credential, where none is asked for.
 	KindAnonymous Kind = "anonymous"
 )
@@ -43,7 +46,8 @@ type Principal struct {
 	// session assumes.
 	Transitive []string
 	// Provider is the ARN of the identity provider that vouched for a session,
-	// ProviderKeys the condition keys of its token, in lower case.
+	// or vouches for a web identity; ProviderKeys are the condition keys of a
+	// session's token, in lower case.
 	Provider     string
 	ProviderKeys map[string][]string
 	// Issued is when a session began; zero for long-lived keys.

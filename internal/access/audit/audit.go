@@ -164,7 +164,8 @@ func (l *Log) Add(ctx context.Context, r *Record) error {
 
 // AddOrCount is Add of a call that changes nothing that lasts, of which somebody
 // who may hardly anything makes as many as they like. Above callsAMinute of one
-// sort by one who (a principal; of a role's sessions the role) the rest are counted.
+// sort by one who (a principal; of a role's sessions the role, of web identities the
+// provider) the rest are counted.
 func (l *Log) AddOrCount(ctx context.Context, r *Record, who, sort string) error {
 	if !l.count(func(t *tally) bool { return t.call(caller{who, sort}, outcome{r.Action, r.Result}, l.store.Now()) }) {
 		return nil
@@ -172,11 +173,10 @@ func (l *Log) AddOrCount(ctx context.Context, r *Record, who, sort string) error
 	return l.Add(ctx, r)
 }
 
-// Deny notes a call that was denied to a known principal. Above denialsAMinute
-// of one principal (of a role: whatever its sessions are called) the rest are
-// counted, and so is one that cannot be written: a denial is one in any case.
-func (l *Log) Deny(ctx context.Context, r *Record) {
-	who := identity(r.Principal)
+// Deny notes a call that was denied to somebody known. Above denialsAMinute of one
+// who (see AddOrCount) the rest are counted, and so is one that cannot be written: a
+// denial is one in any case.
+func (l *Log) Deny(ctx context.Context, r *Record, who string) {
 	if !l.count(func(t *tally) bool { return t.principal(who, l.Now()) }) {
 		return
 	}

@@ -140,13 +140,3 @@ func (r Record) bounded() *Record {
 	}
 	return &r
 }
-
-// identity is what a principal's denials are counted by: of an assumed role the
-// role, whatever its sessions are called.
-func identity(arn string) string {
-	if before, role, ok := strings.Cut(arn, ":assumed-role/"); ok {
-		name, _, _ := strings.Cut(role, "/")
-		return before + ":assumed-role/" + name
-	}
-	return arn
-}

@@ -92,7 +92,7 @@ func (c *Call) Deny(ctx context.Context, n *access.Need, d policy.Decision) erro
 	c.guard.denied.add(Denial{d.Layer, d.Denied})
 	r := c.record(n.Action, nil)
 	r.Resources, r.Reason = []string{n.Resource}, err.Reason
-	c.guard.log.Deny(ctx, r)
+	c.guard.log.Deny(ctx, r, c.payer())
 	return err
 }
 
@@ -148,8 +148,8 @@ type End func(failed error, made ...Param) error
 // be recorded.
 //
 // Of calls that change nothing the first few in a minute are recorded, and the
-// others counted, but for root's, who could do without the log. Of the anonymous
-// those are that succeed; what fails is counted, like requests without a credential.
+// others counted, but for root's, who could do without the log. What the anonymous
+// failed at is counted, like requests without a credential.
 func (c *Call) Record(ctx context.Context, level Level, action, resource string, params ...Param) (end End, err error) {
 	if level == Data {
 		return func(failed error, _ ...Param) error { return failed }, nil
@@ -160,11 +160,7 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 			return nil, err
 		}
 	}
-	r := c.record(action, params)
-	r.Resources = slices.Clone(c.resources)
-	if resource != "" && resource != "*" && !slices.Contains(r.Resources, resource) {
-		r.Resources = append(r.Resources, resource)
-	}
+	r := c.managed(action, resource, params)
 	switch level {
 	case Read:
 		return func(failed error, _ ...Param) error {
@@ -179,11 +175,11 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 		}, nil
 	case Session:
 		return func(failed error, made ...Param) error {
+			r := c.managed(action, resource, slices.Concat(params, made)) // by now it may be known who it is
 			if r.Result, r.Code = result(failed); r.Result == audit.Denied {
 				return failed
 			}
-			r.Parameters = parameters(append(slices.Clone(params), made...))
-			if failed != nil && p.Kind == access.KindAnonymous {
+			if failed != nil && c.Caller.Principal.Kind == access.KindAnonymous {
 				c.guard.log.Refuse(c.Caller.Source, c.Caller.Environment, cmp.Or(r.Code, string(r.Result)))
 				return failed
 			}
@@ -206,25 +202,45 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	}, nil
 }
 
-// Vouched says for whom a provider vouches that an anonymous call comes from, and
-// for which role it asks. Its error, a gust.ErrBusy, refuses the call: they make too
-// many.
-func (c *Call) Vouched(identity, role string) error {
-	c.role = role
-	return c.guard.pace.take(fmt.Sprintf("%.500s", identity), c.Caller.At)
+// Vouched says that a call which came without a credential is a web identity's, for
+// whom a provider vouches, and which role it asks for. Its error, a gust.ErrBusy,
+// refuses the call: they make too many.
+func (c *Call) Vouched(identity *access.Principal, role string) error {
+	c.Caller.Credential = &access.Credential{Principal: identity}
+	c.resources, c.role = []string{role}, role
+	return c.guard.pace.take(identity.ARN, c.Caller.At)
 }
 
 // payer is to whom a call is put down: of a role's sessions the role, whatever they
-// are called, and so of a web identity, of which there are any number.
+// are called, and of web identities, of which there are any number, the provider.
 func (c *Call) payer() string {
-	return cmp.Or(c.role, c.Caller.Principal.RoleARN, c.Caller.Principal.ARN)
+	p := c.Caller.Principal
+	if p.Kind == access.KindFederated {
+		return p.Provider
+	}
+	return cmp.Or(p.RoleARN, p.ARN)
 }
 
 func (c *Call) addOrCount(ctx context.Context, r *audit.Record, sort string) error {
 	if c.Caller.Principal.Kind == access.KindRoot {
 		return c.guard.log.Add(ctx, r)
 	}
-	return c.guard.log.AddOrCount(ctx, r, c.payer(), sort)
+	who := c.payer()
+	if r.Result == audit.OK {
+		who = cmp.Or(c.role, who) // it trusts them, so it is not made up
+	}
+	return c.guard.log.AddOrCount(ctx, r, who, sort)
+}
+
+// managed is the record of a management call, with resource and those that were
+// allowed before.
+func (c *Call) managed(action, resource string, params []Param) *audit.Record {
+	r := c.record(action, params)
+	r.Resources = slices.Clone(c.resources)
+	if resource != "" && resource != "*" && !slices.Contains(r.Resources, resource) {
+		r.Resources = append(r.Resources, resource)
+	}
+	return r
 }
 
 // record is what the audit log is told of the call.

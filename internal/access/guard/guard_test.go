@@ -328,7 +328,7 @@ func TestPaceIsBounded(t *testing.T) {
 	vouch := func(subject string) error {
 		c := f.guard.Anonymous(request(""), "id-1")
 		c.Caller.At = now
-		return c.Vouched(subject, "arn:role")
+		return c.Vouched(&access.Principal{Kind: access.KindFederated, ARN: subject, Provider: "arn:provider"}, "arn:role")
 	}
 	for i := range maxPaced + 2*callsAtOnce {
 		if err := vouch(fmt.Sprint("subject ", i)); errors.Is(err, gust.ErrBusy) {

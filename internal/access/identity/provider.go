@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/oidc"
 	"github.com/gust-dev/gust/internal/access/policy"
 )
@@ -22,6 +23,13 @@ type IdentityProvider struct {
 	Thumbprints []string          `json:"thumbprints,omitempty"` // SHA-1 of its certificate authority, hex
 	Created     time.Time         `json:"created"`
 	Tags        map[string]string `json:"tags,omitempty"`
+}
+
+// Identity is the subject of a token that has been verified: no principal of
+// policies, which have them as the provider with conditions, but who it was in the
+// audit log.
+func (p *IdentityProvider) Identity(subject string) *access.Principal {
+	return &access.Principal{Kind: access.KindFederated, Name: cut(subject), ARN: p.ARN + ":" + cut(subject), Provider: p.ARN}
 }
 
 // Issuer is the issuer's URL, whole.

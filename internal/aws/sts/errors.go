@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/guard"
@@ -28,10 +27,19 @@ func denied(text string) *wire.Error {
 }
 
 // refused is why the directory made no session. What it does not allow is a denial
-// as the guard's are, and on record as they are.
+// as the guard's are, and on record as they are. Web identities are not told more
+// than that it is one.
 func refused(ctx context.Context, err error) error {
-	if e := (*identity.DeniedError)(nil); errors.As(err, &e) {
-		return guard.CallFrom(ctx).Deny(ctx, &access.Need{Action: e.Action, Resource: e.Resource}, e.Decision)
+	e := (*identity.DeniedError)(nil)
+	if !errors.As(err, &e) {
+		return err
+	}
+	call := guard.CallFrom(ctx)
+	err = call.Deny(ctx, &access.Need{Action: e.Action, Resource: e.Resource}, e.Decision)
+	if call.Caller.Principal.Kind == access.KindFederated {
+		told := denied("Not authorized to perform sts:AssumeRoleWithWebIdentity")
+		told.Cause = err
+		return told
 	}
 	return err
 }
@@ -62,13 +70,6 @@ func describe(err error) *wire.Error {
 	}
 	if e := (*identity.UntrustedError)(nil); errors.As(err, &e) {
 		return as("InvalidIdentityTokenException", e.Error())
-	}
-	if e := (*identity.DeniedError)(nil); errors.As(err, &e) {
-		text := e.Error()
-		if e.Principal == "" || strings.HasSuffix(e.Action, "WithWebIdentity") { // a role that is not there looks the same
-			text = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
-		}
-		return denied(text)
 	}
 	if e := (*identity.FactorError)(nil); errors.As(err, &e) {
 		return factor(e)

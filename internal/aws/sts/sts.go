@@ -155,13 +155,17 @@ func (s *server) assumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWi
 			Duration: seconds(in.DurationSeconds), Policy: wire.Or(in.Policy, ""), PolicyARNs: arns(in.PolicyArns), Tags: claims.Tags, Transitive: claims.Transitive,
 			SourceIdentity: claims.SourceIdentity,
 		}}}
+	provider, err := s.Directory.ProviderOf(claims.Issuer)
+	if err != nil {
+		return nil, err
+	}
 	call := guard.CallFrom(ctx)
-	if err := call.Vouched(claims.Issuer+" "+claims.Subject, in.RoleArn); err != nil {
+	if err := call.Vouched(provider.Identity(claims.Subject), in.RoleArn); err != nil {
 		return nil, err
 	}
 	session, err := s.Directory.AssumeRoleWithWebIdentity(call.Caller, ask)
 	if err != nil {
-		return nil, err
+		return nil, refused(ctx, err)
 	}
 	return &AssumeRoleWithWebIdentityResponse{Credentials: credentials(session), AssumedRoleUser: assumed(session), PackedPolicySize: packed(session, ask.Limits),
 		SourceIdentity: some(session.SourceIdentity), SubjectFromWebIdentityToken: &session.Subject, Audience: &session.Audience,

@@ -421,6 +421,37 @@ func TestWebIdentity(t *testing.T) {
 			t.Errorf("%s: %s", name, a.Body)
 		}
 	}
+	// Whom a provider vouches for is known: what they got and what they were denied
+	// is on record as their own, with the role. Only tokens that nobody believes are
+	// counted.
+	const because = " because no resource-based policy allows the sts:AssumeRoleWithWebIdentity action"
+	want := []string{
+		"counted map[ExpiredTokenException:1 InvalidIdentityToken:4 ValidationError:1]", "repo:me denied " + arn + "role/none" + because, "repo:me denied " + arn + "role/users" + because,
+		"repo:me error " + arn + "role/ci InvalidIdentityToken", "repo:me error " + arn + "role/ci ValidationError",
+		"repo:me ok " + arn + "role/ci", "repo:me ok " + arn + "role/ci", "repo:you denied " + arn + "role/ci" + because,
+	}
+	if err := d.Log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for r, err := range d.Log.Read(t.Context(), audit.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case r.Result == audit.Refused:
+			got = append(got, fmt.Sprint("counted ", r.Parameters))
+		case r.Action == "sts:AssumeRoleWithWebIdentity":
+			subject, vouched := strings.CutPrefix(r.Principal, arn+"oidc-provider/"+is.url+":")
+			if !vouched || r.Parameters["WebIdentityToken"] != "" || r.Result == audit.OK && r.Parameters["AccessKeyId"] == "" {
+				t.Errorf("%+v", r)
+			}
+			got = append(got, strings.TrimSpace(fmt.Sprint(subject, " ", r.Result, " ", strings.Join(r.Resources, ","), " ", r.Code, r.Reason)))
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("the audit log says\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
 	// Nobody else comes in without a credential.
 	for _, op := range []string{"AssumeRole", "GetCallerIdentity", "GetSessionToken"} {
 		if a := d.Call("", "sts", op, "RoleArn", arn+"role/ci", "RoleSessionName", "x1"); !a.Is("MissingAuthenticationToken") {
@@ -463,6 +494,21 @@ func TestSessionsUponSessionsFillNoLog(t *testing.T) {
 		if n["sts:"+operation] != 20 {
 			t.Errorf("%d records of %s, 20 in a minute are right", n["sts:"+operation], operation)
 		}
+	}
+	for i := range 30 {
+		if a := d.Call("", "sts", "AssumeRoleWithWebIdentity", "RoleArn", arn+"role/none", "RoleSessionName", "build", "WebIdentityToken",
+			is.token(is.key, map[string]any{"sub": fmt.Sprint("else:", i)})); !a.Is("AccessDenied") {
+			t.Fatal(a.Body)
+		}
+	}
+	denials := 0
+	for _, err := range d.Log.Read(t.Context(), audit.Filter{Result: audit.Denied}) {
+		if denials++; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if denials != 20 {
+		t.Errorf("%d records of a provider's denials, 20 in a minute are right", denials)
 	}
 	// One that is vouched for is held to the pace of everybody.
 	for range 1000 {

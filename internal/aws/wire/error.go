@@ -33,11 +33,14 @@ type Error struct {
 	Detail any
 	// RetryAfter is when trying again may help; 0 is unknown.
 	RetryAfter time.Duration
+	// Cause is what it tells of in other words, or nil.
+	Cause error
 
 	member string // of the text: "message"
 }
 
 func (e *Error) Error() string { return e.Name + ": " + e.Message }
+func (e *Error) Unwrap() error { return e.Cause }
 
 // ErrorCode is what the audit log calls it.
 func (e *Error) ErrorCode() string { return cmp.Or(e.Code, e.Name) }
