@@ -46,8 +46,9 @@ func New(o Options) *wire.Service {
 		{Name: "GetAccessKeyInfo", Level: wire.Read, Note: "for access keys of this account", Run: wire.Do(s.getAccessKeyInfo, func(*GetAccessKeyInfoRequest) []access.Need {
 			return []access.Need{{Action: "sts:GetAccessKeyInfo", Resource: "*"}}
 		})},
+		// Refused to those who have no key, who are the ones that call it.
+		{Name: "AssumeRoleWithSAML", Level: wire.Session, Open: true, Note: "identity providers speak OpenID Connect: AssumeRoleWithWebIdentity"},
 	},
-		wire.Refuse("identity providers speak OpenID Connect: AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"),
 		wire.Refuse("the messages of denials are not encoded: they say who, what and why", "DecodeAuthorizationMessage"),
 		wire.Refuse("make a role with the rights (iam CreateRole), and AssumeRole, whose Policy narrows them", "GetFederationToken"),
 		wire.Refuse("there are no organizations: a node has one account", "AssumeRoot"),

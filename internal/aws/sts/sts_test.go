@@ -242,6 +242,10 @@ func TestSessionToken(t *testing.T) {
 			t.Error(a.Body)
 		}
 	}
+	// What SDKs do not sign is refused to those who do not, in its own words.
+	if a := d.Call("", "sts", "AssumeRoleWithSAML"); !a.Is("InvalidAction") || !strings.Contains(a.Message, "AssumeRoleWithSAML is not carried out by Gust: identity providers speak OpenID Connect") {
+		t.Error(a.Body)
+	}
 	// The sessions end with the key that they were begun with.
 	if err := d.Directory.SetKeyActive(t.Context(), "alice", strings.Split(alice, ".")[0], false); err != nil {
 		t.Fatal(err)
