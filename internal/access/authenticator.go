@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -150,7 +151,8 @@ func (a *Authenticator) bearer(r *http.Request, text string) (*Caller, error) {
 
 // admit notes that somebody has proven to hold a credential.
 func (a *Authenticator) admit(r *http.Request, c *Credential, token string, s scope, signedBy string, now time.Time) *Caller {
-	a.keys.Used(c, s.service, s.region, now)
+	// A bearer token is for no service of AWS's, and is Gust's own way in.
+	a.keys.Used(c, cmp.Or(s.service, Service), cmp.Or(s.region, a.region), now)
 	caller := newCaller(r, now)
 	caller.Credential, caller.token, caller.Service, caller.Region, caller.SignedBy = c, token, s.service, s.region, signedBy
 	return caller

@@ -58,6 +58,9 @@ type Principal struct {
 	Function string
 }
 
+// Service is for whom requests to Gust's own API are signed.
+const Service = "gust"
+
 // Credential is what a key stands for, or a key and its session token. It is
 // shared and never changed.
 type Credential struct {

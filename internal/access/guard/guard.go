@@ -82,9 +82,6 @@ func (g *Guard) Anonymous(r *http.Request, requestID string) *Call {
 	return &Call{Caller: g.auth.Anonymous(r), RequestID: requestID, guard: g}
 }
 
-// Service is for whom requests to Gust's own API are signed.
-const Service = "gust"
-
 // Require lets those requests through to next that Admit lets in; it finds the
 // call by CallFrom. The others are for refuse to answer, and so are those that
 // are signed for another service than Gust's own: what was meant for that, with
@@ -94,8 +91,8 @@ func (g *Guard) Require(refuse func(http.ResponseWriter, *http.Request, error), 
 		id := uuid.NewString()
 		w.Header().Set("X-Amzn-Requestid", id)
 		c, err := g.Admit(r, id)
-		if err == nil && c.Caller.Service != "" && c.Caller.Service != Service {
-			err = &access.Error{Code: access.Scope, Detail: fmt.Sprintf("the request is signed for the service %.64q: sign it for %q", c.Caller.Service, Service)}
+		if err == nil && c.Caller.Service != "" && c.Caller.Service != access.Service {
+			err = &access.Error{Code: access.Scope, Detail: fmt.Sprintf("the request is signed for the service %.64q: sign it for %q", c.Caller.Service, access.Service)}
 			g.turnAway(r, id, err)
 		}
 		if err != nil {

@@ -73,13 +73,24 @@ func (s *server) self(ctx context.Context, given *string) (*identity.Entity, err
 	if name == "" {
 		p := guard.CallFrom(ctx).Caller.Principal
 		if name = p.Name; p.Kind != access.KindUser {
-			return nil, errNoUser
+			return nil, unnamed(p)
 		}
 	}
 	return s.Directory.Entity(identity.User(name))
 }
 
-var errNoUser = invalid("Must specify userName when calling with non-User credentials")
+var (
+	errNoUser = invalid("Must specify userName when calling with non-User credentials")
+	errRoot   = invalid("Must specify userName when calling with non-User credentials: root has no other key than the one in root.key of the data folder, and no second factor")
+)
+
+// unnamed is why who is no user has to name one.
+func unnamed(p *access.Principal) error {
+	if p.Kind == access.KindRoot {
+		return errRoot
+	}
+	return errNoUser
+}
 
 // members are where a request type has its members.
 type members map[string]int
