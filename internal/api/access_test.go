@@ -270,6 +270,15 @@ func TestDeployingIsNoWayAround(t *testing.T) {
 	if f.catalog.Snapshot().Apps["mine"] != nil {
 		t.Error("it was deployed")
 	}
+	ends := 0
+	for r, err := range f.audit.Read(ctx, audit.Filter{Action: "gust:DeployApp", Result: audit.Denied}) {
+		if ends++; err != nil || r.Reason != "because no identity-based policy allows the iam:PutRolePolicy action" {
+			t.Errorf("the audit log does not say why the deploy was denied: %+v, %v", r, err)
+		}
+	}
+	if ends != 1 {
+		t.Errorf("%d records say that the deploy was denied", ends)
+	}
 	fine("a function without rights", try())
 	denied("a function gets rights", try(allow("iam:*")), "iam:PutRolePolicy", role)
 	if got := f.catalog.Snapshot().Functions["tool"].Policy; len(got) != 0 {

@@ -131,19 +131,26 @@ func (l *Log) Begin(ctx context.Context, r *Record) (*Entry, error) {
 	return &Entry{l, *b}, nil
 }
 
-// End notes what came of the call, with the error's code if it failed, and with
-// parameters that were not known when it began. It is called once. An error means that the call is carried out and its end is not
+// Ending is what came of a call.
+type Ending struct {
+	Result Result
+	// Code is the error's; Reason is why it was denied.
+	Code, Reason string
+	// Parameters are those that were not known when it began.
+	Parameters map[string]string
+}
+
+// End notes what came of the call. It is called once. An error means that the call is carried out and its end is not
 // recorded; that is made up for when it can be.
-func (e *Entry) End(ctx context.Context, result Result, code string, made map[string]string) error {
+func (e *Entry) End(ctx context.Context, of Ending) error {
 	r := e.begin
-	if len(made) > 0 {
-		all := maps.Clone(made)
-		maps.Copy(all, r.Parameters)
-		r.Parameters = all
-		r = *r.bounded()
-	}
 	r.Kind, r.Began, r.Start = KindEnd, e.begin.Seq, e.begin.Time
-	r.Result, r.Code = result, gust.Clip(code, maxText)
+	r.Result, r.Code, r.Reason = of.Result, gust.Clip(of.Code, maxText), gust.Clip(of.Reason, maxReason)
+	if len(of.Parameters) > 0 {
+		all := maps.Clone(of.Parameters)
+		maps.Copy(all, r.Parameters)
+		r.Parameters = clipped(all)
+	}
 	err := e.log.update(context.WithoutCancel(ctx), func(c *chain) error { return c.end(&r) })
 	if err == nil {
 		return nil

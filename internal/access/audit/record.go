@@ -131,12 +131,18 @@ func (r Record) bounded() *Record {
 			r.Resources[i] = gust.Clip(s, maxName)
 		}
 	}
-	if len(r.Parameters) > 0 {
-		p := make(map[string]string, min(len(r.Parameters), maxParameters))
-		for _, name := range slices.Sorted(maps.Keys(r.Parameters))[:min(len(r.Parameters), maxParameters)] {
-			p[gust.Clip(name, maxText)] = gust.Clip(r.Parameters[name], maxText)
-		}
-		r.Parameters = p
-	}
+	r.Parameters = clipped(r.Parameters)
 	return &r
+}
+
+// clipped are parameters, cut to what a record may hold.
+func clipped(all map[string]string) map[string]string {
+	if len(all) == 0 {
+		return nil
+	}
+	p := make(map[string]string, min(len(all), maxParameters))
+	for _, name := range slices.Sorted(maps.Keys(all))[:min(len(all), maxParameters)] {
+		p[gust.Clip(name, maxText)] = gust.Clip(all[name], maxText)
+	}
+	return p
 }

@@ -164,9 +164,11 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	switch level {
 	case Read:
 		return func(failed error, _ ...Param) error {
-			if r.Result, r.Code = result(failed); r.Result == audit.Denied {
+			of := result(failed)
+			if of.Result == audit.Denied {
 				return failed // Deny has recorded it
 			}
+			r.Result, r.Code = of.Result, of.Code
 			err := c.addOrCount(ctx, r, "reads")
 			if was := c.guard.unrecorded.Swap(err != nil); err != nil && !was { // one line for all
 				c.guard.logger.Warn("calls that read go on and are not recorded", "error", err)
@@ -176,9 +178,11 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	case Session:
 		return func(failed error, made ...Param) error {
 			r := c.managed(action, resource, slices.Concat(params, made)) // by now it may be known who it is
-			if r.Result, r.Code = result(failed); r.Result == audit.Denied {
+			of := result(failed)
+			if of.Result == audit.Denied {
 				return failed
 			}
+			r.Result, r.Code = of.Result, of.Code
 			if failed != nil && c.Caller.Principal.Kind == access.KindAnonymous {
 				c.guard.log.Refuse(c.Caller.Source, c.Caller.Environment, cmp.Or(r.Code, string(r.Result)))
 				return failed
@@ -194,8 +198,9 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 		return nil, err
 	}
 	return func(failed error, made ...Param) error {
-		result, code := result(failed)
-		if err := entry.End(ctx, result, code, parameters(made)); err != nil && failed == nil {
+		of := result(failed)
+		of.Parameters = parameters(made)
+		if err := entry.End(ctx, of); err != nil && failed == nil {
 			return err
 		}
 		return failed
@@ -289,24 +294,24 @@ var codes = []struct {
 
 // result is what came of a call. An error that has a code in its protocol tells
 // it by ErrorCode.
-func result(err error) (audit.Result, string) {
+func result(err error) audit.Ending {
 	if err == nil {
-		return audit.OK, ""
+		return audit.Ending{Result: audit.OK}
 	}
 	if denied := (*DeniedError)(nil); errors.As(err, &denied) {
-		return audit.Denied, ""
+		return audit.Ending{Result: audit.Denied, Reason: denied.Reason}
 	}
 	if refused := (*access.Error)(nil); errors.As(err, &refused) {
-		return audit.Refused, string(refused.Code)
+		return audit.Ending{Result: audit.Refused, Code: string(refused.Code)}
 	}
 	var own interface{ ErrorCode() string }
 	if errors.As(err, &own) {
-		return audit.Failed, own.ErrorCode()
+		return audit.Ending{Result: audit.Failed, Code: own.ErrorCode()}
 	}
 	for _, c := range codes {
 		if errors.Is(err, c.err) {
-			return audit.Failed, c.code
+			return audit.Ending{Result: audit.Failed, Code: c.code}
 		}
 	}
-	return audit.Failed, "internal"
+	return audit.Ending{Result: audit.Failed, Code: "internal"}
 }
