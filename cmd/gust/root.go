@@ -189,10 +189,17 @@ func (c *command) client() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	var client *api.Client
 	if ok && (c.fingerprint == "" || !c.apiGiven) { // a fingerprint is for the node that --api names
-		return address.Client(key)
+		client, err = address.Client(key)
+	} else {
+		client, err = api.NewClient(c.config.API, key, c.fingerprint)
 	}
-	return api.NewClient(c.config.API, key, c.fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	client.UserAgent = "gust/" + version
+	return client, nil
 }
 
 func (c *command) howToStart() string {

@@ -34,8 +34,11 @@ type Client struct {
 	// Endpoint is the node's API, such as http://127.0.0.1:4566.
 	Endpoint string
 	// Key is who asks: the root key, a user's, or a session's.
-	Key  *access.Key
-	http *http.Client
+	Key *access.Key
+	// UserAgent is how requests call their sender, for the audit log and for
+	// conditions on aws:UserAgent; empty is as Go does.
+	UserAgent string
+	http      *http.Client
 	// pause waits, unless ctx ends first.
 	pause func(ctx context.Context, d time.Duration)
 }
@@ -361,6 +364,9 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader, 
 		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.Key.Token())
+	if c.UserAgent != "" {
+		req.Header.Set("User-Agent", c.UserAgent)
+	}
 	if prepare != nil {
 		prepare(req)
 	}
