@@ -121,6 +121,9 @@ func TestRevoke(t *testing.T) {
 	if err := f.client.RevokeRole(ctx, "eve"); !errors.Is(err, gust.ErrNotFound) {
 		t.Errorf("a role that is not there: %v", err)
 	}
+	if f.replaced != "" {
+		t.Errorf("the environments of %q were replaced", f.replaced)
+	}
 }
 
 // AWS's APIs are asked with the key as a bearer token, lists are read to their
