@@ -65,6 +65,7 @@ func TestExplain(t *testing.T) {
 		{Question{"eve", "lambda:InvokeFunction", "*", nil}, 400, "want root, user/NAME"},
 		{Question{"user/eva", "lambda:InvokeFunction", "*", nil}, 404, `"user/eva"`},
 		{Question{"user/eve", "lambda:InvokeFunctoin", "*", nil}, 400, "no action of lambda"},
+		{Question{"user/eve", "lambda:Invok", "*", nil}, 400, "did you mean lambda:InvokeFunction?"},
 		{Question{"user/eve", "lambda:*", "*", nil}, 400, "is a pattern"},
 		{Question{"user/eve", "", "*", nil}, 400, "the action"},
 		{Question{"user/eve", "lambda:InvokeFunction", "api", nil}, 400, "want an ARN"},
