@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/api"
 
 	gust "github.com/gust-dev/gust"
@@ -160,6 +161,9 @@ and by rights of its own (--allow and --on). All of it is done, or nothing.
 		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := g.check(c, cmd); err != nil {
+				return err
+			}
+			if err := checkLasts(cmd, "max-session", longest, identity.MinMaxSession); err != nil {
 				return err
 			}
 			given, err := tagList(tags)
@@ -327,6 +331,9 @@ A role with a path is named by that, too (PATH/NAME), or by its ARN.`,
 			if err := checkShell(cmd, shell); err != nil {
 				return err
 			}
+			if err := checkLasts(cmd, "for", lasts, identity.MinSession); err != nil {
+				return err
+			}
 			if asJSON && len(args) > 1 {
 				return usageError{errors.New("--json is for a session that is printed, and here a command has it"), cmd.CommandPath()}
 			}
@@ -359,6 +366,15 @@ A role with a path is named by that, too (PATH/NAME), or by its ARN.`,
 	shellFlag(cmd, &shell)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the variables as one JSON object instead")
 	return cmd
+}
+
+// checkLasts refuses how long a session is to last, if it is said and none may: the
+// node would speak of a parameter of its own.
+func checkLasts(cmd *cobra.Command, flag string, d, shortest time.Duration) error {
+	if d == 0 || d >= shortest && d <= identity.MaxSession && d%time.Second == 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("--%s %v is no time that a session may last; want whole seconds, from %v to %v", flag, d, shortest, identity.MaxSession), cmd.CommandPath()}
 }
 
 // assume begins a session of a role.
