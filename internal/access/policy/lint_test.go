@@ -2,9 +2,9 @@ package policy_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gust-dev/gust/internal/access/policy"
 )
@@ -175,17 +175,15 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestLintIsBounded: a large document takes no minutes.
+// TestLintIsBounded: of a large document not every statement is compared with each
+// other, which is said.
 func TestLintIsBounded(t *testing.T) {
 	doc := `{"Version":"2012-10-17","Statement":[`
 	for i := 0; len(doc) < policy.MaxDocument-200; i++ {
 		doc += fmt.Sprintf(`{"Effect":"Allow","Action":["s3:GetObject%d","s3:PutObject%d"],"Resource":"arn:aws:s3:::b%d/*"},`, i, i, i)
 	}
-	start := time.Now()
-	if found := policy.Lint([]byte(strings.TrimSuffix(doc, ",") + "]}")); len(found) == 0 {
-		t.Error("nothing is found")
-	}
-	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("it took %v", d)
+	found := policy.Lint([]byte(strings.TrimSuffix(doc, ",") + "]}"))
+	if !slices.ContainsFunc(found, func(f policy.Finding) bool { return strings.Contains(f.Text, "too large to look for all statements") }) {
+		t.Errorf("%d findings, and none that not all was looked for", len(found))
 	}
 }
