@@ -257,8 +257,9 @@ func takes(a pattern, action string) bool {
 var readers = []string{"get", "list", "describe", "head", "read", "plan", "batchget", "query", "scan", "lookup", "filter", "test", "simulate", "search", "view",
 	"check", "decode", "partiqlselect", "conditioncheck", "receive", "startquery", "stopquery", "generateservicelast", "generatecredentialreport"}
 
-// everywhere are actions that change something and have no resource of their own.
-var everywhere = []string{"cloudwatch:putmetricdata", "lambda:createeventsourcemapping", "iam:createaccountalias", "iam:deleteaccountalias",
+// everywhere are actions that change something, or are no readers by their names, and
+// have no resource of their own, or none that can be named before it is there.
+var everywhere = []string{"cloudwatch:putmetricdata", "gust:backup", "gust:profile", "gust:putartifact", "lambda:createeventsourcemapping", "iam:createaccountalias", "iam:deleteaccountalias",
 	"iam:updateaccountpasswordpolicy", "iam:deleteaccountpasswordpolicy", "sns:publish", "sts:setsourceidentity", "sts:tagsession"}
 
 // writes tells whether an action, in lower case, can change something.

@@ -2,6 +2,9 @@ package policy_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +175,30 @@ func TestLint(t *testing.T) {
 		if !ok {
 			t.Errorf("%s\n gives %s\n want  %s", test.doc, strings.Join(got, "\n       "), strings.Join(test.want, "\n       "))
 		}
+	}
+}
+
+// TestDocumentedPolicies: what the documentation shows is as the linter wants it.
+func TestDocumentedPolicies(t *testing.T) {
+	pages, err := filepath.Glob("../../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("(?s)```json\n(\\{\"Version\": \"2012-10-17\".*?)```").FindAllSubmatch(text, -1) {
+			shown++
+			for _, f := range policy.Lint(m[1]) {
+				t.Errorf("%s: %s: %s\n%s", page, f.Severity, f.Text, m[1])
+			}
+		}
+	}
+	if shown == 0 {
+		t.Error("there is none")
 	}
 }
 
