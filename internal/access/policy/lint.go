@@ -235,8 +235,12 @@ func (l *linter) star(s *statement, n *node) {
 		}
 	}
 	if len(writing) > 0 && len(s.conditions) == 0 {
-		l.add(SeverityWarning, n, "name the resources that are meant, or add a condition", "%s can change things, and is allowed on every resource",
-			shorten(strings.Join(writing, ", ")))
+		of := ""
+		if parts := strings.SplitN(n.text, ":", 4); len(parts) == 4 {
+			of = " of " + parts[2]
+		}
+		l.add(SeverityWarning, n, "name the resources that are meant, or add a condition", "%s can change things, and is allowed on every resource%s",
+			shorten(strings.Join(writing, ", ")), of)
 	}
 }
 
@@ -259,8 +263,9 @@ var readers = []string{"get", "list", "describe", "head", "read", "plan", "batch
 
 // everywhere are actions that change something, or are no readers by their names, and
 // have no resource of their own, or none that can be named before it is there.
-var everywhere = []string{"cloudwatch:putmetricdata", "gust:backup", "gust:profile", "gust:putartifact", "lambda:createeventsourcemapping", "iam:createaccountalias", "iam:deleteaccountalias",
-	"iam:updateaccountpasswordpolicy", "iam:deleteaccountpasswordpolicy", "sns:publish", "sts:setsourceidentity", "sts:tagsession"}
+var everywhere = []string{"cloudwatch:putmetricdata", "gust:backup", "gust:profile", "gust:putartifact", "lambda:createeventsourcemapping",
+	"iam:createaccountalias", "iam:deleteaccountalias", "iam:updateaccountpasswordpolicy", "iam:deleteaccountpasswordpolicy", "sns:publish",
+	"sts:setsourceidentity", "sts:tagsession"}
 
 // writes tells whether an action, in lower case, can change something.
 func writes(action string) bool {

@@ -83,7 +83,7 @@ func TestLint(t *testing.T) {
 			[]string{`warning 1:73 #1: there is no "oidc-provier" of iam, did you mean "oidc-provider"?`}},
 
 		// Stars.
-		{on("s3:*Object", "arn:aws:s3:::*"), []string{"#1: s3:*Object can change things, and is allowed on every resource"}},
+		{on("s3:*Object", "arn:aws:s3:::*"), []string{"#1: s3:*Object can change things, and is allowed on every resource of s3"}},
 		{on("s3:*?", "arn:aws:s3:::b/*"), []string{"#1: every action of s3 is allowed"}},
 		{on("lambda:DeleteFunction", "arn:aws:lambda:*"), []string{"#1: lambda:DeleteFunction can change things, and is allowed on every resource"}},
 		{on("lambda:DeleteFunction", "arn:aws:lambda:us-east-1:000000000000:*"), []string{"is allowed on every resource"}},
