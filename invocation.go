@@ -69,6 +69,7 @@ const (
 	ColdScaleOut    ColdCause = "scale_out"   // all environments were busy
 	ColdIdle        ColdCause = "idle"        // the last one was reclaimed
 	ColdDeploy      ColdCause = "deploy"      // an older version had environments
+	ColdRevoked     ColdCause = "revoked"     // the sessions of its role were ended, and the last one's were among them
 	ColdCrash       ColdCause = "crash"       // the last one died
 	ColdProvisioned ColdCause = "provisioned" // nobody waited for it
 	ColdPrewarmed   ColdCause = "prewarmed"   // an invocation was expected

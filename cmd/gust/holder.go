@@ -183,7 +183,11 @@ refused. ` + after,
 				if err := revoke(client, cmd.Context(), args[0]); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.out, "all sessions of %s %s are ended\n", kind, args[0])
+				also := ""
+				if kind == "role" && strings.HasPrefix(strings.ToLower(args[0]), "fn.") {
+					also = ", and the function's environments are replaced"
+				}
+				fmt.Fprintf(c.out, "all sessions of %s %s are ended%s\n", kind, args[0], also)
 				return nil
 			})
 		},

@@ -18,11 +18,12 @@ func WithEnvironment(ctx context.Context, id string) context.Context {
 
 // newCaller is what the connection tells of who asks.
 func newCaller(r *http.Request, now time.Time) *Caller {
-	c := &Caller{Secure: unalterable(r), UserAgent: r.UserAgent(), At: now}
+	c := &Caller{UserAgent: r.UserAgent(), At: now}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		c.Source = peer.Addr().Unmap()
 	}
 	c.Environment, _ = r.Context().Value(environmentKey{}).(string)
+	c.Secure = r.TLS != nil || c.Environment != ""
 	return c
 }
 
@@ -34,7 +35,8 @@ func (a *Authenticator) Anonymous(r *http.Request) *Caller {
 }
 
 // unalterable tells whether nobody between the sender and this process can look
-// into the request or change it.
+// into the request or change it. Of a proxy on this machine it is the proxy that
+// is the sender, so this is not what Caller.Secure says.
 func unalterable(r *http.Request) bool {
 	if r.TLS != nil {
 		return true

@@ -42,8 +42,8 @@ func TestCallerIsFilled(t *testing.T) {
 	}{
 		{"over a network", func(r *http.Request) *http.Request { return r }, Caller{Source: netip.MustParseAddr("192.0.2.7")}},
 		{"over TLS", func(r *http.Request) *http.Request { r.TLS = &tls.ConnectionState{}; return r }, Caller{Source: netip.MustParseAddr("192.0.2.7"), Secure: true}},
-		{"from this machine", func(r *http.Request) *http.Request { r.RemoteAddr = "[::ffff:127.0.0.1]:5"; return r }, Caller{Source: netip.MustParseAddr("127.0.0.1"), Secure: true}},
-		{"by a Unix socket", func(r *http.Request) *http.Request { r.RemoteAddr = "@"; return r.WithContext(unix) }, Caller{Secure: true}},
+		{"from this machine", func(r *http.Request) *http.Request { r.RemoteAddr = "[::ffff:127.0.0.1]:5"; return r }, Caller{Source: netip.MustParseAddr("127.0.0.1")}},
+		{"by a Unix socket", func(r *http.Request) *http.Request { r.RemoteAddr = "@"; return r.WithContext(unix) }, Caller{}},
 		{"from an environment", func(r *http.Request) *http.Request {
 			r.RemoteAddr = "127.0.0.1:5"
 			return r.WithContext(WithEnvironment(r.Context(), "env-1"))

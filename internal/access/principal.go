@@ -107,8 +107,9 @@ type Caller struct {
 	Source netip.Addr
 	// Environment is the one through whose own listener the request came.
 	Environment string
-	// Secure tells that nobody between the peer and the node could look in or
-	// change anything.
+	// Secure tells that the request came over TLS, or through an environment's
+	// own listener, which leaves no machine. Without TLS the loopback does not
+	// count: a proxy there says nothing of how the request came to it.
 	Secure    bool
 	UserAgent string
 	// At is when the request came, or its caller was last renewed.

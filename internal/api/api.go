@@ -58,6 +58,9 @@ type Options struct {
 	Environments func() []invoke.Environment
 	// Warm is Invoker.Warm.
 	Warm func(ctx context.Context, function string) (*invoke.WarmUp, error)
+	// Replace is Invoker.Replace: it is called when the sessions of the
+	// function's role were ended.
+	Replace func(function string)
 	// Status is asked for each GET /v1/status.
 	Status func() Status
 	// Forget is called when functions were removed: what belonged to their
@@ -74,7 +77,7 @@ type Options struct {
 // New returns the handler for everything under /v1/.
 func New(o Options) http.Handler {
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	s := &server{Options: o, mux: http.NewServeMux()}
 	methods := make(map[string][]string) // by path, for 405

@@ -45,6 +45,7 @@ type fixture struct {
 	failed    error // of forgetting
 	envs      []invoke.Environment
 	warm      func(string) (*invoke.WarmUp, error)
+	replaced  string // the function whose environments were
 	as        func(user string) *Client
 }
 
@@ -87,6 +88,7 @@ func newFixture(t testing.TB) *fixture {
 		Catalog: c, Runtimes: library, Store: s, Recorder: recorder, Audit: log2, Directory: directory, Place: gust.DefaultPlace,
 		Environments: func() []invoke.Environment { return f.envs },
 		Warm:         func(_ context.Context, function string) (*invoke.WarmUp, error) { return f.warm(function) },
+		Replace:      func(function string) { f.replaced = function },
 		Status:       func() Status { return Status{State: "ready", Sandbox: "none"} },
 		Forget:       func(context.Context) error { f.forgot++; return f.failed },
 		Build:        BuildOf("1.2.3", "abc"),

@@ -113,6 +113,9 @@ func revoke(kind identity.Kind) handler {
 		if err := s.Directory.Revoke(q.Context(), e.Ref()); err != nil {
 			return answer{}, err
 		}
+		if e.Function != "" {
+			s.Replace(e.Function)
+		}
 		return reply(http.StatusNoContent, nil)
 	}
 }
@@ -122,7 +125,8 @@ func (c *Client) Explain(ctx context.Context, q *Question) (*Explanation, error)
 	return ask[Explanation](ctx, c, "POST", "/v1/explain", q)
 }
 
-// RevokeRole ends all sessions of a role that have begun by now.
+// RevokeRole ends all sessions of a role that have begun by now. If it is a
+// function's own, the function's environments are replaced.
 func (c *Client) RevokeRole(ctx context.Context, name string) error {
 	return c.revoke(ctx, "roles", name)
 }

@@ -13,7 +13,7 @@ import (
 // abort ends a start; it is what a starting environment has for Data.
 type abort context.CancelCauseFunc
 
-var errReplaced = errors.New("a newer version was deployed while it started")
+var errReplaced = errors.New("it was replaced while it started")
 
 // act carries out what the scaler decided. The caller holds mu, so nothing
 // here may block: what takes time gets a goroutine.
@@ -69,6 +69,16 @@ func (iv *Invoker) act(actions []scale.Action) {
 func (iv *Invoker) declare(snap *catalog.Snapshot) {
 	iv.declared = snap
 	iv.act(iv.scaler.Declare(time.Now(), snap.Functions))
+}
+
+// Replace gives a function new environments in the place of those that it has, as
+// a deploy does: what runs in them finishes. It is for when the sessions of its
+// role were ended, which programs hold on to.
+func (iv *Invoker) Replace(function string) {
+	iv.mu.Lock()
+	iv.act(iv.scaler.Replace(time.Now(), function, gust.ColdRevoked))
+	iv.mu.Unlock()
+	iv.nudge()
 }
 
 // tickEvery bounds how often time is let pass for the scaler: freezing and

@@ -91,6 +91,38 @@ func TestTheAPIWithin(t *testing.T) {
 	}
 }
 
+// A program holds on to its credentials until they are about to end. So who ends the
+// sessions of a function's role has its environments replaced: what runs in them
+// finishes, and what comes then runs with credentials that are good.
+func TestAFunctionsSessionsAreRevoked(t *testing.T) {
+	h := newHouse(t)
+	h.canLetGo()
+	n := h.start()
+	h.deploy(fmt.Sprintf("app: inside\nfunctions:\n  f: {runtime: provided, source: ./f, network: none, timeout: 1m, env: {TEST_MARKER: %q}}\n", h.data))
+	held := n.credentials("f")
+	old := n.environments("f")[0].ID
+	letGo := n.hold("f", 1)
+	if out, status := h.gust("role", "revoke", "fn.f"); status != 0 || out != "all sessions of role fn.f are ended, and the function's environments are replaced\n" {
+		t.Errorf("revoke: %d %s", status, out)
+	}
+	if c := n.credentials("f"); c.AccessKeyID == held.AccessKeyID {
+		t.Error("the next environment has credentials that are revoked")
+	}
+	list := n.environments("f")
+	if len(list) != 2 { // the other one still runs what began before
+		t.Fatalf("the environments are %+v", list)
+	}
+	letGo()
+	until(t, "the environment from before is gone", func() bool {
+		list := n.environments("f")
+		return len(list) == 1 && list[0].ID != old
+	})
+	if metrics := n.metrics(); !strings.Contains(metrics, `gust_cold_starts_total{app="inside",cause="revoked",function="f",pool="none"} 1`) {
+		t.Error("no cold start has the cause")
+	}
+	n.stop()
+}
+
 // A program that is started with the node asks before the node's API is there, and
 // is answered; and until a draining node cuts it off, what runs may ask.
 func TestTheAPIWithinComesFirstAndGoesLast(t *testing.T) {

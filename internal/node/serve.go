@@ -149,7 +149,7 @@ func (n *Node) apiHandler(place gust.Place) (http.Handler, error) {
 	mine := http.NewServeMux()
 	mine.Handle("/v1/", api.New(api.Options{
 		Catalog: n.catalog, Runtimes: n.runtimes, Store: n.store, Recorder: n.recorder, Audit: n.audit, Directory: n.identity, Place: place,
-		Environments: n.invoker.Environments, Warm: n.invoker.Warm, Status: n.status, Forget: n.identity.Sweep, Build: n.build,
+		Environments: n.invoker.Environments, Warm: n.invoker.Warm, Replace: n.invoker.Replace, Status: n.status, Forget: n.identity.Sweep, Build: n.build,
 		Draining: n.follow, Logger: n.logger,
 	}))
 	mine.Handle("/metrics", api.Behind("gust:GetMetrics", guard.Data, n.recorder.Metrics()))

@@ -21,7 +21,7 @@ var (
 		gust.ThrottleFunction, gust.ThrottleNode, gust.ThrottleMemory, gust.ThrottleQueue, gust.ThrottleBackoff, "other",
 	}
 	causes = [...]gust.ColdCause{
-		gust.ColdFirst, gust.ColdScaleOut, gust.ColdIdle, gust.ColdDeploy, gust.ColdCrash, gust.ColdProvisioned, gust.ColdPrewarmed, gust.ColdWarmUp, "other",
+		gust.ColdFirst, gust.ColdScaleOut, gust.ColdIdle, gust.ColdDeploy, gust.ColdRevoked, gust.ColdCrash, gust.ColdProvisioned, gust.ColdPrewarmed, gust.ColdWarmUp, "other",
 	}
 	poolings = [...]Pooling{PoolHit, PoolMiss, PoolNone}
 )

@@ -39,7 +39,7 @@ type Options struct {
 	// Now is the clock that dates the records; nil means time.Now. They grow old
 	// by the store's, which does not follow one that jumps.
 	Now func() time.Time
-	// Logger gets what an operator should know; nil drops it.
+	// Logger gets what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
 
 	minute time.Duration // how long denials are counted before they are written; tests are in a hurry
@@ -77,7 +77,7 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Log, error) {
 		o.Now = time.Now
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	if o.minute == 0 {
 		o.minute = time.Minute

@@ -255,6 +255,23 @@ func (s *Scaler) replace(now time.Time, fn *function, f *gust.Function) {
 	s.forget(fn)
 }
 
+// Replace ends all environments of a function, as another version of it would,
+// and starts what takes their place; cause is why the next one will be cold.
+func (s *Scaler) Replace(now time.Time, function string, cause gust.ColdCause) []Action {
+	fn := s.fns[function]
+	if fn == nil {
+		return nil
+	}
+	for e := range s.envs {
+		if e.fn == fn && !e.retiring {
+			s.retire(e)
+			fn.next = cause
+		}
+	}
+	fn.free, fn.envs, fn.starting = nil, 0, 0
+	return s.settle(now, fn)
+}
+
 // function is the state of f, made on first use.
 func (s *Scaler) function(now time.Time, f *gust.Function) *function {
 	fn := s.fns[f.Name]

@@ -362,6 +362,47 @@ func TestDeployLetsWhatRunsFinishOnTheOldVersion(t *testing.T) {
 	}
 }
 
+func TestReplacedEnvironmentsLetWhatRunsFinish(t *testing.T) {
+	w := newWorld(t, Limits{}, fn("f", per(2), provisioned(2)), fn("g"), fn("new"))
+	w.ready()
+	w.ready()
+	a, b := w.arrive("f"), w.arrive("g")
+	w.ready()
+	old, other := w.running[a], w.running[b]
+	w.do(w.s.Replace(w.now, "f", gust.ColdRevoked))
+	w.do(w.s.Replace(w.now, "new", gust.ColdRevoked))
+	w.do(w.s.Replace(w.now, "nobody", gust.ColdRevoked))
+	if len(w.stopped) != 1 || len(w.starting) != 2 || other.retiring {
+		t.Fatalf("%d are stopped and %d start: want the one that is unused, and as many as are provisioned; another function's: %v", len(w.stopped), len(w.starting), other.retiring)
+	}
+	c := w.arrive("f")
+	w.ready()
+	if w.running[c] == old || w.running[c] == nil {
+		t.Fatal("what came after ran in an environment from before")
+	}
+	w.finish(a)
+	if len(w.stopped) != 2 || w.stopped[1] != old {
+		t.Fatal("the environment stays after its last invocation")
+	}
+	d := w.arrive("new")
+	w.ready()
+	w.ready()
+	if e := w.running[d]; e.Cause != gust.ColdFirst {
+		t.Fatalf("what had no environment starts for %s", e.Cause)
+	}
+	w.finish(b)
+	w.do(w.s.Replace(w.now, "g", gust.ColdRevoked))
+	// One that is asked for as another starts gets the one that takes its place.
+	e := w.arrive("g")
+	w.do(w.s.Replace(w.now, "g", gust.ColdRevoked))
+	w.fail(errors.New("it was replaced while it started"))
+	w.ready()
+	if x := w.running[e]; x == nil || x.Cause != gust.ColdRevoked {
+		t.Fatalf("it got %+v, %v", x, w.refused[e])
+	}
+	w.audit()
+}
+
 func TestRemovedFunctionsAreRefusedAndForgotten(t *testing.T) {
 	w := newWorld(t, Limits{Starts: 1}, fn("f"), fn("g"))
 	w.arrive("g")
@@ -528,7 +569,9 @@ func history(t *testing.T, seed uint64, steps int) {
 	var live []*Ticket
 	versions := map[string]uint64{}
 	for range steps {
-		switch r.IntN(14) {
+		switch r.IntN(15) {
+		case 14:
+			w.do(w.s.Replace(w.now, names[r.IntN(len(names))], gust.ColdRevoked))
 		case 13:
 			if r.IntN(3) == 0 {
 				w.tick(time.Duration(r.IntN(240)) * time.Second)
