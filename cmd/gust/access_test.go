@@ -62,18 +62,31 @@ func TestTrustDocument(t *testing.T) {
 				t.Errorf("%q does not name %s:\n%s", c.trust, name, doc)
 			}
 		}
-		if all := trusted(json.RawMessage(doc)); len(all) != len(strings.Fields(c.trust)) {
+		if all := trusted(json.RawMessage(doc), "000000000000"); len(all) != len(strings.Fields(c.trust)) {
 			t.Errorf("%q is shown as %q", c.trust, all)
 		}
 	}
 }
 
-// Whom a role trusts is listed in the same order each time.
-func TestTrustedInOrder(t *testing.T) {
-	for range 20 { // of two kinds each time another one may come first
-		got := trusted(json.RawMessage(`{"Statement": [{"Principal": {"Service": "lambda.amazonaws.com", "AWS": ["arn:aws:iam::1:user/b", "arn:aws:iam::1:user/a"]}}]}`))
-		if want := []string{"user/b", "user/a", "lambda.amazonaws.com"}; !slices.Equal(got, want) {
-			t.Fatalf("%q, want %q", got, want)
+// Whom a role trusts is listed whatever the form, each time in the same order, and
+// whom it denies is not.
+func TestTrusted(t *testing.T) {
+	const user = `"arn:aws:iam::000000000000:user/`
+	for statements, want := range map[string][]string{
+		`[{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com", "AWS": [` + user + `b", ` + user + `a"]}}]`:                         {"user/b", "user/a", "lambda.amazonaws.com"},
+		`[{"Effect": "Deny", "Principal": {"AWS": ` + user + `al"}}, {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}}]`: {"account 123456789012"},
+		`{"Effect": "Allow", "Principal": {"AWS": "123456789012"}}`:                                                                                {"account 123456789012"},
+		`{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:user/al"}}`:                                                           {"arn:aws:iam::123456789012:user/al"},
+		`{"Effect": "Allow", "Principal": "*"}`:                                                                                                    {"everybody"},
+		`{"Effect": "Allow", "Principal": {"AWS": "*"}}`:                                                                                           {"everybody"},
+		`{"Effect": "Allow", "NotPrincipal": {"AWS": [` + user + `a", ` + user + `b"]}}`:                                                           {"all but user/a and user/b"},
+		`{"Effect": "Deny", "NotPrincipal": {"AWS": ` + user + `a"}}`:                                                                              nil,
+		`[{"Effect": "Allow", "Principal": {"AWS": ` + user + `a"}}, {"Effect": "Allow", "Principal": {"AWS": ` + user + `a"}}]`:                   {"user/a"},
+	} {
+		for range 20 { // of two kinds each time another one may come first
+			if got := trusted(json.RawMessage(`{"Statement": `+statements+`}`), "000000000000"); !slices.Equal(got, want) {
+				t.Fatalf("%s is shown as %q, want %q", statements, got, want)
+			}
 		}
 	}
 }

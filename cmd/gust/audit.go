@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,6 +139,14 @@ func (c *command) auditLine(r *audit.Record) string {
 	}
 	if len(resources) > 0 {
 		add("%s", strings.Join(resources, ", "))
+	}
+	if r.Count == 0 { // a count's are of what it counts
+		for _, name := range slices.Sorted(maps.Keys(r.Parameters)) {
+			value := r.Parameters[name]
+			if !slices.ContainsFunc(r.Resources, func(arn string) bool { return strings.HasSuffix(arn, value) }) { // that is said already
+				add("%s=%s", name, value)
+			}
+		}
 	}
 	if r.Code != "" {
 		add("(%s)", r.Code)

@@ -11,6 +11,7 @@ import (
 	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/api"
 	"github.com/gust-dev/gust/internal/node"
+	"github.com/gust-dev/gust/internal/store"
 )
 
 // The root key of a data folder is shown to the folder's own node, and to
@@ -42,22 +43,25 @@ func TestTheRootKeyIsForItsOwnNode(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		address *api.Address // in the data folder
+		killed  bool         // the node that wrote it
 		env     []string
 		args    []string
 		shown   string // a token, or empty
 		says    string
 	}{
-		{"another address", nil, nil, []string{"--api", addr}, "", refused},
-		{"another address, in the environment", nil, []string{"GUST_API", addr}, nil, "", refused},
-		{"another address beside a node of this machine", other, nil, []string{"--api", "http://" + addr}, "", refused},
-		{"another address, and whose key", other, nil, []string{"--api", addr, "--data", data}, root.Token(), ""},
-		{"another address, and whose key in the environment", nil, []string{"GUST_DATA", data}, []string{"--api", addr}, root.Token(), ""},
-		{"another address, and a key", other, []string{"GUST_KEY", "AKIAANN.secret"}, []string{"--api", addr}, "AKIAANN.secret", ""},
-		{"the folder's node", own, nil, nil, root.Token(), ""},
-		{"the folder's node by its address", own, nil, []string{"--api", addr}, root.Token(), ""},
-		{"the folder's node by its URL", own, nil, []string{"--api", "http://" + addr}, root.Token(), ""},
-		{"the folder's node, by another protocol", own, nil, []string{"--api", "https://" + addr}, "", refused},
-		{"a far address in clear text by nobody's word", nil, []string{"GUST_KEY", "AKIAANN.secret"}, []string{"--api", "gust.invalid:1"}, "", "https://gust.invalid:1"},
+		{"another address", nil, false, nil, []string{"--api", addr}, "", refused},
+		{"another address, in the environment", nil, false, []string{"GUST_API", addr}, nil, "", refused},
+		{"another address beside a node of this machine", other, false, nil, []string{"--api", "http://" + addr}, "", refused},
+		{"another address, and whose key", other, false, nil, []string{"--api", addr, "--data", data}, root.Token(), ""},
+		{"another address, and whose key in the environment", nil, false, []string{"GUST_DATA", data}, []string{"--api", addr}, root.Token(), ""},
+		{"another address, and a key", other, false, []string{"GUST_KEY", "AKIAANN.secret"}, []string{"--api", addr}, "AKIAANN.secret", ""},
+		{"the folder's node", own, false, nil, nil, root.Token(), ""},
+		{"the folder's node by its address", own, false, nil, []string{"--api", addr}, root.Token(), ""},
+		{"the folder's node by its URL", own, false, nil, []string{"--api", "http://" + addr}, root.Token(), ""},
+		{"the folder's node, by another protocol", own, false, nil, []string{"--api", "https://" + addr}, "", refused},
+		{"where the folder's node listened that was killed", own, true, nil, nil, "", "no node runs on the data folder"},
+		{"the same by its address", own, true, nil, []string{"--api", addr}, "", refused},
+		{"a far address in clear text by nobody's word", nil, false, []string{"GUST_KEY", "AKIAANN.secret"}, []string{"--api", "gust.invalid:1"}, "", "https://gust.invalid:1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := api.RemoveAddress(data); err != nil {
@@ -67,6 +71,13 @@ func TestTheRootKeyIsForItsOwnNode(t *testing.T) {
 				if err := api.WriteAddress(data, *tt.address); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if !tt.killed {
+				lock, err := store.Lock(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer lock.Close()
 			}
 			if tt.env != nil {
 				t.Setenv(tt.env[0], tt.env[1])

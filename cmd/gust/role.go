@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/api"
 
 	gust "github.com/gust-dev/gust"
@@ -60,7 +61,7 @@ policies, and when they were last used.`,
 					if e.LastUsed != nil {
 						used = ago(*e.LastUsed, time.Now())
 					}
-					rows = append(rows, []string{e.Name, cmp.Or(strings.Join(trusted(e.Trust), ", "), "-"), e.rights(), used})
+					rows = append(rows, []string{e.Name, cmp.Or(strings.Join(trusted(e.Trust, d.place.Account), ", "), "-"), e.rights(), used})
 				}
 				return c.out.table(rows)
 			})
@@ -70,26 +71,71 @@ policies, and when they were last used.`,
 	return cmd
 }
 
-// trusted are those whom a trust policy names, in short.
-func trusted(trust json.RawMessage) (all []string) {
-	var doc struct {
-		Statement []struct{ Principal map[string]any }
+// trusted are those whom a trust policy lets in, in short; account is the node's.
+// Conditions may narrow it, and what it denies may take from it.
+func trusted(trust json.RawMessage, account string) (all []string) {
+	var doc struct{ Statement json.RawMessage }
+	type statement struct {
+		Effect                  string
+		Principal, NotPrincipal any
 	}
-	if json.Unmarshal(trust, &doc) != nil {
-		return []string{"see `gust role show`"} // it may be written in other ways
+	var list []statement
+	err := json.Unmarshal(trust, &doc)
+	if one := (statement{}); err == nil && json.Unmarshal(doc.Statement, &one) == nil {
+		list = []statement{one}
+	} else if err == nil {
+		err = json.Unmarshal(doc.Statement, &list)
 	}
-	for _, s := range doc.Statement {
-		for _, kind := range slices.Sorted(maps.Keys(s.Principal)) {
-			list, ok := s.Principal[kind].([]any)
-			if !ok {
-				list = []any{s.Principal[kind]}
-			}
-			for _, p := range list {
-				all = append(all, shortARN(fmt.Sprint(p)))
+	if err != nil { // it was read when it was put there
+		return []string{"see `gust role show`"}
+	}
+	for _, s := range list {
+		who := shortPrincipals(s.Principal, account)
+		if s.NotPrincipal != nil {
+			who = []string{"all but " + strings.Join(shortPrincipals(s.NotPrincipal, account), " and ")}
+		}
+		for _, w := range who {
+			if s.Effect == "Allow" && !slices.Contains(all, w) {
+				all = append(all, w)
 			}
 		}
 	}
 	return all
+}
+
+// shortPrincipals are those whom a Principal names: "*", or lists by kind.
+func shortPrincipals(principal any, account string) (all []string) {
+	byKind, ok := principal.(map[string]any)
+	if !ok {
+		byKind = map[string]any{"": principal}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
+		list, ok := byKind[kind].([]any)
+		if !ok {
+			list = []any{byKind[kind]}
+		}
+		for _, p := range list {
+			all = append(all, shortPrincipal(fmt.Sprint(p), account))
+		}
+	}
+	return all
+}
+
+// shortPrincipal is one of them: "user/ann", "account 123456789012", "everybody",
+// and of users and roles of another account the whole ARN.
+func shortPrincipal(p, account string) string {
+	parts := strings.SplitN(p, ":", 6)
+	switch {
+	case p == "*":
+		return "everybody"
+	case len(p) == 12 && strings.Trim(p, "0123456789") == "":
+		return "account " + p
+	case len(parts) == 6 && parts[5] == "root":
+		return "account " + parts[4]
+	case len(parts) == 6 && parts[4] != account:
+		return p
+	}
+	return shortARN(p)
 }
 
 func (c *command) roleAdd() *cobra.Command {
@@ -117,6 +163,9 @@ and by rights of its own (--allow and --on). All of it is done, or nothing.
 		Args: one,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := g.check(c, cmd); err != nil {
+				return err
+			}
+			if err := checkLasts(cmd, "max-session", longest, identity.MinMaxSession); err != nil {
 				return err
 			}
 			given, err := tagList(tags)
@@ -284,6 +333,9 @@ A role with a path is named by that, too (PATH/NAME), or by its ARN.`,
 			if err := checkShell(cmd, shell); err != nil {
 				return err
 			}
+			if err := checkLasts(cmd, "for", lasts, identity.MinSession); err != nil {
+				return err
+			}
 			if asJSON && len(args) > 1 {
 				return usageError{errors.New("--json is for a session that is printed, and here a command has it"), cmd.CommandPath()}
 			}
@@ -316,6 +368,15 @@ A role with a path is named by that, too (PATH/NAME), or by its ARN.`,
 	shellFlag(cmd, &shell)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the variables as one JSON object instead")
 	return cmd
+}
+
+// checkLasts refuses how long a session is to last, if it is said and none may: the
+// node would speak of a parameter of its own.
+func checkLasts(cmd *cobra.Command, flag string, d, shortest time.Duration) error {
+	if d == 0 || d >= shortest && d <= identity.MaxSession && d%time.Second == 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("--%s %v is no time that a session may last; want whole seconds, from %v to %v", flag, d, shortest, identity.MaxSession), cmd.CommandPath()}
 }
 
 // assume begins a session of a role.

@@ -13,6 +13,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/store"
 )
 
 // AddressFile is the name in the data folder of what says where its node
@@ -90,8 +91,9 @@ func RemoveAddress(dir string) error {
 	return nil
 }
 
-// ReadAddress finds where the node on the data folder dir listens, or listened
-// if it was killed; gust.ErrNotFound where none runs.
+// ReadAddress finds where the node on the data folder dir listens;
+// gust.ErrNotFound where none runs. One that was killed leaves the file, and
+// somebody else may listen there now, to whom nobody must show the folder's key.
 func ReadAddress(dir string) (Address, error) {
 	path := filepath.Join(dir, AddressFile)
 	data, err := os.ReadFile(path)
@@ -100,6 +102,11 @@ func ReadAddress(dir string) (Address, error) {
 	}
 	if err != nil {
 		return Address{}, err
+	}
+	if runs, err := store.InUse(dir); err != nil {
+		return Address{}, err
+	} else if !runs {
+		return Address{}, fmt.Errorf("the node of %s does not run: %w", path, gust.ErrNotFound)
 	}
 	var a Address
 	if err := json.Unmarshal(data, &a); err != nil || a.API == "" {

@@ -21,7 +21,7 @@ func TestAStreamWhoseEndIsNotRecorded(t *testing.T) {
 	server := httptest.NewServer(guard.New(access.New(f.keys, access.Options{}), f.keys, f.audit, nil).Require(
 		func(http.ResponseWriter, *http.Request, error) {},
 		s.endpoint(&route{level: guard.Write, handle: func(_ *server, q *request) (answer, error) {
-			q.end = func(error) error { return gust.ErrNoSpace }
+			q.end = func(error, ...guard.Param) error { return gust.ErrNoSpace }
 			return answer{stream: func(w http.ResponseWriter) error {
 				_, err := io.WriteString(w, "all of it")
 				return err

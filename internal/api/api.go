@@ -77,7 +77,7 @@ type Options struct {
 // New returns the handler for everything under /v1/.
 func New(o Options) http.Handler {
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	s := &server{Options: o, mux: http.NewServeMux()}
 	methods := make(map[string][]string) // by path, for 405

@@ -16,6 +16,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/store"
 )
 
 func TestClientErrors(t *testing.T) {
@@ -139,6 +140,14 @@ func TestAddress(t *testing.T) {
 	if err := WriteAddress(dir, want); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := ReadAddress(dir); !errors.Is(err, gust.ErrNotFound) {
+		t.Errorf("reading that of a node that was killed: %v", err)
+	}
+	lock, err := store.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
 	if got, err := ReadAddress(dir); err != nil || got != want {
 		t.Errorf("ReadAddress() = %+v, %v", got, err)
 	}

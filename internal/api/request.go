@@ -16,8 +16,8 @@ type request struct {
 	w     http.ResponseWriter
 	call  *guard.Call
 	route *route
-	need  access.Need       // what allow asked for
-	end   func(error) error // records what came of it
+	need  access.Need // what allow asked for
+	end   guard.End   // records what came of it
 }
 
 // answer is what a handler answers: a status and JSON, or a stream.

@@ -63,8 +63,10 @@ func TestExplain(t *testing.T) {
 		text   string
 	}{
 		{Question{"eve", "lambda:InvokeFunction", "*", nil}, 400, "want root, user/NAME"},
-		{Question{"user/eva", "lambda:InvokeFunction", "*", nil}, 404, `"user/eva"`},
+		{Question{"user/eva", "lambda:InvokeFunction", "*", nil}, 404, `there is no user "eva"`},
+		{Question{"arn:aws:iam::000000000000:role/eva", "lambda:InvokeFunction", "*", nil}, 404, `there is no user or role "arn:`},
 		{Question{"user/eve", "lambda:InvokeFunctoin", "*", nil}, 400, "no action of lambda"},
+		{Question{"user/eve", "lambda:Invok", "*", nil}, 400, "did you mean lambda:InvokeFunction?"},
 		{Question{"user/eve", "lambda:*", "*", nil}, 400, "is a pattern"},
 		{Question{"user/eve", "", "*", nil}, 400, "the action"},
 		{Question{"user/eve", "lambda:InvokeFunction", "api", nil}, 400, "want an ARN"},

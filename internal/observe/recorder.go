@@ -52,7 +52,7 @@ func New(o Options) *Recorder {
 		o.Now = time.Now
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	return &Recorder{
 		log: o.Log, now: o.Now, logger: o.Logger, metrics: newMetrics(o.Version),

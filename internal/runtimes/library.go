@@ -33,7 +33,7 @@ type Options struct {
 	Path string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Logger gets what is wrong. Nil discards.
+	// Logger gets what is wrong. Nil means slog.Default().
 	Logger *slog.Logger
 
 	host string // where the system is; "/" but for tests
@@ -91,7 +91,7 @@ func finished() *task {
 // background, when it is first asked for or when Begin is called.
 func Open(o Options) (*Roots, error) {
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 )
+
+const lockName = "lock"
 
 // FolderLock is the right to use a data folder, until Close or the end of the
 // process.
@@ -36,13 +39,13 @@ func (e *InUseError) Error() string {
 // another process has the lock for a second the error is an *InUseError: one
 // that was killed has it until the kernel is done with its memory.
 func Lock(dir string) (*FolderLock, error) {
-	path := filepath.Join(dir, "lock")
+	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", explain(err))
 	}
 	for giveUp := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
-		taken, err := lockFile(f)
+		taken, err := lockFile(f, false)
 		if err == nil {
 			break
 		}
@@ -67,3 +70,19 @@ func Lock(dir string) (*FolderLock, error) {
 // Close gives the lock back. The file stays: removing it would let two
 // processes lock two files.
 func (l *FolderLock) Close() error { return l.f.Close() }
+
+// InUse tells whether a process has the lock of a folder.
+func InUse(dir string) (bool, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the data folder's lock: %w", explain(err))
+	}
+	taken, err := lockFile(f, true)
+	if taken {
+		err = nil
+	}
+	return taken, errors.Join(err, f.Close())
+}

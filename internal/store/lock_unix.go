@@ -8,9 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile locks a file until it is closed. Taken says that the error is that
-// somebody else has it.
-func lockFile(f *os.File) (taken bool, err error) {
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+// lockFile locks a file until it is closed, for one alone or for all who share it.
+// Taken says that the error is that somebody else has it.
+func lockFile(f *os.File, shared bool) (taken bool, err error) {
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
+	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	return err == unix.EWOULDBLOCK, err
 }

@@ -362,6 +362,11 @@ func TestSecondOpenIsRefusedWithThePID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for range 2 { // looking takes it from nobody
+		if used, err := InUse(dir); err != nil || !used {
+			t.Errorf("in use: %v, %v", used, err)
+		}
+	}
 	s = open(t, Options{Dir: dir, Lock: lock})
 	s.Close()
 	if _, err := Lock(dir); !errors.As(err, &in) {
@@ -369,5 +374,10 @@ func TestSecondOpenIsRefusedWithThePID(t *testing.T) {
 	}
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
+	}
+	for _, dir := range []string{dir, t.TempDir()} {
+		if used, err := InUse(dir); err != nil || used {
+			t.Errorf("in use: %v, %v", used, err)
+		}
 	}
 }

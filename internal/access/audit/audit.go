@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -38,7 +39,7 @@ type Options struct {
 	// Now is the clock that dates the records; nil means time.Now. They grow old
 	// by the store's, which does not follow one that jumps.
 	Now func() time.Time
-	// Logger gets what an operator should know; nil drops it.
+	// Logger gets what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
 
 	minute time.Duration // how long denials are counted before they are written; tests are in a hurry
@@ -76,7 +77,7 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Log, error) {
 		o.Now = time.Now
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	if o.minute == 0 {
 		o.minute = time.Minute
@@ -130,11 +131,17 @@ func (l *Log) Begin(ctx context.Context, r *Record) (*Entry, error) {
 	return &Entry{l, *b}, nil
 }
 
-// End notes what came of the call, with the error's code if it failed. It is
-// called once. An error means that the call is carried out and its end is not
+// End notes what came of the call, with the error's code if it failed, and with
+// parameters that were not known when it began. It is called once. An error means that the call is carried out and its end is not
 // recorded; that is made up for when it can be.
-func (e *Entry) End(ctx context.Context, result Result, code string) error {
+func (e *Entry) End(ctx context.Context, result Result, code string, made map[string]string) error {
 	r := e.begin
+	if len(made) > 0 {
+		all := maps.Clone(made)
+		maps.Copy(all, r.Parameters)
+		r.Parameters = all
+		r = *r.bounded()
+	}
 	r.Kind, r.Began, r.Start = KindEnd, e.begin.Seq, e.begin.Time
 	r.Result, r.Code = result, gust.Clip(code, maxText)
 	err := e.log.update(context.WithoutCancel(ctx), func(c *chain) error { return c.end(&r) })

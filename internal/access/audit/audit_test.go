@@ -112,7 +112,7 @@ func TestCallsAndDenialsAreRecorded(t *testing.T) {
 	if got := shorts(all(t, l, Filter{})); got != want {
 		t.Errorf("while they run:\n%s\nwant\n%s", got, want)
 	}
-	ok(t, one.End(t.Context(), Failed, "conflict"))
+	ok(t, one.End(t.Context(), Failed, "conflict", nil))
 	denied := do("iam:CreateUser")
 	denied.Reason = "because no identity-based policy allows the iam:CreateUser action"
 	l.Deny(t.Context(), denied)
@@ -121,7 +121,7 @@ func TestCallsAndDenialsAreRecorded(t *testing.T) {
 	ok(t, l.Add(t.Context(), read))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel() // the client has gone: the call's end is noted all the same
-	ok(t, two.End(ended, OK, ""))
+	ok(t, two.End(ended, OK, "", nil))
 	want = "3 end gust:DeployApp error of 1\n4 call iam:CreateUser denied\n5 call gust:ListApps ok\n6 end gust:RemoveApp ok of 2"
 	list := all(t, l, Filter{})
 	if got := shorts(list); got != want {
@@ -168,7 +168,7 @@ func TestCallsOfARunThatEndedAreCutOff(t *testing.T) {
 	ok(t, err)
 	e, err := l.Begin(t.Context(), do("a:Whole"))
 	ok(t, err)
-	ok(t, e.End(t.Context(), OK, ""))
+	ok(t, e.End(t.Context(), OK, "", nil))
 	ok(t, l.Close())
 	ok(t, s.Close())
 	s = openStore(t, store.Options{FS: fs})
@@ -457,14 +457,14 @@ func TestFullDisk(t *testing.T) {
 	until(t, "a call is refused", func() bool { // the disk is looked at once a second
 		var e *Entry
 		if e, err = l.Begin(t.Context(), do("a:More")); err == nil {
-			err = e.End(t.Context(), OK, "")
+			err = e.End(t.Context(), OK, "", nil)
 		}
 		return err != nil
 	})
 	if !errors.Is(err, gust.ErrNoSpace) || !strings.Contains(err.Error(), "audit log") {
 		t.Errorf("a call that changes something is refused with %v", err)
 	}
-	if err := first.End(t.Context(), OK, ""); !errors.Is(err, gust.ErrNoSpace) || !strings.Contains(err.Error(), "was carried out") {
+	if err := first.End(t.Context(), OK, "", nil); !errors.Is(err, gust.ErrNoSpace) || !strings.Contains(err.Error(), "was carried out") {
 		t.Errorf("the end of a call that ran: %v", err)
 	}
 	l.Deny(t.Context(), do("a:Denied"))
@@ -577,7 +577,7 @@ func TestHammer(t *testing.T) {
 				case 0, 1:
 					e, err := l.Begin(context.Background(), r)
 					if err == nil {
-						err = e.End(context.Background(), OK, "")
+						err = e.End(context.Background(), OK, "", nil)
 					}
 					if err != nil {
 						t.Error(err)
@@ -627,7 +627,7 @@ func TestFollow(t *testing.T) {
 			for i := range each {
 				e, err := l.Begin(ctx, do(fmt.Sprintf("w%d:%d", w, i)))
 				if err == nil {
-					err = e.End(ctx, OK, "")
+					err = e.End(ctx, OK, "", nil)
 				}
 				if err != nil {
 					t.Error(err)

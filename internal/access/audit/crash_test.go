@@ -23,7 +23,7 @@ func TestPowerCutAtEverySync(t *testing.T) {
 		e, err := l.Begin(t.Context(), do("a:Call"))
 		ok(t, err)
 		begun.Add(1)
-		ok(t, e.End(t.Context(), OK, ""))
+		ok(t, e.End(t.Context(), OK, "", nil))
 		ended.Add(1)
 		if i == calls/2 {
 			ok(t, l.trim(t.Context()))

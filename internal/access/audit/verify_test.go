@@ -152,7 +152,7 @@ func TestTampering(t *testing.T) {
 			for range 2 {
 				e, err := l.Begin(t.Context(), do("a:Call"))
 				ok(t, err)
-				ok(t, e.End(t.Context(), OK, ""))
+				ok(t, e.End(t.Context(), OK, "", nil))
 			}
 			for i := range 10 {
 				if i == 6 {

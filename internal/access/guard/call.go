@@ -61,7 +61,7 @@ func (c *Call) Allow(ctx context.Context, needs ...access.Need) error {
 	for i := range needs {
 		n := &needs[i]
 		if d := c.guard.dir.Decide(c.Caller, n); !d.Allowed {
-			return c.deny(ctx, n, d)
+			return c.Deny(ctx, n, d)
 		}
 		if n.Resource != "*" && !slices.Contains(c.resources, n.Resource) {
 			c.resources = append(c.resources, n.Resource)
@@ -79,7 +79,9 @@ func (c *Call) Decide(n access.Need) policy.Decision {
 	return c.guard.dir.Decide(c.Caller, &n)
 }
 
-func (c *Call) deny(ctx context.Context, n *access.Need, d policy.Decision) error {
+// Deny records that the caller may not do what a call needs, and returns the
+// *DeniedError. It is for what is decided elsewhere than by Allow.
+func (c *Call) Deny(ctx context.Context, n *access.Need, d policy.Decision) error {
 	err := &DeniedError{
 		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: cmp.Or(n.Shown, n.Resource),
 		Reason: d.Reason(n.Action), Explicit: d.Denied, Layer: d.Layer,
@@ -135,18 +137,22 @@ const (
 // Param names a thing of a call in its record. It is never a secret.
 type Param struct{ Name, Value string }
 
+// End records what came of a call: see Call.Record.
+type End func(failed error, made ...Param) error
+
 // Record notes the call in the audit log, as its level asks for, with resource
 // and those that were allowed before. When it returns an error the call must
-// not run: a gust.ErrBusy is for who makes too many. Otherwise end is called once, with the call's error or nil, before it
-// is answered, and returns the error to answer with: the call's, or why what came
-// of it could not be recorded.
+// not run: a gust.ErrBusy is for who makes too many. Otherwise end is called once,
+// before the call is answered, with its error or nil and what only its answer names.
+// It returns the error to answer with: the call's, or why what came of it could not
+// be recorded.
 //
 // Of calls that change nothing the first few in a minute are recorded, and the
 // others counted, but for root's, who could do without the log. Of the anonymous
 // those are that succeed; what fails is counted, like requests without a credential.
-func (c *Call) Record(ctx context.Context, level Level, action, resource string, params ...Param) (end func(error) error, err error) {
+func (c *Call) Record(ctx context.Context, level Level, action, resource string, params ...Param) (end End, err error) {
 	if level == Data {
-		return func(failed error) error { return failed }, nil
+		return func(failed error, _ ...Param) error { return failed }, nil
 	}
 	p := c.Caller.Principal
 	if p.Kind != access.KindRoot && p.Kind != access.KindAnonymous {
@@ -161,8 +167,10 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	}
 	switch level {
 	case Read:
-		return func(failed error) error {
-			r.Result, r.Code = result(failed)
+		return func(failed error, _ ...Param) error {
+			if r.Result, r.Code = result(failed); r.Result == audit.Denied {
+				return failed // Deny has recorded it
+			}
 			err := c.addOrCount(ctx, r, "reads")
 			if was := c.guard.unrecorded.Swap(err != nil); err != nil && !was { // one line for all
 				c.guard.logger.Warn("calls that read go on and are not recorded", "error", err)
@@ -170,8 +178,11 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 			return failed
 		}, nil
 	case Session:
-		return func(failed error) error {
-			r.Result, r.Code = result(failed)
+		return func(failed error, made ...Param) error {
+			if r.Result, r.Code = result(failed); r.Result == audit.Denied {
+				return failed
+			}
+			r.Parameters = parameters(append(slices.Clone(params), made...))
 			if failed != nil && p.Kind == access.KindAnonymous {
 				c.guard.log.Refuse(c.Caller.Source, c.Caller.Environment, cmp.Or(r.Code, string(r.Result)))
 				return failed
@@ -186,9 +197,9 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	if err != nil {
 		return nil, err
 	}
-	return func(failed error) error {
+	return func(failed error, made ...Param) error {
 		result, code := result(failed)
-		if err := entry.End(ctx, result, code); err != nil && failed == nil {
+		if err := entry.End(ctx, result, code, parameters(made)); err != nil && failed == nil {
 			return err
 		}
 		return failed
@@ -229,13 +240,19 @@ func (c *Call) record(action string, params []Param) *audit.Record {
 	if c.Caller.Source.IsValid() {
 		r.Source = c.Caller.Source.String()
 	}
-	if len(params) > 0 {
-		r.Parameters = make(map[string]string, len(params))
-		for _, p := range params {
-			r.Parameters[p.Name] = p.Value
-		}
-	}
+	r.Parameters = parameters(params)
 	return r
+}
+
+func parameters(list []Param) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(list))
+	for _, p := range list {
+		m[p.Name] = p.Value
+	}
+	return m
 }
 
 // codes are what the audit log calls errors that do not say it by themselves.

@@ -37,10 +37,10 @@ type Guard struct {
 	pace       pace
 }
 
-// New makes a Guard. A nil logger is none.
+// New makes a Guard. A nil logger means slog.Default().
 func New(auth *access.Authenticator, dir Directory, log *audit.Log, logger *slog.Logger) *Guard {
 	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
+		logger = slog.Default()
 	}
 	return &Guard{auth: auth, dir: dir, log: log, logger: logger, pace: pace{of: map[string]*allowance{}}}
 }

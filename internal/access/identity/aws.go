@@ -16,8 +16,8 @@ const awsPolicies = "arn:aws:iam::aws:policy/"
 
 // awsJSON holds those of AWS's managed policies that templates commonly attach
 // and that are about what Gust has or will have, as AWS publishes them; of
-// ReadOnlyAccess, which lists the actions of every service there is, the actions
-// of those.
+// ReadOnlyAccess and SecurityAudit, which list the actions of every service there
+// is, the actions of those.
 //
 //go:embed aws.json
 var awsJSON []byte

@@ -305,6 +305,7 @@ func (d *Directory) Layers(who string) (policy.Layers, *access.Principal, error)
 // named finds a user or a role, and the name of its session if who has one.
 func (d *Directory) named(st *state, who string) (e *Entity, session string, err error) {
 	session = "session"
+	absent := &NotFoundError{What: "user or role", Name: who}
 	switch kind, rest, ok := strings.Cut(who, "/"); {
 	case strings.HasPrefix(who, "arn:aws:sts::"+st.account+":assumed-role/"):
 		var role string
@@ -314,13 +315,14 @@ func (d *Directory) named(st *state, who string) (e *Entity, session string, err
 		e = d.byARN(st, who)
 	case ok && (kind == string(KindUser) || kind == string(KindRole)):
 		e = d.find(st, Ref{Kind(kind), rest[strings.LastIndexByte(rest, '/')+1:]})
+		absent = &NotFoundError{Kind: Kind(kind), What: kind, Name: rest} // by its name: a command may have another form than KIND/NAME
 	case !ok:
 		if e = d.find(st, User(who)); e == nil {
 			e = d.find(st, Role(who))
 		}
 	}
 	if e == nil || e.Kind == KindGroup {
-		return nil, "", &NotFoundError{What: "user or role (want an ARN, user/NAME, role/NAME or a name)", Name: who}
+		return nil, "", absent
 	}
 	return e, session, nil
 }

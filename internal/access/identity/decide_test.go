@@ -15,28 +15,41 @@ import (
 func TestAWSPoliciesGrantWhatTheySay(t *testing.T) {
 	d, _ := open(t, options())
 	_, key := user(t, d, "alice", "")
+	for _, p := range d.Policies() {
+		if _, err := p.document().parsed(); err != nil {
+			t.Errorf("%s: %v", p.Name, err)
+		}
+	}
 	for name, test := range map[string]struct{ may, not string }{
-		"AdministratorAccess":                         {"iam:CreateUser sqs:SendMessage anything:AtAll", ""},
-		"PowerUserAccess":                             {"sqs:SendMessage lambda:InvokeFunction iam:ListRoles sts:AssumeRole", "iam:CreateUser iam:PassRole organizations:LeaveOrganization"},
-		"ReadOnlyAccess":                              {"lambda:GetFunction sqs:GetQueueUrl s3:GetObject iam:GetUser dynamodb:Query logs:FilterLogEvents", "lambda:InvokeFunction sqs:SendMessage s3:PutObject iam:CreateUser dynamodb:PutItem secretsmanager:GetSecretValue"},
-		"IAMFullAccess":                               {"iam:CreateUser iam:PassRole", "sqs:SendMessage sts:AssumeRole"},
-		"IAMReadOnlyAccess":                           {"iam:GetUser iam:ListRoles iam:SimulatePrincipalPolicy", "iam:CreateUser"},
-		"AWSLambda_FullAccess":                        {"lambda:CreateFunction lambda:InvokeFunction", "sqs:SendMessage iam:CreateRole"},
-		"AWSLambda_ReadOnlyAccess":                    {"lambda:GetFunction lambda:ListFunctions", "lambda:InvokeFunction lambda:CreateFunction"},
-		"service-role/AWSLambdaBasicExecutionRole":    {"logs:CreateLogGroup logs:PutLogEvents", "logs:GetLogEvents sqs:ReceiveMessage"},
-		"service-role/AWSLambdaRole":                  {"lambda:InvokeFunction", "lambda:GetFunction"},
-		"AmazonSQSFullAccess":                         {"sqs:SendMessage sqs:CreateQueue", "sns:Publish"},
-		"AmazonSNSFullAccess":                         {"sns:Publish sns:CreateTopic", "sqs:SendMessage"},
-		"AmazonS3FullAccess":                          {"s3:PutObject s3:DeleteBucket", "sqs:SendMessage"},
-		"AmazonS3ReadOnlyAccess":                      {"s3:GetObject s3:ListBucket", "s3:PutObject"},
-		"AmazonDynamoDBFullAccess":                    {"dynamodb:PutItem dynamodb:CreateTable", "s3:GetObject"},
-		"AmazonDynamoDBReadOnlyAccess":                {"dynamodb:GetItem dynamodb:Query", "dynamodb:PutItem"},
-		"service-role/AWSLambdaSQSQueueExecutionRole": {"sqs:ReceiveMessage sqs:DeleteMessage logs:PutLogEvents", "sqs:SendMessage"},
-		"service-role/AWSLambdaDynamoDBExecutionRole": {"dynamodb:GetRecords dynamodb:ListStreams logs:PutLogEvents", "dynamodb:PutItem"},
-		"AmazonEventBridgeFullAccess":                 {"events:PutEvents events:PutRule", "sqs:SendMessage"},
-		"AWSStepFunctionsFullAccess":                  {"states:StartExecution states:CreateStateMachine", "lambda:InvokeFunction"},
-		"SecretsManagerReadWrite":                     {"secretsmanager:GetSecretValue secretsmanager:PutSecretValue", "s3:PutObject"},
-		"CloudWatchLogsFullAccess":                    {"logs:PutLogEvents logs:DeleteLogGroup", "sqs:SendMessage"},
+		"AdministratorAccess":                          {"iam:CreateUser sqs:SendMessage anything:AtAll", ""},
+		"PowerUserAccess":                              {"sqs:SendMessage lambda:InvokeFunction iam:ListRoles sts:AssumeRole", "iam:CreateUser iam:PassRole organizations:LeaveOrganization"},
+		"ReadOnlyAccess":                               {"lambda:GetFunction sqs:GetQueueUrl s3:GetObject iam:GetUser dynamodb:Query logs:FilterLogEvents", "lambda:InvokeFunction sqs:SendMessage s3:PutObject iam:CreateUser dynamodb:PutItem secretsmanager:GetSecretValue"},
+		"IAMFullAccess":                                {"iam:CreateUser iam:PassRole", "sqs:SendMessage sts:AssumeRole"},
+		"IAMReadOnlyAccess":                            {"iam:GetUser iam:ListRoles iam:SimulatePrincipalPolicy", "iam:CreateUser"},
+		"AWSLambda_FullAccess":                         {"lambda:CreateFunction lambda:InvokeFunction", "sqs:SendMessage iam:CreateRole"},
+		"AWSLambda_ReadOnlyAccess":                     {"lambda:GetFunction lambda:ListFunctions", "lambda:InvokeFunction lambda:CreateFunction"},
+		"service-role/AWSLambdaBasicExecutionRole":     {"logs:CreateLogGroup logs:PutLogEvents", "logs:GetLogEvents sqs:ReceiveMessage"},
+		"service-role/AWSLambdaRole":                   {"lambda:InvokeFunction", "lambda:GetFunction"},
+		"AmazonSQSFullAccess":                          {"sqs:SendMessage sqs:CreateQueue", "sns:Publish"},
+		"AmazonSNSFullAccess":                          {"sns:Publish sns:CreateTopic", "sqs:SendMessage"},
+		"AmazonS3FullAccess":                           {"s3:PutObject s3:DeleteBucket", "sqs:SendMessage"},
+		"AmazonS3ReadOnlyAccess":                       {"s3:GetObject s3:ListBucket", "s3:PutObject"},
+		"AmazonDynamoDBFullAccess":                     {"dynamodb:PutItem dynamodb:CreateTable", "s3:GetObject"},
+		"AmazonDynamoDBReadOnlyAccess":                 {"dynamodb:GetItem dynamodb:Query", "dynamodb:PutItem"},
+		"service-role/AWSLambdaSQSQueueExecutionRole":  {"sqs:ReceiveMessage sqs:DeleteMessage logs:PutLogEvents", "sqs:SendMessage"},
+		"service-role/AWSLambdaDynamoDBExecutionRole":  {"dynamodb:GetRecords dynamodb:ListStreams logs:PutLogEvents", "dynamodb:PutItem"},
+		"AmazonEventBridgeFullAccess":                  {"events:PutEvents events:PutRule", "sqs:SendMessage"},
+		"AWSStepFunctionsFullAccess":                   {"states:StartExecution states:CreateStateMachine", "lambda:InvokeFunction"},
+		"SecretsManagerReadWrite":                      {"secretsmanager:GetSecretValue secretsmanager:PutSecretValue", "s3:PutObject"},
+		"CloudWatchLogsFullAccess":                     {"logs:PutLogEvents logs:DeleteLogGroup", "sqs:SendMessage"},
+		"service-role/AWSLambdaVPCAccessExecutionRole": {"logs:PutLogEvents ec2:CreateNetworkInterface", "logs:GetLogEvents sqs:ReceiveMessage"},
+		"AWSXRayDaemonWriteAccess":                     {"xray:PutTraceSegments xray:GetSamplingRules", "xray:GetTraceSummaries"},
+		"AWSXrayWriteOnlyAccess":                       {"xray:PutTraceSegments", "xray:GetTraceSummaries"},
+		"CloudWatchLambdaInsightsExecutionRolePolicy":  {"logs:CreateLogGroup", "logs:PutLogEvents"}, // of a log group of its own
+		"AmazonKinesisFullAccess":                      {"kinesis:PutRecord kinesis:CreateStream", "logs:PutLogEvents"},
+		"CloudWatchFullAccess":                         {"cloudwatch:PutMetricData logs:PutLogEvents sns:Publish", "sqs:SendMessage iam:CreateServiceLinkedRole"},
+		"SecurityAudit":                                {"iam:ListUsers lambda:GetPolicy sqs:GetQueueAttributes", "lambda:InvokeFunction s3:GetObject sqs:ReceiveMessage"},
+		"job-function/ViewOnlyAccess":                  {"lambda:ListFunctions sqs:ListQueues iam:ListUsers", "lambda:GetFunction s3:GetObject"},
 	} {
 		arn := "arn:aws:iam::aws:policy/" + name
 		if err := d.Attach(t.Context(), User("alice"), arn); err != nil {

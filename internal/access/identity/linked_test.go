@@ -30,6 +30,11 @@ func TestServicesAreKnown(t *testing.T) {
 		if err != nil || e.Path != "/aws-service-role/"+service+"/" || e.Service != service {
 			t.Errorf("%s: %v, %v", service, e, err)
 		}
+		for _, arn := range e.Attached {
+			if p, err := d.Policy(arn); err != nil || p.Attachable() {
+				t.Errorf("%s has the policy %s: %v", service, arn, err)
+			}
+		}
 		if short := strings.TrimSuffix(service, ".amazonaws.com"); !regexp.MustCompile(`[ \n]` + regexp.QuoteMeta(short) + `[,.\n]`).Match(page) {
 			t.Errorf("docs/ACCESS.md does not have %s", short)
 		}

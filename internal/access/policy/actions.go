@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -80,7 +81,25 @@ func checkKnown(action string) (text string, known bool) {
 	if strings.ContainsAny(name, "*?") {
 		return quote(action) + " is no action of " + service + " that gust knows: nothing matches the pattern", true
 	}
-	return quote(action) + " is no action of " + service + suggest.Word(name, maps.Values(list)), true
+	return quote(action) + " is no action of " + service + nearest(service, name, list), true
+}
+
+// nearest names what was most likely meant by a name that is no action of a
+// service: an action that is close to it, the right one for an operation that is,
+// or the only one that begins so.
+func nearest(service, name string, list map[string]string) string {
+	if hint := suggest.Word(name, maps.Values(list)); hint != "" {
+		return hint
+	}
+	for _, operation := range slices.Sorted(maps.Keys(operations)) {
+		if of, known, _ := strings.Cut(operation, ":"); of == service && suggest.Word(name, slices.Values([]string{known})) != "" {
+			return ", did you mean " + operations[operation] + "?"
+		}
+	}
+	if only := matching(list, name+"*"); name != "" && len(only) == 1 {
+		return ", did you mean " + strconv.Quote(only[0]) + "?"
+	}
+	return ""
 }
 
 // matching are the actions of a service that a pattern in lower case takes, in
@@ -100,8 +119,9 @@ func matching(list map[string]string, name string) []string {
 }
 
 // concerns tells whether an action of a service can be done to a resource of
-// another one, by the third part of its ARN: functions are Gust's business too.
+// another one, by the third part of its ARN: functions, and who may what, are
+// Gust's business too, and roles are assumed by sts.
 func concerns(action pattern, resource string) bool {
 	service, _, _ := strings.Cut(Lower(action.raw), ":")
-	return service == "*" || service == resource || service == "gust" && resource == "lambda"
+	return service == "*" || service == resource || service == "gust" && (resource == "lambda" || resource == "iam") || service == "sts" && resource == "iam"
 }

@@ -79,6 +79,7 @@ func FuzzARN(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, value string) {
 		req := &Request{Resource: value, Subject: &Subject{Account: "111122223333", ARN: value}, Value: func(string) []string { return []string{value} }}
 		isForeign(req)
+		checkARN(text, true)
 		if checkResource(text, true) == "" {
 			if p, wrong := (syntax{wildcards: true, variables: true}).compile(text); wrong == "" {
 				p.matches(value, req)

@@ -163,6 +163,11 @@ func (l *linter) condition(s *statement, c *condition, n *node) {
 	}
 	for _, v := range c.values {
 		raw := v.String()
+		if _, ok := v.(*arn); ok {
+			if wrong := checkARN(raw, l.p.variables); wrong != "" {
+				l.add(SeverityWarning, n, "correct the ARN: as it is, no value matches it", "%s", wrong)
+			}
+		}
 		if t, ok := v.(*text); ok && strings.ContainsAny(raw, "*?") && len(t.vars) == 0 && strings.HasPrefix(base, "String") && !strings.Contains(base, "Like") && !strings.Contains(raw, "${") {
 			l.add(SeverityWarning, n, "use StringLike or StringNotLike", "* and ? are no wildcards under %s: the value is compared as it is written, %s", base, quote(raw))
 		}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -170,7 +171,7 @@ func (l *linter) actions(s *statement, n *node) {
 		switch {
 		case service == "*":
 			l.add(SeverityWarning, item, "list the actions that are needed", "every action of every service is allowed, those that do not exist yet too")
-		case name == "*":
+		case strings.Trim(name, "*?") == "":
 			l.add(SeverityWarning, item, "list the actions that are needed", "every action of %s is allowed, those that do not exist yet too", service)
 		}
 	}
@@ -191,11 +192,18 @@ func (l *linter) resources(s *statement, n *node) {
 			"NotResource with Allow is every other resource, also those that do not exist yet")
 	}
 	for _, item := range n.get(key).list() {
-		if s.notResources || s.notActions {
+		wrong := ""
+		if item.text != "*" {
+			wrong = checkARN(item.text, l.p.variables)
+		}
+		if wrong != "" {
+			l.add(SeverityWarning, item, "correct the ARN: as it is, the entry does nothing", "%s", wrong)
+		}
+		if wrong != "" || s.notResources || s.notActions {
 			continue
 		}
+		l.star(s, item)
 		if item.text == "*" {
-			l.star(s, item)
 			continue
 		}
 		of := Lower(splitPattern(item.text, l.p.variables)[2])
@@ -206,9 +214,10 @@ func (l *linter) resources(s *statement, n *node) {
 	}
 }
 
-// star tells of a statement about every resource.
+// star tells of a statement about every resource, or about all of a service.
 func (l *linter) star(s *statement, n *node) {
-	if s.deny || l.p.kind != Identity {
+	all, roles := l.every(n.text)
+	if s.deny || l.p.kind != Identity || !all && !roles {
 		return
 	}
 	var writing []string
@@ -218,17 +227,29 @@ func (l *linter) star(s *statement, n *node) {
 		case takes(a, "iam:passrole"):
 			l.add(SeverityWarning, n, `name the roles: "Resource": "arn:aws:iam::ACCOUNT:role/NAME", and the service in iam:PassedToService`,
 				"iam:PassRole on every role lets who has it run with the rights of any role there is")
-		case action == "sts:assumerole":
+		case takes(a, "sts:assumerole"):
 			l.add(SeverityWarning, n, `name the roles: "Resource": "arn:aws:iam::ACCOUNT:role/NAME"`,
 				"sts:AssumeRole on every role takes any role whose trust policy names the account")
-		case writes(action):
+		case all && writes(action):
 			writing = append(writing, a.raw)
 		}
 	}
 	if len(writing) > 0 && len(s.conditions) == 0 {
-		l.add(SeverityWarning, n, "name the resources that are meant, or add a condition", "%s can change things, and is allowed on every resource",
-			shorten(strings.Join(writing, ", ")))
+		of := ""
+		if parts := strings.SplitN(n.text, ":", 4); len(parts) == 4 {
+			of = " of " + parts[2]
+		}
+		l.add(SeverityWarning, n, "name the resources that are meant, or add a condition", "%s can change things, and is allowed on every resource%s",
+			shorten(strings.Join(writing, ", ")), of)
 	}
+}
+
+// every tells whether a resource is each that there is or that a service has, such
+// as arn:aws:lambda:* and arn:aws:s3:::*, and whether it is each role.
+func (l *linter) every(resource string) (all, roles bool) {
+	parts := splitPattern(resource, l.p.variables)
+	last := parts[len(parts)-1]
+	return strings.Contains(last, "*") && strings.Trim(last, "*?/:") == "", len(parts) == arnParts && parts[2] == "iam" && last == "role/*"
 }
 
 // takes tells whether an action's pattern takes an action, and is of its service.
@@ -240,19 +261,26 @@ func takes(a pattern, action string) bool {
 var readers = []string{"get", "list", "describe", "head", "read", "plan", "batchget", "query", "scan", "lookup", "filter", "test", "simulate", "search", "view",
 	"check", "decode", "partiqlselect", "conditioncheck", "receive", "startquery", "stopquery", "generateservicelast", "generatecredentialreport"}
 
-// everywhere are actions that change something and have no resource of their own.
-var everywhere = []string{"cloudwatch:putmetricdata", "lambda:createeventsourcemapping", "iam:createaccountalias", "iam:deleteaccountalias",
-	"iam:updateaccountpasswordpolicy", "iam:deleteaccountpasswordpolicy", "sns:publish", "sts:setsourceidentity", "sts:tagsession"}
+// everywhere are actions that change something, or are no readers by their names, and
+// have no resource of their own, or none that can be named before it is there.
+var everywhere = []string{"cloudwatch:putmetricdata", "gust:backup", "gust:profile", "gust:putartifact", "lambda:createeventsourcemapping",
+	"iam:createaccountalias", "iam:deleteaccountalias", "iam:updateaccountpasswordpolicy", "iam:deleteaccountpasswordpolicy", "sns:publish",
+	"sts:setsourceidentity", "sts:tagsession"}
 
 // writes tells whether an action, in lower case, can change something.
 func writes(action string) bool {
 	_, name, _ := strings.Cut(action, ":")
-	return name != "*" && !slices.Contains(everywhere, action) &&
+	return strings.Trim(name, "*?") != "" && !slices.Contains(everywhere, action) &&
 		!slices.ContainsFunc(readers, func(verb string) bool { return strings.HasPrefix(name, verb) })
 }
 
 func (l *linter) principals(s *statement, n *node) {
 	p := s.principals
+	for _, provider := range p.federated {
+		if wrong := checkARN(provider, false); wrong != "" {
+			l.add(SeverityWarning, cmp.Or(n.get("Principal"), n.get("NotPrincipal")), "correct the ARN: as it is, it names nobody", "%s", wrong)
+		}
+	}
 	switch {
 	case p.not && !s.deny:
 		l.add(SeverityWarning, n.get("NotPrincipal"), "list in Principal who is meant", "NotPrincipal with Allow lets everybody else in, anonymous users too")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access/policy"
@@ -141,16 +140,9 @@ func TestParseTakes(t *testing.T) {
 }
 
 // TestHostileDocuments: no document takes long to read or to ask, whatever is in
-// it. The bounds are generous: what blows up takes minutes.
+// it. No clock is read, which a busy machine would fail: what blows up runs into the
+// test's own end, and what one comparison may take is TestComparingIsBounded's.
 func TestHostileDocuments(t *testing.T) {
-	start := time.Now()
-	within := func(what string) {
-		t.Helper()
-		if d := time.Since(start); d > 5*time.Second {
-			t.Errorf("%s took %v", what, d)
-		}
-		start = time.Now()
-	}
 	one := `{"Effect":"Allow","Action":"a:%d","Resource":"*"},`
 	var b strings.Builder
 	for i := range 10_000 {
@@ -159,7 +151,6 @@ func TestHostileDocuments(t *testing.T) {
 	if _, err := policy.Parse(policy.Identity, []byte(`{"Statement":[`+strings.TrimSuffix(b.String(), ",")+`]}`)); err == nil {
 		t.Error("10,000 statements are taken")
 	}
-	within("refusing 10,000 statements")
 
 	// As many statements as there may be, that all are about the request but
 	// for the last thing that is looked at.
@@ -173,13 +164,11 @@ func TestHostileDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within("reading wildcards")
 	r := policy.Compile(policy.Layers{Identity: []policy.Attached{{Document: d}}})
 	req := &policy.Request{Action: "a:B", Resource: "arn:aws:s3:::" + strings.Repeat("a", policy.MaxResource-20)}
 	if r.Decide(req, nil).Allowed {
 		t.Error("allowed")
 	}
-	within("asking wildcards")
 
 	long := "arn:aws:s3:::*" + strings.Repeat("a", 1900) + "b"
 	doc = `{"Statement":[`
@@ -193,7 +182,6 @@ func TestHostileDocuments(t *testing.T) {
 	if r.Decide(req, nil).Allowed {
 		t.Error("allowed")
 	}
-	within("asking long texts")
 
 	req.Resource += strings.Repeat("a", policy.MaxResource)
 	all := policy.Compile(policy.Layers{Identity: []policy.Attached{{Document: parse(t, policy.Identity, map[string]any{

@@ -13,6 +13,13 @@ const maxComparisons = 2_000_000
 // same, or has wildcards that take its whole text.
 func (l *linter) shadows() {
 	list := l.document.statements
+	sizes := make([]int, len(list))
+	for i, s := range list {
+		sizes[i] = 1 + len(s.actions) + len(s.resources)
+		for _, c := range s.conditions {
+			sizes[i] += 1 + len(c.values)
+		}
+	}
 	left := maxComparisons
 	for i := range list {
 		for j := range list {
@@ -20,7 +27,7 @@ func (l *linter) shadows() {
 			if i == j || b.deny && !a.deny {
 				continue
 			}
-			left -= (len(a.actions)+len(a.resources))*(len(b.actions)+len(b.resources)) + 1
+			left -= sizes[i] * sizes[j]
 			if left < 0 {
 				l.add(SeverityNote, l.nodes[i], "split the document", "the document is too large to look for all statements that have no effect")
 				return
@@ -42,7 +49,7 @@ func (l *linter) shadows() {
 
 // includes tells whether s is about all that b is about.
 func (s *statement) includes(b *statement) bool {
-	return (len(s.conditions) == 0 || sameConditions(s.conditions, b.conditions)) &&
+	return includesConditions(s.conditions, b.conditions) &&
 		s.principals.includes(b.principals) &&
 		covers(s.actions, b.actions, s.notActions, b.notActions) &&
 		covers(s.resources, b.resources, s.notResources, b.notResources)
@@ -74,7 +81,7 @@ func (p *pattern) covers(q *pattern) bool {
 	switch {
 	case same || p.isAny():
 		return true
-	case len(p.vars) > 0 || strings.Contains(p.raw, "?"): // a ? must not take a *
+	case len(p.vars) > 0 || strings.ContainsAny(p.raw, "?$"): // a ?, or a * that is meant as one (${*}), must not take a *
 		return false
 	}
 	return p.matches(q.raw, nil) == yes
@@ -94,9 +101,32 @@ func (p *principals) includes(q *principals) bool {
 		within(p.services, q.services) && within(p.federated, q.federated)
 }
 
-func sameConditions(a, b []condition) bool {
-	return slices.EqualFunc(a, b, func(x, y condition) bool {
-		return x.operator == y.operator && x.lookup == y.lookup &&
-			slices.EqualFunc(x.values, y.values, func(v, w value) bool { return v.String() == w.String() })
-	})
+// includesConditions tells whether all of a hold whenever all of b do: each of a
+// has one in b of the same operator and key, whose values it has. A negated one is
+// the wider, the fewer values it has.
+func includesConditions(a, b []condition) bool {
+	for _, x := range a {
+		if !slices.ContainsFunc(b, func(y condition) bool {
+			wide, narrow := x.values, y.values
+			if x.negated {
+				wide, narrow = narrow, wide
+			}
+			return x.operator == y.operator && x.lookup == y.lookup && !slices.ContainsFunc(narrow, func(v value) bool {
+				return !slices.ContainsFunc(wide, func(w value) bool { return coversValue(w, v) })
+			})
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// coversValue tells whether what matches w matches v, too, as far as their texts
+// tell.
+func coversValue(v, w value) bool {
+	p, ok := v.(*text)
+	if !ok {
+		return v.String() == w.String()
+	}
+	return p.covers(&w.(*text).pattern)
 }

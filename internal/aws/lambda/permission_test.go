@@ -11,6 +11,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/audit"
 	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/aws/wire"
@@ -76,6 +77,16 @@ func TestPermissions(t *testing.T) {
 	const statement = `{"Sid":"s1","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:user/alice"},"Action":"lambda:InvokeFunction","Resource":"arn:aws:lambda:eu-central-1:123456789012:function:hello"}`
 	if added.Statement != statement {
 		t.Error(added.Statement)
+	}
+	recorded := false
+	for r, err := range door.Log.Read(t.Context(), audit.Filter{Action: "lambda:AddPermission"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorded = fmt.Sprint(r.Parameters) == "map[Action:lambda:InvokeFunction FunctionName:hello Principal:arn:aws:iam::123456789012:user/alice StatementId:s1]"
+	}
+	if !recorded {
+		t.Error("the audit log does not say who may what from now on")
 	}
 	if hello, other := invoke("hello"), invoke("thumbs"); hello != 200 || other != 403 {
 		t.Error(hello, other)

@@ -1,11 +1,14 @@
 package sts
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
+	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/guard"
 	"github.com/gust-dev/gust/internal/access/identity"
 	"github.com/gust-dev/gust/internal/access/oidc"
 	"github.com/gust-dev/gust/internal/aws/wire"
@@ -22,6 +25,15 @@ func unused(member, instead string) error {
 
 func denied(text string) *wire.Error {
 	return &wire.Error{Name: "AccessDenied", Status: http.StatusForbidden, Message: text}
+}
+
+// refused is why the directory made no session. What it does not allow is a denial
+// as the guard's are, and on record as they are.
+func refused(ctx context.Context, err error) error {
+	if e := (*identity.DeniedError)(nil); errors.As(err, &e) {
+		return guard.CallFrom(ctx).Deny(ctx, &access.Need{Action: e.Action, Resource: e.Resource}, e.Decision)
+	}
+	return err
 }
 
 // factor is AWS's text where it has one, with the space at its end: programs

@@ -72,7 +72,7 @@ func (s *server) assumeRole(ctx context.Context, in *AssumeRoleRequest) (*Assume
 	}
 	session, err := s.Directory.AssumeRole(caller, *ask)
 	if err != nil {
-		return nil, err
+		return nil, refused(ctx, err)
 	}
 	return &AssumeRoleResponse{Credentials: credentials(session), AssumedRoleUser: assumed(session), PackedPolicySize: packed(session, ask.Limits),
 		SourceIdentity: some(session.SourceIdentity)}, nil
@@ -187,7 +187,7 @@ func (s *server) getSessionToken(ctx context.Context, in *GetSessionTokenRequest
 	}
 	session, err := s.Directory.SessionToken(caller, seconds(in.DurationSeconds))
 	if err != nil {
-		return nil, err
+		return nil, refused(ctx, err)
 	}
 	return &GetSessionTokenResponse{Credentials: credentials(session)}, nil
 }

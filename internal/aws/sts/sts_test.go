@@ -191,6 +191,27 @@ func TestChains(t *testing.T) {
 			t.Errorf("%s: %s", name, a.Body)
 		}
 	}
+	// That a role's trust allows it changes nothing. What the directory denies by
+	// itself is a denial like others, on record once.
+	role(t, d, "third", trusts(`{"AWS":"`+arn+`role/first"}`, all, ""), "")
+	if a := d.Call(one, "sts", "AssumeRole", "RoleArn", arn+"role/third", "RoleSessionName", "three", "SourceIdentity", "root"); !a.Is("AccessDenied") {
+		t.Error(a.Body)
+	}
+	denials := 0
+	for r, err := range d.Log.Read(t.Context(), audit.Filter{Principal: first.Text("Arn")}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(r.Resources, arn+"role/third") {
+			continue
+		}
+		if denials++; r.Result != audit.Denied || r.Reason != "because no resource-based policy allows the sts:AssumeRole action" {
+			t.Errorf("%+v", r)
+		}
+	}
+	if denials != 1 {
+		t.Errorf("%d records of one denial", denials)
+	}
 }
 
 func TestSessionToken(t *testing.T) {

@@ -326,7 +326,11 @@ func (x *exchange) run(call *guard.Call) error {
 	if denied := (*guard.DeniedError)(nil); err != nil && !errors.As(err, &denied) {
 		err = x.describe(err) // before it is recorded, by its code
 	}
-	if failed := end(err); err == nil {
+	var made []guard.Param
+	if err == nil && (x.op.Level == Write || x.op.Level == Session) {
+		made = x.op.out.made(reflect.ValueOf(out).Elem())
+	}
+	if failed := end(err, made...); err == nil {
 		err = failed
 	}
 	if err != nil {

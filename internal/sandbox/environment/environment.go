@@ -57,7 +57,7 @@ func New(p Parts) (*Environment, error) {
 		done:    make(chan struct{}),
 	}
 	if e.log == nil {
-		e.log = slog.New(slog.DiscardHandler)
+		e.log = slog.Default()
 	}
 	pipe, err := output.New(p.Output, p.Spec.Output)
 	if err != nil {

@@ -34,6 +34,6 @@ type Parts struct {
 	// Pooled tells that the program had been booted ahead.
 	Pooled bool
 	// Logger gets what is wrong with the node, never what is wrong with the
-	// program. Nil discards.
+	// program. Nil means slog.Default().
 	Logger *slog.Logger
 }

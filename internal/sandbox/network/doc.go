@@ -32,6 +32,6 @@ type Options struct {
 	// Upstreams are the resolvers that are asked; none are those of the
 	// host's /etc/resolv.conf, which is read again when it changes.
 	Upstreams []netip.AddrPort
-	// Logger gets what is wrong with the node; nil discards.
+	// Logger gets what is wrong with the node; nil means slog.Default().
 	Logger *slog.Logger
 }

@@ -65,7 +65,7 @@ const (
 func Open(o Options) (_ *Network, err error) {
 	n := &Network{log: o.Logger, ports: o.Ports, sys: -1, closing: make(chan struct{}), links: map[netip.Addr]*Link{}, minPin: minPin, pinGrace: pinGrace}
 	if n.log == nil {
-		n.log = slog.New(slog.DiscardHandler)
+		n.log = slog.Default()
 	}
 	n.indexes.Store(firstLink)
 	sum := fnv.New32a()

@@ -58,7 +58,7 @@ type Options struct {
 	// Dir is where environments have their temporary folders; empty means
 	// the system's.
 	Dir string
-	// Logger gets what is wrong with the node. Nil discards.
+	// Logger gets what is wrong with the node. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -88,7 +88,7 @@ func New(opts Options) (*Backend, error) {
 		return nil, fmt.Errorf("finding the folder for environments: %w", err)
 	}
 	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
+		opts.Logger = slog.Default()
 	}
 	return &Backend{dir: dir, log: opts.Logger, envs: make(map[*environment.Environment]struct{})}, nil
 }

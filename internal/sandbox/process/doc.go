@@ -53,7 +53,7 @@ type Options struct {
 	// Upstreams are the resolvers that are asked for environments; none are
 	// the host's.
 	Upstreams []netip.AddrPort
-	// Logger gets what is wrong with the node; nil discards.
+	// Logger gets what is wrong with the node; nil means slog.Default().
 	Logger *slog.Logger
 }
 

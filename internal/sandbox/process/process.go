@@ -81,7 +81,7 @@ func open(o Options, cgroupRoot string) (_ *Backend, err error) {
 	}
 	b := &Backend{run: o.RunDir, log: o.Logger, envs: map[*program]*environment.Environment{}}
 	if b.log == nil {
-		b.log = slog.New(slog.DiscardHandler)
+		b.log = slog.Default()
 	}
 	if o.NodeID == "" {
 		sum := sha256.Sum256([]byte(o.RunDir))
