@@ -114,6 +114,14 @@ func Benchmark1000PrincipalsOf100Statements(b *testing.B) {
 			d.Used(c.Credential, "sqs", "eu-west-1", time.Unix(1, 0))
 		}
 	})
+	b.Run("Lookup/after a change", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			b.StopTimer()
+			must(b, d.Tag(b.Context(), User(fmt.Sprintf("user-%d", i%1000)), map[string]string{"n": fmt.Sprint(i)}))
+			b.StartTimer()
+			lookup(b, keys[i%1000], "")
+		}
+	})
 	b.Run("Change", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			must(b, d.Tag(b.Context(), User("user-7"), map[string]string{"n": fmt.Sprint(i)}))
@@ -125,6 +133,16 @@ func Benchmark1000PrincipalsOf100Statements(b *testing.B) {
 			d, err := Open(b.Context(), s, options())
 			must(b, err)
 			must(b, d.Close())
+		}
+	})
+	b.Run("Open/all compiled", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			d, err := Open(b.Context(), s, options())
+			must(b, err)
+			must(b, d.Close())
+			b.StartTimer()
+			d.catchUp(nil)
 		}
 	})
 }

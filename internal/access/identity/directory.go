@@ -81,13 +81,14 @@ type Directory struct {
 	opened  opened              // sessions
 	usage   usage
 
+	behind chan struct{} // has something if rights are left to be compiled
 	close  sync.Once
 	closed chan struct{}
 	done   sync.WaitGroup
 }
 
 // state is the directory at one moment. It never changes, nor does anything that
-// can be reached from it but for what is compiled on demand.
+// can be reached from it but for rights and documents that are not compiled yet.
 type state struct {
 	revision  uint64
 	log       *slog.Logger
@@ -108,7 +109,7 @@ type state struct {
 // gust.ErrCorrupt that names it. Access keys that were sealed under another seal
 // key are refused from then on, and named in the log.
 func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
-	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, guesses: make(map[string]*guesses), closed: make(chan struct{})}
+	d := &Directory{store: s, place: o.Place, functionARN: o.Place.FunctionARN(""), functions: o.Functions, now: o.Now, log: o.Logger, guesses: make(map[string]*guesses), behind: make(chan struct{}, 1), closed: make(chan struct{})}
 	if d.now == nil {
 		d.now = time.Now
 	}
@@ -131,6 +132,7 @@ func Open(ctx context.Context, s *store.Store, o Options) (*Directory, error) {
 	}
 	d.state.Store(st)
 	d.done.Go(d.keepUsage)
+	d.done.Go(d.keepCompiled)
 	return d, nil
 }
 
@@ -307,6 +309,7 @@ type change struct {
 	d       *Directory
 	now     time.Time
 	records map[string][]byte // nil deletes
+	renewed []*Entity         // users and roles, whose rights are to be compiled
 }
 
 // change makes one durable change of what fn writes, and then everybody sees it.
@@ -358,6 +361,7 @@ func (d *Directory) change(ctx context.Context, fn func(*change) error) error {
 	if err != nil {
 		return fmt.Errorf("write the identities: %w", err)
 	}
+	c.compile()
 	d.state.Store(&next)
 	return nil
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
-// Document is a policy as it was given. It is parsed when it is first needed:
-// thousands of policies do not keep a node from starting.
+// Document is a policy as it was given. One that was stored is parsed soon after
+// the start, or when it is first needed before that: thousands of policies do not
+// keep a node from starting.
 type Document struct{ *document }
 
 type document struct {

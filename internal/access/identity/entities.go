@@ -486,6 +486,8 @@ func (c *change) put(e *Entity) error {
 	c.entities[e.Ref().key()], c.byID[e.ID] = e, e
 	if e.Kind == KindGroup {
 		c.refresh(func(u *Entity) bool { return slices.Contains(u.Groups, e.ID) })
+	} else {
+		c.renewed = append(c.renewed, e)
 	}
 	return c.write(e.record(), e)
 }
@@ -496,6 +498,9 @@ func (c *change) refresh(depends func(*Entity) bool) {
 		if depends(e) {
 			e = e.copied()
 			c.byID[id], c.entities[e.Ref().key()] = e, e
+			if e.Kind != KindGroup {
+				c.renewed = append(c.renewed, e)
+			}
 		}
 	}
 }

@@ -2,14 +2,10 @@ package identity
 
 import (
 	"crypto/rand"
-	"fmt"
 	"maps"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/gust-dev/gust/internal/access"
 	"github.com/gust-dev/gust/internal/access/policy"
 )
 
@@ -102,82 +98,6 @@ func (e *Entity) copied() *Entity {
 	c.Attached, c.Groups = slices.Clone(e.Attached), slices.Clone(e.Groups)
 	c.rights = new(rights)
 	return &c
-}
-
-// rights are what an entity may do, compiled when somebody first asks. They
-// depend on the entity, its groups and its managed policies; when one of them
-// changes, the entity gets new ones (change.refresh).
-type rights struct {
-	mu   sync.Mutex
-	done atomic.Pointer[compiled]
-}
-
-type compiled struct {
-	layers layers
-	rights *policy.Rights
-	// principal is a user's; a role's session makes its own.
-	principal *access.Principal
-}
-
-// compiled is what e may do, as st has it or any later state in which e is.
-func (st *state) compiled(e *Entity) *compiled {
-	if c := e.rights.done.Load(); c != nil {
-		return c
-	}
-	e.rights.mu.Lock()
-	defer e.rights.mu.Unlock()
-	if c := e.rights.done.Load(); c != nil {
-		return c
-	}
-	c := &compiled{layers: st.layers(e)}
-	if c.layers.err != nil { // what is damaged may have been a deny
-		st.log.Error("a policy is damaged; whom it is about may do nothing", "of", e.ARN, "record", e.record(), "error", c.layers.err)
-		c.layers.Layers = policy.Layers{}
-	}
-	c.rights = policy.Compile(c.layers.Layers)
-	if e.Kind == KindUser {
-		c.principal = &access.Principal{Kind: access.KindUser, Name: e.Name, ARN: e.ARN, ID: e.ID, Account: st.account, Tags: e.Tags}
-	}
-	e.rights.done.Store(c)
-	return c
-}
-
-// layers are policy.Layers, and the first error of those that were added.
-type layers struct {
-	policy.Layers
-	err error
-}
-
-func (l *layers) add(to *[]policy.Attached, d Document, format string, args ...any) {
-	name := fmt.Sprintf(format, args...)
-	doc, err := d.parsed()
-	if err != nil && l.err == nil {
-		l.err = fmt.Errorf("%s: %w", name, err)
-	}
-	*to = append(*to, policy.Attached{Name: name, Document: doc})
-}
-
-// layers collects all policies of e.
-func (st *state) layers(e *Entity) (l layers) {
-	owners := []*Entity{e}
-	for _, id := range e.Groups {
-		owners = append(owners, st.byID[id])
-	}
-	for _, owner := range owners {
-		for _, name := range owner.InlineNames() {
-			l.add(&l.Identity, owner.Inline[name], "inline policy %s of %s", name, owner.Ref())
-		}
-		for _, arn := range owner.Attached {
-			p := st.policy(arn) // what is used is there: state.check
-			l.add(&l.Identity, p.document(), "%s, attached to %s", p.Name, owner.Ref())
-		}
-	}
-	if e.Boundary != "" {
-		var boundary []policy.Attached
-		l.add(&boundary, st.policy(e.Boundary).document(), "permissions boundary %s", e.Boundary)
-		l.Boundary = &boundary[0]
-	}
-	return l
 }
 
 // newID makes a unique ID: 16 characters after AWS's prefix for its kind.

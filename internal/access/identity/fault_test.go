@@ -315,9 +315,9 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	}
 }
 
-// A document that is whole and no policy was not stored so. It is found when it
-// is first needed, and whom it is about may do nothing, since it may have been a
-// deny.
+// A document that is whole and no policy was not stored so. It is found
+// behind the start, or when it is needed, and whom it is about may do nothing,
+// since it may have been a deny.
 func TestWhoHasADamagedPolicyMayDoNothing(t *testing.T) {
 	var log strings.Builder
 	o := options()

@@ -71,5 +71,6 @@ func (d *Directory) FunctionSession(function, environment string, ttl time.Durat
 	if ttl < MinFunctionToken || ttl > MaxFunctionToken {
 		return nil, invalid("the credentials of function %s are to last %v: want %v to %v", function, ttl, MinFunctionToken, MaxFunctionToken)
 	}
+	d.state.Load().compiled(e) // ready when they are first used
 	return d.issue(e, ttl, claims{Function: function, Session: environment})
 }
