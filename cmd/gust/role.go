@@ -33,8 +33,8 @@ which are made of the manifest and changed by deploys alone.`,
 	}, c.roleLs(), c.roleAdd(), c.rmHolder("Role", "policies", roleNames), c.roleShow(), c.roleAssume(),
 		c.revoke("role", roleNames, (*api.Client).RevokeRole, `Who may assume the role can begin a new
 one; to keep somebody out, take them out of its trust policy as well.
-Of a function's own role (fn.NAME) the function's environments are replaced, since
-programs hold on to the credentials that they have; what runs finishes.`))
+Of a function's own role (fn.NAME) the function's environments are replaced,
+since programs hold on to the credentials that they have; what runs finishes.`))
 }
 
 func (c *command) roleLs() *cobra.Command {
