@@ -54,6 +54,9 @@ func (x *index) add(document int, statements []statement) {
 			entries = entries[:0]
 			for j := range s.resources {
 				r := &s.resources[j]
+				if s.redundant(j) {
+					continue
+				}
 				e := entry{place: at(document, i), length: uint16(len(r.head)), whole: r.isExact()}
 				if e.length > 0 {
 					e.hash = x.hash(r.head)
@@ -61,8 +64,15 @@ func (x *index) add(document int, statements []statement) {
 				entries = append(entries, e)
 			}
 		}
+		// Once in each list: who visits it looks at all actions of the statement.
+		once := func(list []entry) []entry {
+			if n := len(list); n > 0 && list[n-1].place == at(document, i) {
+				return list
+			}
+			return append(list, entries...)
+		}
 		if s.notActions {
-			x.anywhere = append(x.anywhere, entries...)
+			x.anywhere = once(x.anywhere)
 			continue
 		}
 		for _, a := range s.actions {
@@ -70,14 +80,24 @@ func (x *index) add(document int, statements []statement) {
 			service, name, _ := strings.Cut(action, ":")
 			switch {
 			case strings.HasPrefix(service, "*"):
-				x.anywhere = append(x.anywhere, entries...)
+				x.anywhere = once(x.anywhere)
 			case strings.ContainsAny(name, "*?"):
-				x.services[service] = append(x.services[service], entries...)
+				x.services[service] = once(x.services[service])
 			default:
-				x.actions[action] = append(x.actions[action], entries...)
+				x.actions[action] = once(x.actions[action])
 			}
 		}
 	}
+}
+
+// redundant tells that another resource of the statement has the same beginning, or
+// a shorter one, so that it is in question wherever that of number j is.
+func (s *statement) redundant(j int) bool {
+	own := &s.resources[j]
+	return slices.ContainsFunc(s.resources, func(r pattern) bool {
+		return !r.isExact() && len(r.head) < len(own.head) && strings.HasPrefix(own.head, r.head)
+	}) || slices.ContainsFunc(s.resources[:j], func(r pattern) bool { return r.head == own.head && r.isExact() == own.isExact() }) ||
+		own.isExact() && slices.ContainsFunc(s.resources, func(r pattern) bool { return r.head == own.head && !r.isExact() })
 }
 
 // sort puts each list in the order of lengths, and of hashes within a length.
@@ -94,7 +114,7 @@ func (x *index) sort() {
 func (x *index) hash(s string) uint32 { return uint32(maphash.String(x.seed, s)) }
 
 // visit calls each with the statements that are in question for an action, in
-// lower case, and a resource; with some more than once, and in no order.
+// lower case, and a resource; with some in up to three lists, and in no order.
 func (x *index) visit(action []byte, resource string, each func(place)) {
 	v := visitor{index: x, resource: resource}
 	v.list(x.anywhere, each)

@@ -135,6 +135,13 @@ func TestSimulationIsBounded(t *testing.T) {
 			t.Errorf("%s took %v: %.500s", pattern, took, a.Body)
 		}
 	}
+	// A statement is looked at once, however many of its actions are meant.
+	many := fmt.Sprintf(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":[%s],"Resource":"*","Condition":{"StringLike":{"aws:UserAgent":[%s]}}}}`,
+		strings.TrimSuffix(strings.Repeat(`"s3:Get*",`, 500), ","), strings.TrimSuffix(strings.Repeat(`"*a?b*",`, 500), ","))
+	start := time.Now()
+	if a := simulate(many, 1, 1, bound/(33*len(many)), full, ""); a.Text("EvalDecision") != "implicitDeny" || time.Since(start) > 15*time.Second {
+		t.Errorf("it took %v: %.500s", time.Since(start), a.Body)
+	}
 	// Numbers that take long to read are read once for all that they are compared with.
 	number := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"NumericEquals":{"aws:UserAgent":[` +
 		strings.TrimSuffix(strings.Repeat(`1,`, 1000), ",") + `]}}}}`
