@@ -111,6 +111,9 @@ func (g *Guard) Require(refuse func(http.ResponseWriter, *http.Request, error), 
 	})
 }
 
+// LayerFactor is in a policy's place where a second factor is not shown.
+const LayerFactor policy.Layer = "factor"
+
 // Denial is a way in which something is denied.
 type Denial struct {
 	Layer    policy.Layer
