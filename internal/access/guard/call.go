@@ -22,6 +22,8 @@ type Call struct {
 	guard     *Guard
 	resources []string // of what was allowed
 	role      string   // that a web identity asks for; else empty
+	// began is what is on record of a call that may change something while it runs.
+	began *audit.Record
 }
 
 type callKey struct{}
@@ -97,9 +99,13 @@ func (c *Call) DenyFactor(ctx context.Context, n *access.Need, reason string) er
 
 func (c *Call) deny(ctx context.Context, n *access.Need, d Denial, reason string) error {
 	c.guard.denied.add(d)
-	r := c.record(n.Action, nil)
-	r.Resources, r.Reason = []string{n.Resource}, reason
-	c.guard.log.Deny(ctx, r, c.payer())
+	// A call that is denied in its middle what it began with, since its caller has
+	// the right no longer, is denied by its end.
+	if b := c.began; b == nil || b.Action != n.Action || !slices.Contains(b.Resources, n.Resource) {
+		r := c.record(n.Action, nil)
+		r.Resources, r.Reason = []string{n.Resource}, reason
+		c.guard.log.Deny(ctx, r, c.payer())
+	}
 	return &DeniedError{
 		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: cmp.Or(n.Shown, n.Resource),
 		Reason: reason, Explicit: d.Explicit, Layer: d.Layer,
@@ -207,7 +213,9 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	if err != nil {
 		return nil, err
 	}
+	c.began = r
 	return func(failed error, made ...Param) error {
+		c.began = nil
 		of := result(failed)
 		of.Parameters = parameters(made)
 		if err := entry.End(ctx, of); err != nil && failed == nil {
