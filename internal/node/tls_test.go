@@ -33,6 +33,12 @@ func TestAPIOverTLS(t *testing.T) {
 	if out, status := h.gust("ls", "--api", p.api); status != 0 {
 		t.Errorf("gust ls --api of the node on the same machine: %s", out)
 	}
+	two := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	if resp, err := two.Get(endpoint + "/healthz"); err != nil {
+		t.Error(err)
+	} else if resp.Body.Close(); resp.ProtoMajor != 1 {
+		t.Errorf("it speaks %s, in which a client that takes nothing cannot be told", resp.Proto)
+	}
 	far := *h
 	far.data = t.TempDir()
 	elsewhere := func(args ...string) (string, int) {
