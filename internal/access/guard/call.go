@@ -82,18 +82,28 @@ func (c *Call) Decide(n access.Need) policy.Decision {
 // Deny records that the caller may not do what a call needs, and returns the
 // *DeniedError. It is for what is decided elsewhere than by Allow.
 func (c *Call) Deny(ctx context.Context, n *access.Need, d policy.Decision) error {
-	err := &DeniedError{
-		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: cmp.Or(n.Shown, n.Resource),
-		Reason: d.Reason(n.Action), Explicit: d.Denied, Layer: d.Layer,
-	}
+	reason := d.Reason(n.Action)
 	if d.Denied {
-		err.Reason += fmt.Sprintf(" (statement %s of %s)", d.Statement, d.Policy)
+		reason += fmt.Sprintf(" (statement %s of %s)", d.Statement, d.Policy)
 	}
-	c.guard.denied.add(Denial{d.Layer, d.Denied})
+	return c.deny(ctx, n, Denial{d.Layer, d.Denied}, reason)
+}
+
+// DenyFactor is Deny of who wants to show a second factor for a call and does not:
+// no policy decides that. The reason ends AWS's sentence.
+func (c *Call) DenyFactor(ctx context.Context, n *access.Need, reason string) error {
+	return c.deny(ctx, n, Denial{Layer: LayerFactor}, reason)
+}
+
+func (c *Call) deny(ctx context.Context, n *access.Need, d Denial, reason string) error {
+	c.guard.denied.add(d)
 	r := c.record(n.Action, nil)
-	r.Resources, r.Reason = []string{n.Resource}, err.Reason
+	r.Resources, r.Reason = []string{n.Resource}, reason
 	c.guard.log.Deny(ctx, r, c.payer())
-	return err
+	return &DeniedError{
+		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: cmp.Or(n.Shown, n.Resource),
+		Reason: reason, Explicit: d.Explicit, Layer: d.Layer,
+	}
 }
 
 // DeniedError says that somebody who is known may not do something. Whether
@@ -107,7 +117,7 @@ type DeniedError struct {
 	Reason string
 	// Explicit tells that a statement denied it; otherwise none allowed it.
 	Explicit bool
-	// Layer is the sort of policy that decided.
+	// Layer is the sort of policy that decided, or LayerFactor.
 	Layer policy.Layer
 }
 
