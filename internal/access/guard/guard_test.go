@@ -356,6 +356,23 @@ func TestManagementCallsArePaced(t *testing.T) {
 	}
 }
 
+// TestPaceIsNotWoundBack: a request that held its body back comes later than it
+// arrived.
+func TestPaceIsNotWoundBack(t *testing.T) {
+	p := pace{of: make(map[string]*allowance)}
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	calls := 0
+	for range 5 {
+		for p.take("somebody", now) == nil {
+			calls++
+		}
+		_ = p.take("somebody", now.Add(-20*time.Second))
+	}
+	if calls != callsAtOnce {
+		t.Errorf("%d calls in one instant, want %d", calls, callsAtOnce)
+	}
+}
+
 // Who is kept in mind is bounded, and whoever comes when there are too many shares
 // what one has.
 func TestPaceIsBounded(t *testing.T) {
