@@ -174,7 +174,7 @@ func (l *Log) Add(ctx context.Context, r *Record) error {
 // sort by one who (a principal; of a role's sessions the role, of web identities the
 // provider) the rest are counted.
 func (l *Log) AddOrCount(ctx context.Context, r *Record, who, sort string) error {
-	if !l.count(func(t *tally) bool { return t.call(caller{who, sort}, outcome{r.Action, r.Result}, l.store.Now()) }) {
+	if !l.count(func(t *tally) bool { return t.call(caller{who, sort}, outcome{r.Action, r.Result}, l.Now()) }) {
 		return nil
 	}
 	return l.Add(ctx, r)

@@ -665,3 +665,61 @@ func TestFollow(t *testing.T) {
 		t.Errorf("%d calls of %d are told", len(seen), workers*each)
 	}
 }
+
+// TestAClockThatGoesBackHidesNothing: what was written since then is by each
+// record's own time, wherever it stands.
+func TestAClockThatGoesBackHidesNothing(t *testing.T) {
+	begin := time.Now()
+	now := begin
+	s := openStore(t, store.Options{})
+	l := open(t, s, Options{Now: func() time.Time { return now }})
+	add := func(n int, at time.Duration) {
+		now = begin.Add(at)
+		for range n {
+			ok(t, l.Add(t.Context(), &Record{Action: "a:Get", Result: OK}))
+		}
+	}
+	since := func(at time.Duration, want int) {
+		t.Helper()
+		if got := len(all(t, l, Filter{Since: begin.Add(at)})); got != want {
+			t.Errorf("since %v there are %d records, want %d", at, got, want)
+		}
+	}
+	add(50, 0)
+	add(60, -24*time.Hour)
+	ok(t, l.Close())
+	l = open(t, s, Options{Now: func() time.Time { return now }})
+	add(15, time.Minute)
+	since(0, 65)
+	since(time.Second, 15)
+	since(-24*time.Hour, 125)
+	add(60, 24*time.Hour)
+	add(40, time.Hour)
+	since(12*time.Hour, 60)
+	since(time.Hour, 100)
+	since(48*time.Hour, 0)
+	if first, err := l.first(begin.Add(time.Second)); err != nil || first != 111 {
+		t.Errorf("the first that may be since then is %d, %v", first, err)
+	}
+	whole(t, l)
+}
+
+// TestCountsGoByOneClock: what is counted together began by the clock that dates
+// the records.
+func TestCountsGoByOneClock(t *testing.T) {
+	wall := time.Now().Add(3 * time.Hour) // the store does not follow it
+	l := open(t, openStore(t, store.Options{}), Options{Now: func() time.Time { return wall }})
+	for range callsAMinute + 5 {
+		ok(t, l.AddOrCount(t.Context(), &Record{Action: "a:Get", Principal: "p", Result: OK}, "p", "reads"))
+	}
+	l.Refuse(netip.MustParseAddr("10.0.0.1"), "", "x")
+	list := l.tally.records()
+	if len(list) != 2 {
+		t.Fatalf("there are the counts\n%s", shorts(list))
+	}
+	for _, r := range list {
+		if !r.Start.Equal(wall) {
+			t.Errorf("%s began at %v, want %v", short(r), r.Start, wall)
+		}
+	}
+}

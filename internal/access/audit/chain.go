@@ -143,6 +143,8 @@ type chain struct {
 	tx   *store.Tx
 	head head
 	now  time.Time // by the machine's clock
+	// newest is that of the record at the head.
+	newest time.Time
 }
 
 // update runs fn at the end of the log, and returns when what it did is synced.
@@ -153,7 +155,14 @@ func (l *Log) update(ctx context.Context, fn func(*chain) error) error {
 		if err != nil {
 			return err
 		}
-		c := &chain{tx, h, l.Now()}
+		c := &chain{tx: tx, head: h, now: l.Now()}
+		// It is for finding records by time: one that was changed so that it cannot
+		// be read stops none that follow.
+		if r, err := read(tx, h.seq); err == nil {
+			c.newest = r.newest()
+		} else if !errors.Is(err, gust.ErrNotFound) && !errors.Is(err, gust.ErrCorrupt) {
+			return err
+		}
 		if err := fn(c); err != nil {
 			return err
 		}
@@ -180,7 +189,11 @@ const clockTolerance = 2 * time.Second
 
 // append writes the next record.
 func (c *chain) append(r *Record) error {
-	r.Seq, r.Time, r.Believed = c.head.seq+1, c.now.UTC(), time.Time{}
+	r.Seq, r.Time, r.Believed, r.Newest = c.head.seq+1, c.now.UTC(), time.Time{}, time.Time{}
+	if r.Time.Before(c.newest) {
+		r.Newest = c.newest.UTC()
+	}
+	c.newest = r.newest()
 	if believed := c.tx.Now().UTC(); believed.Sub(r.Time).Abs() > clockTolerance {
 		r.Believed = believed
 	}

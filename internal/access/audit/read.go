@@ -17,7 +17,7 @@ import (
 type Filter struct {
 	// After gives the records behind the one with this number.
 	After uint64
-	// Since gives those that were written then or later.
+	// Since gives those that were written then or later, by their Time.
 	Since time.Time
 	// Principal and Action are whole, or patterns with * for any text and ? for
 	// one character. Action does not care for case.
@@ -30,6 +30,7 @@ type Filter struct {
 
 func (f *Filter) matches(r *Record) bool {
 	return (!f.Follow || r.Kind != KindBegin || f.Result == Running) &&
+		!r.Time.Before(f.Since) &&
 		(f.Principal == "" || glob(f.Principal, r.Principal)) &&
 		(f.Action == "" || glob(strings.ToLower(f.Action), strings.ToLower(r.Action))) &&
 		(f.Result == "" || f.Result == r.Result)
@@ -150,8 +151,8 @@ func (l *Log) page(from uint64) (list []*Record, last uint64, err error) {
 	return list, last, err
 }
 
-// first finds the number of the first record that was not written before t;
-// times go up with the numbers, but for a clock that was set back.
+// first finds the number of the first record that was not written before t. Times
+// go up with the numbers but for a clock that was set back; Record.newest does in any case.
 func (l *Log) first(t time.Time) (seq uint64, err error) {
 	err = l.store.View(partition, func(v *store.Snapshot) error {
 		h, err := readHead(v)
@@ -168,7 +169,7 @@ func (l *Log) first(t time.Time) (seq uint64, err error) {
 			if err != nil {
 				failed = err
 			}
-			return err != nil || !r.Time.Before(t)
+			return err != nil || !r.newest().Before(t)
 		}))
 		if failed != nil {
 			return fmt.Errorf("look for the first record of the audit log since %s: %w", t.Format(time.RFC3339), failed)

@@ -21,6 +21,9 @@ type Record struct {
 	// Believed is what the store took the time for, where its clock rule did
 	// not believe the machine's. By it the record grows old.
 	Believed time.Time `json:"believed,omitzero"`
+	// Newest is the latest Time of all records before it, where its own is
+	// earlier because the machine's clock went back.
+	Newest time.Time `json:"newest,omitzero"`
 	// Began is the record with which a call began that ended in this one.
 	Began uint64 `json:"began,omitempty"`
 	// Start is when what the record tells of began, if that was earlier.
@@ -53,6 +56,14 @@ type Record struct {
 	Reason string `json:"reason,omitempty"`
 	// Count is of how many calls a record of KindCount tells.
 	Count uint64 `json:"count,omitempty"`
+}
+
+// newest is the latest Time of the records up to and with r, which never goes back.
+func (r *Record) newest() time.Time {
+	if r.Newest.IsZero() {
+		return r.Time
+	}
+	return r.Newest
 }
 
 // Kind is what a record is for.

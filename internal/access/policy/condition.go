@@ -96,6 +96,10 @@ func (c *condition) test(given string, req *Request, deny bool) bool {
 	if len(given) > MaxValue {
 		return deny
 	}
+	if _, ok := c.values[0].(*number); ok { // all are, and to read one may take long
+		n, ok := parseNumber(given)
+		return c.negated != (ok && slices.ContainsFunc(c.values, func(v value) bool { return v.(*number).is(n) }))
+	}
 	best := no
 	for _, v := range c.values {
 		switch v.matches(given, req) {
@@ -228,8 +232,10 @@ func parseNumber(s string) (float64, bool) {
 
 func (v *number) matches(given string, _ *Request) verdict {
 	n, ok := parseNumber(given)
-	return verdictOf(ok && v.holds(cmp.Compare(n, v.n)))
+	return verdictOf(ok && v.is(n))
 }
+
+func (v *number) is(n float64) bool { return v.holds(cmp.Compare(n, v.n)) }
 
 func (v *number) String() string { return v.raw }
 

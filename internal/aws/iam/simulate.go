@@ -82,12 +82,15 @@ type simulation struct {
 	context  map[string][]string
 }
 
-// maxSimulated bounds the work of one answer: the bytes of all policies, times the
-// most values that a key of the context has, times the decisions.
+// maxSimulated bounds the work of one answer, whose measure is work, to about a
+// second of a core: there are patterns that take some 4 ns for each byte of theirs
+// and each of a value.
 const maxSimulated = 4 * gust.MB
 
-// work is what one decision takes of it.
-func (sim *simulation) work() int {
+// work is what one decision takes of it: the bytes of all policies, times those
+// that each is compared with at most. That is an action, a resource or all values
+// of one key, of which 64 bytes, and what is less, count as one.
+func (sim *simulation) work(actions, resources []string) int {
 	documents := sim.layers.Identity
 	if sim.layers.Boundary != nil {
 		documents = append(slices.Clip(documents), *sim.layers.Boundary)
@@ -99,11 +102,21 @@ func (sim *simulation) work() int {
 	if sim.resource != nil {
 		bytes += len(sim.resource.JSON())
 	}
-	values := 1
-	for _, v := range sim.context {
-		values = max(values, len(v))
+	size := func(value string) int { return 1 + min(len(value), policy.MaxValue)/64 }
+	most := 1
+	for _, asked := range [][]string{actions, resources} {
+		for _, v := range asked {
+			most = max(most, size(v))
+		}
 	}
-	return bytes * values
+	for _, values := range sim.context {
+		all := 0
+		for _, v := range values {
+			all += size(v)
+		}
+		most = max(most, all)
+	}
+	return bytes * most
 }
 
 // with takes in what of the requests is alike.
@@ -223,9 +236,9 @@ func (sim *simulation) run(ctx context.Context, actions, resources []string, mar
 	if len(resources) == 0 {
 		resources = []string{"*"}
 	}
-	work := sim.work()
+	work := sim.work(actions, resources)
 	if work > maxSimulated {
-		return nil, fault("InvalidInputException", "the bytes of all policies, times the most values that one of ContextEntries has, are %d, above the maximum of %d: simulate with fewer of them at once", work, maxSimulated)
+		return nil, fault("InvalidInputException", "the bytes of all policies, times the values of one of ContextEntries (or the longest action or resource) in units of 64 bytes, are %d, above the maximum of %d: simulate with fewer or shorter ones at once", work, maxSimulated)
 	}
 	most := min(wire.Or(limit, defaultPage), int32(maxSimulated/work))
 	from, until, more, next, err := window(len(actions)*len(resources), marker, &most)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gust-dev/gust/internal/aws/awstest"
 )
@@ -64,7 +65,7 @@ func TestSimulation(t *testing.T) {
 	})
 }
 
-// TestSimulationIsBounded: one request takes seconds of a core at the very most,
+// TestSimulationIsBounded: one request takes about a second of a core at the most,
 // whatever policies and context it brings.
 func TestSimulationIsBounded(t *testing.T) {
 	d := awstest.Open(t)
@@ -89,25 +90,57 @@ func TestSimulationIsBounded(t *testing.T) {
 	like := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":[` +
 		strings.TrimSuffix(strings.Repeat(`"*`+long+`b*",`, 16), ",") + `]}}}}`
 
-	// The largest of everything: 16 such patterns, each action on one resource.
-	if a := simulate(like, 1, 100, 1, strings.Repeat("a", 100_000), ""); !a.Is("") || len(a.All("EvalDecision")) != 100 || a.Text("EvalDecision") != "implicitDeny" {
+	const bound = 4 << 20
+	refused := func(a *awstest.Answer) bool {
+		return a.Is("InvalidInput") && strings.Contains(a.Message, "above the maximum of 4194304")
+	}
+	// Of what is above a value's bound nothing is looked at; it counts as the longest.
+	if a := simulate(like, 1, 100, 1, strings.Repeat("a", 100_000), ""); !a.Is("") || len(a.All("EvalDecision")) != bound/(33*len(like)) || a.Text("EvalDecision") != "implicitDeny" {
 		t.Errorf("%.500s", a.Body)
 	}
 	// Much of both takes several pages.
 	seen, marker := 0, ""
 	for page := 1; page == 1 || marker != ""; page++ {
-		a := simulate(like, 10, 100, 1, long, marker)
+		a := simulate(like, 2, 10, 1, long, marker)
 		n := len(a.All("EvalDecision"))
-		if !a.Is("") || n == 0 || n > 4<<20/(10*len(like)) {
+		if !a.Is("") || n == 0 || n > bound/(2*30*len(like)) {
 			t.Fatalf("page %d has %d of them: %.500s", page, n, a.Body)
 		}
 		seen, marker = seen+n, a.Text("Marker")
 	}
-	if seen != 100 {
+	if seen != 10 {
 		t.Errorf("the pages have %d together", seen)
 	}
-	if a := simulate(like, 10, 1, 20, "x", ""); !a.Is("InvalidInput") || !strings.Contains(a.Message, "above the maximum of 4194304") {
+	if a := simulate(like, 10, 1, 20, "x", ""); !refused(a) {
 		t.Errorf("%.500s", a.Body)
+	}
+	// Much of policies, and an ordinary context, is gone on with.
+	large := fmt.Sprintf(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:Get*"%s],"Resource":"*"}}`, strings.Repeat(" ", 64_000))
+	if a := simulate(large, 11, 100, 1, strings.Repeat("Mozilla/5.0 ", 20), ""); !a.Is("") || len(a.All("EvalDecision")) != 1 || a.Text("EvalDecision") != "allowed" {
+		t.Errorf("%.500s", a.Body)
+	}
+
+	// What takes longest to compare: each pattern is looked for from every place.
+	full := strings.Repeat("a", 2048)
+	for _, pattern := range []string{"*a?b*", "*a?a?b*", "*a?a?a?b*"} {
+		hard := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":[` +
+			strings.TrimSuffix(strings.Repeat(`"`+pattern+`",`, 900), ",") + `]}}}}`
+		fits := bound / (33 * len(hard))
+		if a := simulate(hard, 1, 1, fits+1, full, ""); !refused(a) {
+			t.Errorf("%s: %.500s", pattern, a.Body)
+		}
+		begun := time.Now()
+		a := simulate(hard, 1, 100, fits, full, "")
+		if took := time.Since(begun); !a.Is("") || len(a.All("EvalDecision")) != 1 || took > 15*time.Second { // one, on a slow machine under -race
+			t.Errorf("%s took %v: %.500s", pattern, took, a.Body)
+		}
+	}
+	// Numbers that take long to read are read once for all that they are compared with.
+	number := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"NumericEquals":{"aws:UserAgent":[` +
+		strings.TrimSuffix(strings.Repeat(`1,`, 1000), ",") + `]}}}}`
+	begun := time.Now()
+	if a := simulate(number, 1, 1, 1000, "1e-322", ""); a.Text("EvalDecision") != "implicitDeny" || time.Since(begun) > 15*time.Second {
+		t.Errorf("it took %v: %.500s", time.Since(begun), a.Body)
 	}
 }
 
