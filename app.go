@@ -97,6 +97,21 @@ type Function struct {
 	// Policy is what the function's own role may do; without any it may do
 	// nothing.
 	Policy []Grant `json:"policy,omitempty"`
+
+	// TakenFrom are the apps that the name was taken over from since it was last
+	// free, the latest MaxTakenFrom of them. The catalog gives and keeps it, and nobody
+	// is shown it: apps are not for everybody to see.
+	TakenFrom []string `json:"-"`
+}
+
+// MaxTakenFrom is how many apps' waiting events a name can come with: more than
+// anybody takes it from in the hours that events wait.
+const MaxTakenFrom = 64
+
+// AnswersFor reports whether what was sent to the function f.Name of an app is f's:
+// it is that app's, or has been taken over from it.
+func (f *Function) AnswersFor(app string) bool {
+	return f.App == app || slices.Contains(f.TakenFrom, app)
 }
 
 // Layer is code or data that functions share.

@@ -178,10 +178,9 @@ func TestExamples(t *testing.T) {
 
 	t.Run("what is refused", func(t *testing.T) {
 		for what, err := range map[string]error{
-			"CreateServiceLinkedRole": failed(root.CreateServiceLinkedRole(ctx, &iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("batch.amazonaws.com")})),
-			"CreateSAMLProvider":      failed(root.CreateSAMLProvider(ctx, &iam.CreateSAMLProviderInput{Name: aws.String("saml"), SAMLMetadataDocument: aws.String(strings.Repeat("x", 1000))})),
-			"CreateInstanceProfile":   failed(root.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("profile")})),
-			"GetFederationToken":      failed(asKey("", "", "").sts().GetFederationToken(ctx, &sts.GetFederationTokenInput{Name: aws.String("bob")})),
+			"CreateSAMLProvider":    failed(root.CreateSAMLProvider(ctx, &iam.CreateSAMLProviderInput{Name: aws.String("saml"), SAMLMetadataDocument: aws.String(strings.Repeat("x", 1000))})),
+			"CreateInstanceProfile": failed(root.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("profile")})),
+			"GetFederationToken":    failed(asKey("", "", "").sts().GetFederationToken(ctx, &sts.GetFederationTokenInput{Name: aws.String("bob")})),
 		} {
 			if got := told(err); !strings.HasPrefix(got, "InvalidAction: ") || !strings.Contains(got, what+" is not carried out by Gust: ") {
 				t.Errorf("%s: %s", what, got)

@@ -31,13 +31,13 @@ func TestFactorsByBoto3(t *testing.T) {
 func TestFactors(t *testing.T) {
 	ctx, root := t.Context(), asKey("", "", "").iam()
 	onlyWith := map[string]any{"Bool": map[string]string{"aws:MultiFactorAuthPresent": "true"}}
-	erin, _ := person(t, "erin", policyOf(
+	fred, _ := person(t, "fred", policyOf(
 		map[string]any{"Effect": "Allow", "Action": "iam:ListUsers", "Resource": "*", "Condition": onlyWith},
 		map[string]any{"Effect": "Allow", "Action": "iam:ListRoles", "Resource": "*", "Condition": map[string]any{"NumericLessThan": map[string]string{"aws:MultiFactorAuthAge": "300"}}}))
-	strict := roleOf(t, "strict", policyOf(map[string]any{"Effect": "Allow", "Principal": map[string]string{"AWS": account + "user/erin"}, "Action": "sts:AssumeRole", "Condition": onlyWith}),
+	strict := roleOf(t, "strict", policyOf(map[string]any{"Effect": "Allow", "Principal": map[string]string{"AWS": account + "user/fred"}, "Action": "sts:AssumeRole", "Condition": onlyWith}),
 		statement("Allow", "iam:ListUsers", "*"))
 
-	made := must(root.CreateVirtualMFADevice(ctx, &iam.CreateVirtualMFADeviceInput{VirtualMFADeviceName: aws.String("erin")}))(t).VirtualMFADevice
+	made := must(root.CreateVirtualMFADevice(ctx, &iam.CreateVirtualMFADeviceInput{VirtualMFADeviceName: aws.String("fred")}))(t).VirtualMFADevice
 	seed := must(base32.StdEncoding.DecodeString(string(made.Base32StringSeed)))(t)
 	step := time.Now().Unix()/30 - 3
 	code := func() string { // the next one
@@ -47,7 +47,7 @@ func TestFactors(t *testing.T) {
 		sum := mac.Sum(nil)
 		return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[sum[19]&15:])&(1<<31-1)%1_000_000)
 	}
-	enable := &iam.EnableMFADeviceInput{UserName: aws.String("erin"), SerialNumber: made.SerialNumber, AuthenticationCode1: aws.String("123456"), AuthenticationCode2: aws.String("123456")}
+	enable := &iam.EnableMFADeviceInput{UserName: aws.String("fred"), SerialNumber: made.SerialNumber, AuthenticationCode1: aws.String("123456"), AuthenticationCode2: aws.String("123456")}
 	if got := fault(root.EnableMFADevice(ctx, enable)); got != "InvalidAuthenticationCodeException" {
 		t.Errorf("wrong codes: %s", got)
 	}
@@ -61,7 +61,7 @@ func TestFactors(t *testing.T) {
 		for what, with := range map[string]*sts.GetSessionTokenInput{
 			"AccessDenied": {}, "none": {SerialNumber: made.SerialNumber, TokenCode: aws.String(code())},
 		} {
-			session := asSession(must(erin.sts().GetSessionToken(ctx, with))(t).Credentials).iam()
+			session := asSession(must(fred.sts().GetSessionToken(ctx, with))(t).Credentials).iam()
 			if got := fault(session.ListUsers(ctx, nil)); got != what {
 				t.Errorf("with %v: %s", with.SerialNumber, got)
 			}
@@ -71,20 +71,20 @@ func TestFactors(t *testing.T) {
 			if with.SerialNumber == nil {
 				continue
 			}
-			if got := told(failed(erin.sts().GetSessionToken(ctx, with))); got != "AccessDenied: MultiFactorAuthentication failed with invalid MFA one time pass code. " {
+			if got := told(failed(fred.sts().GetSessionToken(ctx, with))); got != "AccessDenied: MultiFactorAuthentication failed with invalid MFA one time pass code. " {
 				t.Errorf("the same code again: %s", got)
 			}
 		}
 	})
 
 	t.Run("a role that the SDK assumes", func(t *testing.T) {
-		plain := erin.Copy()
-		plain.Credentials = stscreds.NewAssumeRoleProvider(erin.sts(), *strict)
+		plain := fred.Copy()
+		plain.Credentials = stscreds.NewAssumeRoleProvider(fred.sts(), *strict)
 		if got := textOf(failed(iam.NewFromConfig(plain).ListUsers(ctx, nil))); !strings.Contains(got, "AccessDenied") {
 			t.Errorf("without: %s", got)
 		}
-		shown := erin.Copy()
-		shown.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(erin.sts(), *strict, func(o *stscreds.AssumeRoleOptions) {
+		shown := fred.Copy()
+		shown.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(fred.sts(), *strict, func(o *stscreds.AssumeRoleOptions) {
 			o.SerialNumber, o.TokenProvider = made.SerialNumber, func() (string, error) { return code(), nil }
 		}))
 		for range 2 { // one code is for a session, not for a call
@@ -96,7 +96,7 @@ func TestFactors(t *testing.T) {
 	if got := fault(root.DeleteVirtualMFADevice(ctx, device)); got != "DeleteConflictException" {
 		t.Errorf("in use: %s", got)
 	}
-	must(root.DeactivateMFADevice(ctx, &iam.DeactivateMFADeviceInput{UserName: aws.String("erin"), SerialNumber: made.SerialNumber}))(t)
+	must(root.DeactivateMFADevice(ctx, &iam.DeactivateMFADeviceInput{UserName: aws.String("fred"), SerialNumber: made.SerialNumber}))(t)
 	must(root.DeleteVirtualMFADevice(ctx, device))(t)
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/gust-dev/gust/internal/store"
 )
@@ -18,7 +19,9 @@ func (s *server) backup(q *request) (answer, error) {
 		return answer{}, err
 	}
 	return answer{stream: func(w http.ResponseWriter) error {
-		out := &begun{w: &deadlineWriter{w, http.NewResponseController(w)}, header: func() {
+		control := http.NewResponseController(w)
+		defer control.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection may have further requests
+		out := &begun{w: &deadlineWriter{w, control}, header: func() {
 			w.Header().Set("Content-Type", "application/x-tar")
 		}}
 		err := store.Backup(q.Context(), s.Store, out)

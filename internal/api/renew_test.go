@@ -105,15 +105,21 @@ func TestBodiesThatComeAfterTheRightIsGone(t *testing.T) {
 			if w.Code != want || want != call.status && call.done != nil && call.done() {
 				t.Errorf("%s %s without %s: %d %s", call.method, call.path, taken.what, w.Code, w.Body)
 			}
-			result := audit.Result("")
+			result, denials := audit.Result(""), 0
 			for r, err := range f.audit.Read(t.Context(), audit.Filter{Principal: "*/" + user}) {
 				if err != nil {
 					t.Fatal(err)
 				}
 				result = r.Result // the last is the call's end
+				if result == audit.Denied {
+					denials++
+					if r.Reason != "because no identity-based policy allows the "+r.Action+" action" {
+						t.Errorf("%+v", r)
+					}
+				}
 			}
-			if result != taken.result {
-				t.Errorf("%s %s without %s is recorded as %q", call.method, call.path, taken.what, result)
+			if result != taken.result || denials > 1 {
+				t.Errorf("%s %s without %s is recorded as %q, with %d denials", call.method, call.path, taken.what, result, denials)
 			}
 		}
 		if _, err := f.client.Remove(t.Context(), "shop"); err != nil && taken.status == 0 {

@@ -29,6 +29,8 @@ func stream[T any](s *server, w http.ResponseWriter, ctx context.Context, follow
 
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
+	rest := func() { _ = control.SetWriteDeadline(time.Time{}) } // a pause is not the client's, nor is the next request
+	defer rest()
 	buffered := bufio.NewWriterSize(&deadlineWriter{w, control}, 32<<10)
 	if follow { // the client learns at once that it was understood
 		w.WriteHeader(http.StatusOK)
@@ -57,6 +59,7 @@ func stream[T any](s *server, w http.ResponseWriter, ctx context.Context, follow
 			if buffered.Flush() != nil || control.Flush() != nil {
 				return
 			}
+			rest()
 		}
 	}
 	_ = buffered.Flush() // the client may be gone

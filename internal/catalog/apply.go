@@ -66,9 +66,14 @@ func (c *Catalog) Apply(ctx context.Context, app *gust.App, o ApplyOptions) (*Pl
 			if err := errors.Join(setNumber(tx, keyVersion(f.Name), f.Version), setJSON(tx, keyFunction(f.Name), f)); err != nil {
 				return err
 			}
+			if was := snap.Functions[f.Name]; was != nil && was.App != f.App {
+				if err := setJSON(tx, keyTaken(f.Name), f.TakenFrom); err != nil {
+					return err
+				}
+			}
 		}
 		for _, name := range d.removed {
-			if err := tx.Delete(keyFunction(name)); err != nil {
+			if err := forget(tx, name); err != nil {
 				return err
 			}
 		}
@@ -174,7 +179,7 @@ func (c *Catalog) Remove(ctx context.Context, name string) (*Plan, error) {
 	delete(next, name)
 	return c.commit(ctx, snap, next, plan, func(tx *store.Tx) error {
 		for f := range app.Functions {
-			if err := tx.Delete(keyFunction(f)); err != nil {
+			if err := forget(tx, f); err != nil {
 				return err
 			}
 		}

@@ -23,7 +23,7 @@ import (
 
 // partition holds all of the catalog. Under "function/" and "routes/" are the
 // declarations, by function and by app; an app with neither stands under "app/"
-// alone. Under "version/" is the last version each name ever had, so that
+// alone. Under "taken/" is from which apps a function was taken over. Under "version/" is the last version each name ever had, so that
 // versions never go back.
 const partition store.Partition = "catalog"
 
@@ -32,6 +32,7 @@ var keyRevision = []byte("revision")
 func keyApp(name string) []byte      { return []byte("app/" + name) }
 func keyFunction(name string) []byte { return []byte("function/" + name) }
 func keyRoutes(app string) []byte    { return []byte("routes/" + app) }
+func keyTaken(name string) []byte    { return []byte("taken/" + name) }
 func keyVersion(name string) []byte  { return []byte("version/" + name) }
 
 // Options are a Catalog's settings.
@@ -165,6 +166,9 @@ func load(s *store.Store) (*Snapshot, error) {
 				return fmt.Errorf("%w: the record %s of the catalog is of function %q in app %q", gust.ErrCorrupt, key, f.Name, f.App)
 			}
 			f.App = a.Name // one string for all
+			if f.TakenFrom, err = takenFrom(v.Get, f.Name); err != nil {
+				return err
+			}
 			a.Functions[f.Name] = f
 		}
 		for key, value := range v.Scan(keyRoutes("")) {

@@ -188,6 +188,60 @@ func TestWhatBelongsToAnotherAppIsRefusedUnlessTaken(t *testing.T) {
 	}
 }
 
+// With a function come those that it was taken from, until the name is free.
+func TestAFunctionKnowsWhomItWasTakenFrom(t *testing.T) {
+	dir := t.TempDir()
+	c, s := open(t, dir)
+	take := func(name string, options ...func(*gust.Function)) {
+		t.Helper()
+		if _, err := c.Apply(t.Context(), app(name, function("f", options...)), ApplyOptions{Take: []string{"function:f"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(from ...string) {
+		t.Helper()
+		again, err := Open(t.Context(), s, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*Catalog{c, again} {
+			if f := c.Snapshot().Functions["f"]; !slices.Equal(f.TakenFrom, from) || f.AnswersFor("nobody") || !f.AnswersFor(f.App) {
+				t.Errorf("%s has it from %q, want %q", f.App, f.TakenFrom, from)
+			}
+		}
+	}
+	take("one")
+	want()
+	take("two")
+	want("one")
+	take("two", memory(512))
+	want("one")
+	forged := app("two", function("f", memory(256)))
+	forged.Functions["f"].TakenFrom = []string{"nobody"}
+	apply(t, c, forged)
+	want("one")
+	take("three")
+	want("one", "two")
+	take("one")
+	want("two", "three")
+	apply(t, c, app("one")) // declares it no longer
+	take("four")
+	want()
+	take("five")
+	want("four")
+	if _, err := c.Remove(t.Context(), "five"); err != nil {
+		t.Fatal(err)
+	}
+	take("four")
+	want()
+	for i := range gust.MaxTakenFrom + 1 {
+		take(fmt.Sprint("many-", i))
+	}
+	if f := c.Snapshot().Functions["f"]; len(f.TakenFrom) != gust.MaxTakenFrom || f.AnswersFor("four") || !f.AnswersFor("many-0") {
+		t.Errorf("%q", f.TakenFrom)
+	}
+}
+
 // consistent checks what holds for every snapshot.
 func consistent(t *testing.T, s *Snapshot) {
 	t.Helper()

@@ -252,7 +252,7 @@ func (d *delta) write(was, is *gust.Function) {
 		op, version = Modify, was.Version
 	}
 	f := clone(is, version)
-	f.Root = d.pin.of(f)
+	f.Root, f.TakenFrom = d.pin.of(f), inherited(was, f.App)
 	d.add(op, "function", f.Name, fieldChanges(was, f)...)
 	d.rights(was, f)
 	d.written = append(d.written, f)

@@ -1,12 +1,14 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/manifest/rules"
+	"github.com/gust-dev/gust/internal/store"
 )
 
 // taking is what a change takes, may take and must not take from other apps.
@@ -134,4 +136,37 @@ func (t *taking) conflict() error {
 		list = append(slices.Clone(list[:most]), fmt.Sprintf("and %d more", len(t.refused)-most))
 	}
 	return fmt.Errorf("%w: %s", gust.ErrConflict, strings.Join(list, "\n"))
+}
+
+// inherited are the apps that a function of app was taken over from: the one that
+// has it now, and those that this one took it from.
+func inherited(was *gust.Function, app string) []string {
+	switch {
+	case was == nil:
+		return nil
+	case was.App == app:
+		return was.TakenFrom
+	}
+	from := slices.DeleteFunc(slices.Clone(was.TakenFrom), func(a string) bool { return a == was.App || a == app })
+	from = append(from, was.App)
+	return from[max(0, len(from)-gust.MaxTakenFrom):]
+}
+
+// takenFrom reads what Apply wrote.
+func takenFrom(get func([]byte) ([]byte, error), name string) (from []string, err error) {
+	key := keyTaken(name)
+	value, err := get(key)
+	if errors.Is(err, gust.ErrNotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		err = decode(key, value, &from)
+	}
+	return from, err
+}
+
+// forget deletes a function. Whoever declares the name next has nothing to do with
+// those that had it.
+func forget(tx *store.Tx, name string) error {
+	return errors.Join(tx.Delete(keyFunction(name)), tx.Delete(keyTaken(name)))
 }

@@ -41,7 +41,8 @@ const (
 // event is what is known about an accepted asynchronous event.
 type event struct {
 	// App is whose function it is for. Another app's that gets the name has
-	// nothing to do with it; and one that names none is nobody's.
+	// nothing to do with it, unless it takes the function over; and one that
+	// names none is nobody's.
 	App      string    `json:"app"`
 	Accepted time.Time `json:"accepted"`
 	Attempts int       `json:"attempts,omitempty"` // that ended in an error

@@ -201,7 +201,7 @@ func (iv *Invoker) acquire(ctx context.Context, r *Request, http bool) (grant, e
 	iv.tickets.Put(t)
 	if g.err == nil { // deployed while it waited
 		err := takes(g.env.fn, http)
-		if g.env.fn.App != f.App {
+		if !g.env.fn.AnswersFor(f.App) {
 			err = passedOn(g.env.fn, f.App)
 		}
 		if err != nil {
@@ -250,7 +250,8 @@ func takes(f *gust.Function, http bool) error {
 	}
 }
 
-// passedOn refuses what was for a function of app, whose name another app's has now.
+// passedOn refuses what was for a function of app, whose name another app's has now
+// that has not taken it over.
 func passedOn(f *gust.Function, app string) error {
 	return fmt.Errorf("function %q of app %q, whose name that of app %q has now: %w", f.Name, app, f.App, gust.ErrNotFound)
 }
@@ -280,7 +281,7 @@ func (iv *Invoker) find(r *Request) (*gust.Function, error) {
 	if f == nil {
 		return nil, fmt.Errorf("function %q: %w", r.Function, gust.ErrNotFound)
 	}
-	if r.load != nil && f.App != r.app {
+	if r.load != nil && !f.AnswersFor(r.app) {
 		return nil, passedOn(f, r.app)
 	}
 	if q := r.Qualifier; q != "" && q != "$LATEST" && q != strconv.FormatUint(f.Version, 10) {

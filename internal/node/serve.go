@@ -31,7 +31,13 @@ func (n *Node) serve(users, apis net.Listener) (err error) {
 	place := n.place()
 	n.users = gateway.NewServer(
 		gateway.New(gateway.Options{Catalog: n.catalog, Invoker: n.invoker, Place: place, Access: n.hooks.Access, Logger: n.logger}), n.logger)
+	// A client that takes nothing of an answer is told from one that does by what
+	// its connection takes, which HTTP/2 hides behind windows of its own; nor could
+	// what streams pause there, as a deadline ends a stream that has nothing to say.
+	one := new(http.Protocols)
+	one.SetHTTP1(true)
 	n.apis = &http.Server{
+		Protocols:         one,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 * gust.KB,

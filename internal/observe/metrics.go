@@ -134,7 +134,7 @@ type NodeFigures struct {
 
 // DenialFigures count what was denied by one sort of policy.
 type DenialFigures struct {
-	Policy   string // "identity", "resource", "boundary" or "session"
+	Policy   string // "identity", "resource", "boundary", "session" or "factor"
 	Explicit bool   // a statement denied it; otherwise none allowed it
 	Count    uint64
 }

@@ -36,8 +36,9 @@ func (e *InUseError) Error() string {
 
 // Lock takes the lock of a folder that exists, and writes the process's id into
 // its file "lock". Open does so by itself unless it is given Options.Lock. When
-// another process has the lock for a second the error is an *InUseError: one
-// that was killed has it until the kernel is done with its memory.
+// somebody else has the lock for a second the error is an *InUseError: a process
+// that was killed has it until the kernel is done with its memory, and who looks
+// whether it is in use for a moment.
 func Lock(dir string) (*FolderLock, error) {
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -52,9 +53,9 @@ func Lock(dir string) (*FolderLock, error) {
 		if !taken {
 			return nil, errors.Join(fmt.Errorf("lock the data folder %s: %w", dir, err), f.Close())
 		}
-		b, _ := io.ReadAll(io.NewSectionReader(f, 0, 32)) // who it is only helps
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-		if pid == os.Getpid() || time.Now().After(giveUp) {
+		if time.Now().After(giveUp) {
+			b, _ := io.ReadAll(io.NewSectionReader(f, 0, 32)) // who it is only helps
+			pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
 			return nil, errors.Join(&InUseError{Dir: dir, PID: pid}, f.Close())
 		}
 	}

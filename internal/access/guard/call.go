@@ -22,6 +22,8 @@ type Call struct {
 	guard     *Guard
 	resources []string // of what was allowed
 	role      string   // that a web identity asks for; else empty
+	// began is what is on record of a call that may change something while it runs.
+	began *audit.Record
 }
 
 type callKey struct{}
@@ -82,18 +84,32 @@ func (c *Call) Decide(n access.Need) policy.Decision {
 // Deny records that the caller may not do what a call needs, and returns the
 // *DeniedError. It is for what is decided elsewhere than by Allow.
 func (c *Call) Deny(ctx context.Context, n *access.Need, d policy.Decision) error {
-	err := &DeniedError{
-		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: cmp.Or(n.Shown, n.Resource),
-		Reason: d.Reason(n.Action), Explicit: d.Denied, Layer: d.Layer,
-	}
+	reason := d.Reason(n.Action)
 	if d.Denied {
-		err.Reason += fmt.Sprintf(" (statement %s of %s)", d.Statement, d.Policy)
+		reason += fmt.Sprintf(" (statement %s of %s)", d.Statement, d.Policy)
 	}
-	c.guard.denied.add(Denial{d.Layer, d.Denied})
-	r := c.record(n.Action, nil)
-	r.Resources, r.Reason = []string{n.Resource}, err.Reason
-	c.guard.log.Deny(ctx, r, c.payer())
-	return err
+	return c.deny(ctx, n, Denial{d.Layer, d.Denied}, reason)
+}
+
+// DenyFactor is Deny of who wants to show a second factor for a call and does not:
+// no policy decides that. The reason ends AWS's sentence.
+func (c *Call) DenyFactor(ctx context.Context, n *access.Need, reason string) error {
+	return c.deny(ctx, n, Denial{Layer: LayerFactor}, reason)
+}
+
+func (c *Call) deny(ctx context.Context, n *access.Need, d Denial, reason string) error {
+	c.guard.denied.add(d)
+	// A call that is denied in its middle what it began with, since its caller has
+	// the right no longer, is denied by its end.
+	if b := c.began; b == nil || b.Action != n.Action || !slices.Contains(b.Resources, n.Resource) {
+		r := c.record(n.Action, nil)
+		r.Resources, r.Reason = []string{n.Resource}, reason
+		c.guard.log.Deny(ctx, r, c.payer())
+	}
+	return &DeniedError{
+		Principal: c.Caller.Principal.ARN, Action: n.Action, Resource: cmp.Or(n.Shown, n.Resource),
+		Reason: reason, Explicit: d.Explicit, Layer: d.Layer,
+	}
 }
 
 // DeniedError says that somebody who is known may not do something. Whether
@@ -107,7 +123,7 @@ type DeniedError struct {
 	Reason string
 	// Explicit tells that a statement denied it; otherwise none allowed it.
 	Explicit bool
-	// Layer is the sort of policy that decided.
+	// Layer is the sort of policy that decided, or LayerFactor.
 	Layer policy.Layer
 }
 
@@ -197,7 +213,9 @@ func (c *Call) Record(ctx context.Context, level Level, action, resource string,
 	if err != nil {
 		return nil, err
 	}
+	c.began = r
 	return func(failed error, made ...Param) error {
+		c.began = nil
 		of := result(failed)
 		of.Parameters = parameters(made)
 		if err := entry.End(ctx, of); err != nil && failed == nil {

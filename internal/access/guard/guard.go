@@ -58,6 +58,14 @@ func (g *Guard) Admit(r *http.Request, requestID string) (*Call, error) {
 	return nil, err
 }
 
+// Missing is the *access.Error for a request that carries no credential and needs
+// one. It is counted as those are that Admit does not let in.
+func (g *Guard) Missing(r *http.Request, requestID string) error {
+	err := &access.Error{Code: access.Missing, Detail: "no credential"}
+	g.turnAway(r, requestID, err)
+	return err
+}
+
 // turnAway counts a request that is not let in.
 func (g *Guard) turnAway(r *http.Request, requestID string, err error) {
 	if e := (*access.Error)(nil); errors.As(err, &e) {
@@ -102,6 +110,9 @@ func (g *Guard) Require(refuse func(http.ResponseWriter, *http.Request, error), 
 		next.ServeHTTP(w, r.WithContext(c.Context(r.Context())))
 	})
 }
+
+// LayerFactor is in a policy's place where a second factor is not shown.
+const LayerFactor policy.Layer = "factor"
 
 // Denial is a way in which something is denied.
 type Denial struct {

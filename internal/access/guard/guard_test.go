@@ -170,6 +170,43 @@ func TestCallsAreRecordedByTheirLevel(t *testing.T) {
 	}
 }
 
+// What a call is denied while it runs is on record once: by its end if it is what
+// it began with, and by itself if it is something else.
+func TestDenialsInTheMiddleOfACall(t *testing.T) {
+	for _, tt := range []struct {
+		need access.Need
+		want string
+	}{
+		{access.Need{Action: "a:B", Resource: "arn:one"}, "end a:B [arn:one] denied"},
+		{access.Need{Action: "a:B", Resource: "arn:two"}, "call a:B [arn:two] denied, end a:B [arn:one] denied"},
+		{access.Need{Action: "a:C", Resource: "arn:one"}, "call a:C [arn:one] denied, end a:B [arn:one] denied"},
+	} {
+		f := newFixture(t, decisions{})
+		c := f.call(t)
+		end, err := c.Record(t.Context(), Write, "a:B", "arn:one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		denied := c.Allow(t.Context(), tt.need)
+		if err := end(denied); denied == nil || err != denied {
+			t.Fatal(denied, err)
+		}
+		var got []string
+		for _, r := range f.records(t) {
+			got = append(got, fmt.Sprint(r.Kind, " ", r.Action, " ", r.Resources, " ", r.Result))
+			if (r.Result == audit.Denied) != (r.Reason == "because no "+policy.Layer("").Words()+" allows the "+tt.need.Action+" action") {
+				t.Errorf("%+v", r)
+			}
+		}
+		if got := strings.Join(got, ", "); got != tt.want {
+			t.Errorf("%s, want %s", got, tt.want)
+		}
+		if _, n := f.guard.Figures(); n[Denial{}] != 1 {
+			t.Errorf("the figures are %v", n)
+		}
+	}
+}
+
 // Nobody without a credential writes records by calling what needs none: what
 // fails is counted, and what succeeds is recorded before it is answered.
 func TestTheAnonymousAreCounted(t *testing.T) {
@@ -316,6 +353,23 @@ func TestManagementCallsArePaced(t *testing.T) {
 		if made := calls(tt.kind, tt.session, tt.level, tt.n); made != tt.want {
 			t.Errorf("%s: %d of %d calls were made, want %d", tt.what, made, tt.n, tt.want)
 		}
+	}
+}
+
+// TestPaceIsNotWoundBack: a request that held its body back comes later than it
+// arrived.
+func TestPaceIsNotWoundBack(t *testing.T) {
+	p := pace{of: make(map[string]*allowance)}
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	calls := 0
+	for range 5 {
+		for p.take("somebody", now) == nil {
+			calls++
+		}
+		_ = p.take("somebody", now.Add(-20*time.Second))
+	}
+	if calls != callsAtOnce {
+		t.Errorf("%d calls in one instant, want %d", calls, callsAtOnce)
 	}
 }
 

@@ -56,7 +56,9 @@ func (p *pace) take(name string, at time.Time) error {
 		a = &allowance{callsAtOnce, at}
 		p.of[name] = a
 	}
-	a.left, a.at = a.now(at), at
+	if at.After(a.at) { // requests do not come here in the order in which they arrived
+		a.left, a.at = a.now(at), at
+	}
 	if a.left < 1 {
 		return fmt.Errorf("%w: %s makes more than %d management calls a second; Rate exceeded", gust.ErrBusy, cmp.Or(name, "who is new among too many"), callsASecond)
 	}

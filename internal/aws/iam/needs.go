@@ -35,7 +35,7 @@ var (
 
 // operation makes a row of the table. What a name stands for may become another
 // thing while its caller's rights to it are looked at: so f runs alone among those
-// that write, and only if it needs what was granted still. A provider's name is
+// that write, and what it needs by now is asked for again. A provider's name is
 // its URL and never another's, and f may wait for its server.
 func operation[In, Out any](s *server, level wire.Level, name string, about subject, f func(context.Context, *In) (*Out, error)) wire.Operation {
 	members := membersOf[In]()
@@ -57,11 +57,12 @@ func asking[In, Out any](s *server, level wire.Level, name string, about subject
 			s.running.RLock()
 			defer s.running.RUnlock()
 		}
-		switch now, err := needs(ctx, in); {
-		case err != nil:
+		now, err := needs(ctx, in)
+		if err == nil && !reflect.DeepEqual(now, wire.Granted(ctx)) {
+			err = guard.CallFrom(ctx).Allow(ctx, now...)
+		}
+		if err != nil {
 			return nil, err
-		case !reflect.DeepEqual(now, wire.Granted(ctx)):
-			return nil, fault("ConcurrentModificationException", "what %s is about changed while it was asked for: send it again", name)
 		}
 		return f(ctx, in)
 	}, needs)}

@@ -230,3 +230,21 @@ func TestRightsToWhatANameMeansNow(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesOfOneThingAtOnce: they take turns, and all are made.
+func TestChangesOfOneThingAtOnce(t *testing.T) {
+	d := awstest.Open(t)
+	lead := d.User("lead", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:TagUser","Resource":"`+arn+`user/lead"}]}`)
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			if a := d.Call(lead, "iam", "TagUser", "UserName", "lead", "Tags.member.1.Key", fmt.Sprint("key", i), "Tags.member.1.Value", "v"); !a.Is("") {
+				t.Error(a.Body)
+			}
+		})
+	}
+	wg.Wait()
+	if a := d.Call(d.Root, "iam", "ListUserTags", "UserName", "lead"); len(a.All("Key")) != 20 {
+		t.Error(a.Body)
+	}
+}

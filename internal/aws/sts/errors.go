@@ -71,9 +71,6 @@ func describe(err error) *wire.Error {
 	if e := (*identity.UntrustedError)(nil); errors.As(err, &e) {
 		return as("InvalidIdentityTokenException", e.Error())
 	}
-	if e := (*identity.FactorError)(nil); errors.As(err, &e) {
-		return factor(e)
-	}
 	if e := (*identity.MalformedPolicyError)(nil); errors.As(err, &e) {
 		return as("MalformedPolicyDocumentException", e.Error())
 	}

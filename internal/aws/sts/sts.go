@@ -67,7 +67,7 @@ func (s *server) assumeRole(ctx context.Context, in *AssumeRoleRequest) (*Assume
 	if err != nil {
 		return nil, err
 	}
-	caller, err := s.factor(ctx, in.SerialNumber, in.TokenCode)
+	caller, err := s.factor(ctx, "sts:AssumeRole", in.RoleArn, in.SerialNumber, in.TokenCode)
 	if err != nil {
 		return nil, err
 	}
@@ -96,16 +96,24 @@ func (s *server) needsAssumeRole(ctx context.Context, in *AssumeRoleRequest) ([]
 	return needs, nil
 }
 
-// factor is the caller, with the second factor that comes with a request.
-func (s *server) factor(ctx context.Context, serial, code *string) (*access.Caller, error) {
-	caller := guard.CallFrom(ctx).Caller
-	switch {
-	case serial == nil && code == nil:
-		return caller, nil
-	case serial == nil || code == nil:
-		return nil, denied("MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.")
+// factor is the caller of an action, with the second factor that comes with a
+// request. One that is wrong is a denial as the guard's are, and on record as they are.
+func (s *server) factor(ctx context.Context, action, resource string, serial, code *string) (*access.Caller, error) {
+	call := guard.CallFrom(ctx)
+	if serial == nil && code == nil {
+		return call.Caller, nil
 	}
-	return s.Directory.ShowFactor(ctx, caller, *serial, *code)
+	told, reason := denied("MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."), "because only half of a second factor came"
+	if serial != nil && code != nil {
+		caller, err := s.Directory.ShowFactor(ctx, call.Caller, *serial, *code)
+		e := (*identity.FactorError)(nil)
+		if !errors.As(err, &e) {
+			return caller, err
+		}
+		told, reason = factor(e), "because "+e.Error()
+	}
+	told.Cause = call.DenyFactor(ctx, &access.Need{Action: action, Resource: resource}, reason)
+	return nil, told
 }
 
 func asked(in *AssumeRoleRequest) (*identity.AssumeRole, error) {
@@ -186,7 +194,7 @@ func (s *server) getSessionToken(ctx context.Context, in *GetSessionTokenRequest
 	if in.MinimumSessionTokenSize != nil {
 		return nil, unused("MinimumSessionTokenSize", "leave it out")
 	}
-	caller, err := s.factor(ctx, in.SerialNumber, in.TokenCode)
+	caller, err := s.factor(ctx, "sts:GetSessionToken", "*", in.SerialNumber, in.TokenCode)
 	if err != nil {
 		return nil, err
 	}

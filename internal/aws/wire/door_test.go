@@ -12,6 +12,7 @@ import (
 
 	gust "github.com/gust-dev/gust"
 	"github.com/gust-dev/gust/internal/access"
+	"github.com/gust-dev/gust/internal/access/audit"
 	"github.com/gust-dev/gust/internal/aws/wire/wiretest"
 )
 
@@ -150,6 +151,7 @@ func TestPathsThatAreNotStraight(t *testing.T) {
 // the protocol, and nothing else.
 func TestNobodyWithoutACredential(t *testing.T) {
 	h, door := handler(t)
+	var all, without uint64 // that the guard has counted
 	unsigned := func(r *http.Request) *http.Request { r.Header.Del("Authorization"); return r }
 	wrong := func(r *http.Request) *http.Request { r.Header.Set("Authorization", wiretest.Bearer+"x"); return r }
 	broken := func(r *http.Request) *http.Request {
@@ -185,9 +187,36 @@ func TestNobodyWithoutACredential(t *testing.T) {
 		if got := said(serve(h, c.r)); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
+		counted, missing := uint64(0), uint64(0)
+		refused, _ := door.Figures()
+		for code, n := range refused {
+			if counted += n; code == access.Missing {
+				missing = n
+			}
+		}
+		none := c.r.Header.Get("Authorization") == ""
+		if open := none && strings.HasPrefix(c.want, "200"); counted-all != 1 != open || missing-without == 1 != (none && !open) {
+			t.Errorf("%s: counted %d times, %d of them without a credential", c.name, counted-all, missing-without)
+		}
+		all, without = counted, missing
 	}
 	if needs := door.Needs(); needs != nil {
 		t.Error("somebody came to be asked about:", needs)
+	}
+	if err := door.Log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := uint64(0)
+	for r, err := range door.Log.Read(t.Context(), audit.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Result == audit.Refused {
+			n += r.Count
+		}
+	}
+	if n != all {
+		t.Errorf("%d are counted in the audit log, of %d", n, all)
 	}
 }
 

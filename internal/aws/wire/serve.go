@@ -253,13 +253,13 @@ func (h *Handler) serve(x *exchange) error {
 	}
 	if asked != nil {
 		if call == nil {
-			return &access.Error{Code: access.Missing, Detail: "no credential"}
+			return h.guard.Missing(x.r, x.id)
 		}
 		return asked
 	}
 	if err := x.find(h); err != nil {
 		if call == nil && !isFault(err, tooLarge) && !errors.Is(err, gust.ErrBusy) && !errors.Is(err, access.ErrSlow) {
-			return &access.Error{Code: access.Missing, Detail: "no credential"}
+			return h.guard.Missing(x.r, x.id)
 		}
 		return err
 	}
@@ -268,7 +268,7 @@ func (h *Handler) serve(x *exchange) error {
 	}
 	if call == nil {
 		if !x.op.Open {
-			return &access.Error{Code: access.Missing, Detail: "no credential"}
+			return h.guard.Missing(x.r, x.id)
 		}
 		call = h.guard.Anonymous(x.r, x.id)
 	}
