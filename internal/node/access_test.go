@@ -58,7 +58,7 @@ func TestADeployerOfOneApp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := regexp.MustCompile("(?s)team's deployer needs.*?```json\n(.*?)```").FindSubmatch(page)
+	block := regexp.MustCompile("(?s)deployer\\s+of\\s+a\\s+team.*?```json\n(.*?)```").FindSubmatch(page)
 	if block == nil {
 		t.Fatal("docs/ACCESS.md shows no policy of a deployer")
 	}
