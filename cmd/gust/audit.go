@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -89,33 +88,10 @@ func auditPrincipal(d *directory, s string) (string, error) {
 }
 
 func (c *command) runAudit(ctx context.Context, client *api.Client, q api.AuditQuery, follow, asJSON bool) error {
-	lines := c.out.json()
-	none := true
-	for r, err := range client.AuditRecords(ctx, q, follow) {
-		if err != nil {
-			var stopped interrupted
-			if follow && errors.As(context.Cause(ctx), &stopped) {
-				return nil // which is how one stops to follow
-			}
-			return err
-		}
-		none = false
-		if asJSON {
-			err = lines.Encode(r)
-		} else {
-			_, err = fmt.Fprintln(c.out, c.auditLine(r))
-		}
-		if err != nil {
-			return fmt.Errorf("printing the audit log: %w", err)
-		}
-	}
-	switch {
-	case follow:
-		fmt.Fprintln(c.err, "the node has stopped: there is no more to follow")
-	case none && !asJSON:
-		fmt.Fprintln(c.err, "nothing that fits is in the audit log")
-	}
-	return nil
+	return printRecords(ctx, c, "the audit log", client.AuditRecords(ctx, q, follow), follow, asJSON, func(r *audit.Record) error {
+		_, err := fmt.Fprintln(c.out, c.auditLine(r))
+		return err
+	})
 }
 
 func (c *command) auditLine(r *audit.Record) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -64,12 +65,18 @@ they were too many, and environments that did not come up ("init_error").`,
 }
 
 func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuery, asJSON bool) error {
+	return printRecords(ctx, c, "the logs", client.Logs(ctx, q), q.Follow, asJSON, func(r *observe.Record) error { return c.printRecord(c.out, r) })
+}
+
+// printRecords prints what comes of a log, a line of JSON or what show writes for
+// each, until there is no more or somebody who follows interrupts it.
+func printRecords[T any](ctx context.Context, c *command, log string, records iter.Seq2[T, error], follow, asJSON bool, show func(T) error) error {
 	lines := c.out.json()
 	none := true
-	for r, err := range client.Logs(ctx, q) {
+	for r, err := range records {
 		if err != nil {
 			var stopped interrupted
-			if q.Follow && errors.As(context.Cause(ctx), &stopped) {
+			if follow && errors.As(context.Cause(ctx), &stopped) {
 				return nil // which is how one stops to follow
 			}
 			return err
@@ -78,17 +85,17 @@ func (c *command) runLogs(ctx context.Context, client *api.Client, q api.LogQuer
 		if asJSON {
 			err = lines.Encode(r)
 		} else {
-			err = c.printRecord(c.out, r)
+			err = show(r)
 		}
 		if err != nil {
-			return fmt.Errorf("printing the logs: %w", err)
+			return fmt.Errorf("printing %s: %w", log, err)
 		}
 	}
 	switch {
-	case q.Follow:
+	case follow:
 		fmt.Fprintln(c.err, "the node has stopped: there is no more to follow")
 	case none && !asJSON:
-		fmt.Fprintln(c.err, "nothing that fits is in the logs")
+		fmt.Fprintln(c.err, "nothing that fits is in "+log)
 	}
 	return nil
 }

@@ -46,22 +46,7 @@ func TestAsynchronousEventsStayWithTheirApp(t *testing.T) {
 	} {
 		app, runs := tt.apps, tt.runs
 		dir := t.TempDir()
-		running, release := make(chan struct{}), make(chan struct{})
-		b := newBed(t, dir, map[string]handler{"f": func(e *fakeEnv, inv *gust.Invocation) (*gust.Result, error) {
-			close(running)
-			<-release
-			return nil, &gust.FunctionError{Outcome: gust.OutcomeExit, Message: "the node ended"}
-		}})
-		b.deploy(fn("f"))
-		kept, err := b.iv.InvokeAsync(t.Context(), &Request{Function: "f", Payload: []byte("secret")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		<-running
-		go b.close()
-		<-b.iv.ctx.Done()
-		close(release)
-		b.close()
+		b, kept := leftRunning(t, dir, "secret")
 
 		s, err := store.Open(store.Options{Dir: dir})
 		if err != nil {

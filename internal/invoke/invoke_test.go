@@ -577,8 +577,10 @@ func TestAsynchronousEventsRunOnceTheyAreKept(t *testing.T) {
 	}
 }
 
-func TestAsynchronousEventsSurviveARestartWhileTheyRun(t *testing.T) {
-	dir := t.TempDir()
+// leftRunning has a node end while its function f runs on an event that nobody
+// waits for, and returns what that node was and the event's ID.
+func leftRunning(t *testing.T, dir, payload string) (was *bed, id string) {
+	t.Helper()
 	running, release := make(chan struct{}), make(chan struct{})
 	b := newBed(t, dir, map[string]handler{"f": func(e *fakeEnv, inv *gust.Invocation) (*gust.Result, error) {
 		close(running)
@@ -586,7 +588,7 @@ func TestAsynchronousEventsSurviveARestartWhileTheyRun(t *testing.T) {
 		return nil, &gust.FunctionError{Outcome: gust.OutcomeExit, Message: "the node ended"}
 	}})
 	b.deploy(fn("f"))
-	id, err := b.iv.InvokeAsync(t.Context(), &Request{Function: "f", Payload: []byte("hi")})
+	id, err := b.iv.InvokeAsync(t.Context(), &Request{Function: "f", Payload: []byte(payload)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -595,6 +597,12 @@ func TestAsynchronousEventsSurviveARestartWhileTheyRun(t *testing.T) {
 	<-b.iv.ctx.Done()
 	close(release)
 	b.close()
+	return b, id
+}
+
+func TestAsynchronousEventsSurviveARestartWhileTheyRun(t *testing.T) {
+	dir := t.TempDir()
+	_, id := leftRunning(t, dir, "hi")
 
 	got := make(chan string, 10)
 	newBed(t, dir, map[string]handler{"f": func(e *fakeEnv, inv *gust.Invocation) (*gust.Result, error) {

@@ -7,8 +7,8 @@ import (
 )
 
 // lockFile locks a file until it is closed, for one alone or for all who share it.
-// Taken says that the error is that somebody else has it. What is locked is a byte far behind the contents, which
-// others can read then: locks keep readers out here.
+// Taken says that the error is that somebody else has it. What is locked is a byte
+// far behind the contents, which others can read then: locks keep readers out here.
 func lockFile(f *os.File, shared bool) (taken bool, err error) {
 	how := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if !shared {

@@ -140,8 +140,9 @@ type Ending struct {
 	Parameters map[string]string
 }
 
-// End notes what came of the call. It is called once. An error means that the call is carried out and its end is not
-// recorded; that is made up for when it can be.
+// End notes what came of the call. It is called once. An error means that the
+// call is carried out and its end is not recorded; that is made up for when it can
+// be.
 func (e *Entry) End(ctx context.Context, of Ending) error {
 	r := e.begin
 	r.Kind, r.Began, r.Start = KindEnd, e.begin.Seq, e.begin.Time
