@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -70,6 +72,16 @@ func TestNoAnswerStandsOnWhatIsNotSynced(t *testing.T) {
 			written, answered, saw := make(chan error, 1), make(chan error, 1), make(chan string, 1)
 			go func() { written <- put(s, "p", "k", "new") }()
 			<-waiting
+			// The log is written before readers see what stands in it: until then
+			// what they see is the synced old.
+			for seen := false; !seen; runtime.Gosched() {
+				value, c, err := s.db.Get(appendDataKey(nil, "p", []byte("k")))
+				if err != nil {
+					t.Fatal(err)
+				}
+				seen = bytes.Contains(value, []byte("new"))
+				c.Close()
+			}
 			go func() { answered <- ask(s, saw) }()
 			if got := <-saw; got != "new" {
 				t.Errorf("it saw %q", got)
